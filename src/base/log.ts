@@ -1,0 +1,51 @@
+/**
+ * What a log line is, before anyone formats it. Producers (also in the data plane's isolate) build a {@linkcode LogRecord};
+ * `src/ops` turns it into text. Event names are a closed union, so that a search for one finds all its places.
+ */
+
+export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal"] as const;
+export type LogLevel = typeof LOG_LEVELS[number];
+
+/** Field values are scalars: nothing that needs walking, nothing that could carry a key. */
+export type LogFields = Readonly<Record<string, string | number | boolean | null>>;
+
+export interface LogRecord {
+  readonly level: LogLevel;
+  /** The stable name of the event, from {@linkcode LOG_EVENTS}. */
+  readonly event: LogEvent;
+  /** One sentence for a person. */
+  readonly message: string;
+  readonly fields: LogFields;
+}
+
+/** Takes a record. It must not throw and must not keep the caller waiting. */
+export type LogSink = (record: LogRecord) => void;
+
+/** Every event name, with what it says. `docs/OPERATIONS.md` lists the same; a test compares the two. */
+export const LOG_EVENTS = {
+  "ready": "The role has bound every address and is at work.",
+  "stopping": "A signal or an operator asked the role to end.",
+  "stopped": "Graceful shutdown complete.",
+  "verification-disabled": "A flag turned the verification of the peer off.",
+  "trust-loaded": "Where the trusted authorities were read from.",
+  "connection-opened": "A peer finished its handshake and was identified.",
+  "connection-closed": "A peer's connection ended, with the reason.",
+  "connection-refused": "A peer was turned away, with the reason.",
+  "registered": "A peer registered for a service.",
+  "registration-refused": "A registration was answered with a NACK.",
+  "connector-replaced": "A connector took over a service from an older connection of the same identity.",
+  "stream-refused": "An open was answered with a refusal.",
+  "stream-closed": "A relayed stream ended.",
+  "datagram-dropped": "Datagrams were dropped, with the reason and a count.",
+  "uplink-connecting": "The client dials the server.",
+  "uplink-connected": "The client's connection to the server stands and is verified.",
+  "uplink-lost": "The client's connection to the server ended; it will dial again.",
+  "uplink-failed": "The client could not connect to the server.",
+  "backend-failed": "A backend refused the connection or did not answer.",
+  "listener-ready": "A local listener is bound.",
+  "socket-buffers": "The kernel granted smaller socket buffers than asked for.",
+  "log-dropped": "Log records were left out because they came too fast.",
+  "fatal": "The process ends because of an error.",
+} as const;
+
+export type LogEvent = keyof typeof LOG_EVENTS;

@@ -1,0 +1,6 @@
+/** Words that every folder uses: errors, log records, metric cells, deadlines, backoff. Nothing here touches the world. */
+export * from "./backoff.ts";
+export * from "./errors.ts";
+export * from "./log.ts";
+export * from "./metric.ts";
+export * from "./timer_heap.ts";
