@@ -45,6 +45,8 @@ export const LOG_EVENTS = {
   "listener-ready": "A local listener is bound.",
   "socket-buffers": "The kernel granted smaller socket buffers than asked for.",
   "log-dropped": "Log records were left out because they came too fast.",
+  "log-filter": "A part of the log filter matches no event.",
+  "log-file-failed": "The log file could not be opened again; the old one stays in use.",
   "fatal": "The process ends because of an error.",
 } as const;
 
