@@ -1,6 +1,10 @@
 /** Words that every folder uses: errors, log records, metric cells, deadlines, backoff. Nothing here touches the world. */
+export * from "./address.ts";
 export * from "./backoff.ts";
+export * from "./bytes.ts";
 export * from "./errors.ts";
 export * from "./log.ts";
 export * from "./metric.ts";
+export * from "./sanitize.ts";
 export * from "./timer_heap.ts";
+export * from "./validate.ts";
