@@ -67,3 +67,14 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
   }
   return whole;
 }
+
+const textEncoder = new TextEncoder();
+
+/**
+ * Writes `text` as UTF-8 from `offset` on and returns its length in bytes, or -1 when it has more than `maxBytes` of them or
+ * does not fit in the array; then the bytes there are undefined. A lone surrogate becomes U+FFFD: refuse such text earlier.
+ */
+export function writeUtf8(text: string, bytes: Uint8Array, offset: number, maxBytes: number): number {
+  const { read, written } = textEncoder.encodeInto(text, bytes.subarray(offset, offset + maxBytes));
+  return read === text.length ? written : -1;
+}

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { bytesEqual, bytesEqualAt, compareBytes, concatBytes, constantTimeEqual, fromHex, toHex } from "./bytes.ts";
+import { bytesEqual, bytesEqualAt, compareBytes, concatBytes, constantTimeEqual, fromHex, toHex, writeUtf8 } from "./bytes.ts";
 
 Deno.test("hexadecimal goes both ways and refuses what is not hexadecimal", () => {
   assertEquals(toHex(Uint8Array.of(0, 0x0f, 0xf0, 0xff)), "000ff0ff");
@@ -38,4 +38,13 @@ Deno.test("the order of bytes is lexical and unsigned", () => {
 Deno.test("parts are joined in order", () => {
   assertEquals(concatBytes(Uint8Array.of(1), new Uint8Array(), Uint8Array.of(2, 3)), Uint8Array.of(1, 2, 3));
   assertEquals(concatBytes(), new Uint8Array());
+});
+
+Deno.test("text is written only when all of it fits", () => {
+  const bytes = new Uint8Array(6);
+  assertEquals(writeUtf8("né", bytes, 1, 3), 3);
+  assertEquals(toHex(bytes), "006ec3a90000");
+  assertEquals(writeUtf8("né", bytes, 1, 2), -1);
+  assertEquals(writeUtf8("né", bytes, 4, 3), -1);
+  assertEquals(writeUtf8("", bytes, 6, 3), 0);
 });

@@ -30,14 +30,7 @@ const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
  */
 export function parseServiceId(text: string, options: ServiceIdOptions = {}): Parsed<string> {
   if (text === "") return refuse("is empty");
-  if (options.legacy === true) {
-    if (!text.isWellFormed()) return refuse("is not well-formed Unicode");
-    if (text.length > LEGACY_SERVICE_ID_MAX_BYTES || encoder.encode(text).length > LEGACY_SERVICE_ID_MAX_BYTES) {
-      return refuse(`is longer than ${LEGACY_SERVICE_ID_MAX_BYTES} bytes`);
-    }
-    if (CONTROL.test(text)) return refuse("has control characters");
-    return { ok: true, value: text };
-  }
+  if (options.legacy === true) return parsePrintable(text, LEGACY_SERVICE_ID_MAX_BYTES);
   if (text.length > SERVICE_ID_MAX) return refuse(`is longer than ${SERVICE_ID_MAX} characters`);
   if (!/^[a-z0-9._-]*$/.test(text)) return refuse("may have only lower-case letters, digits, '-', '_' and '.'");
   if (!SERVICE_ID.test(text)) return refuse("must start and end with a letter or digit");
@@ -62,6 +55,15 @@ export function decodeUtf8(bytes: Uint8Array, offset: number, length: number): s
   } catch {
     return null;
   }
+}
+
+/** A name from outside: well-formed, 1 to `maxBytes` bytes of UTF-8, no controls, no line separators, no change of direction. */
+export function parsePrintable(text: string, maxBytes: number): Parsed<string> {
+  if (text === "") return refuse("is empty");
+  if (!text.isWellFormed()) return refuse("is not well-formed Unicode");
+  if (text.length > maxBytes || encoder.encode(text).length > maxBytes) return refuse(`is longer than ${maxBytes} bytes`);
+  if (CONTROL.test(text)) return refuse("has control characters");
+  return { ok: true, value: text };
 }
 
 /** A text of 1 to `maxBytes` bytes of UTF-8 without controls but tab, line feed and carriage return: query parameters, reasons. */
