@@ -26,6 +26,8 @@ export const LOG_EVENTS = {
   "ready": "The role has bound every address and is at work.",
   "stopping": "A signal or an operator asked the role to end.",
   "stopped": "Graceful shutdown complete.",
+  "settings-applied": "What the settings mean for who may connect.",
+  "settings-warning": "A setting, a variable or a file works but deserves a look.",
   "verification-disabled": "A flag turned the verification of the peer off.",
   "trust-loaded": "Where the trusted authorities were read from.",
   "connection-opened": "A peer finished its handshake and was identified.",

@@ -1,0 +1,160 @@
+/**
+ * The settings that several roles share, as parts of their tables: what every role has, and what both clients have to reach
+ * and to trust their server. Not here: what one role has alone.
+ */
+
+import { z } from "zod";
+import { parseHostPort, usageError } from "../base/mod.ts";
+import { formatSource, onOff, type Resolved, type Role, type SettingTable, type SettingValues, word } from "./setting.ts";
+import { instanceName, isUnspecified, logFormat, logLevel, path, refuse, serverName, text } from "./value.ts";
+
+/** The port of a server that names none (UDP). */
+export const DEFAULT_SERVER_PORT = 4433;
+
+export type LogFormat = "auto" | "json" | "text";
+
+/** What every role knows about itself. */
+export interface CommonSettings {
+  readonly name: string;
+  /** A level or a filter; null when nobody chose one. */
+  readonly logLevel: string | null;
+  readonly logFormat: LogFormat;
+  /** Service ids as earlier ztna-v1 peers take them. */
+  readonly allowLegacyServiceIds: boolean;
+}
+
+/** What a client knows about its server. */
+export interface UplinkSettings {
+  /** A DNS name or an IP address. */
+  readonly serverHost: string;
+  readonly serverPort: number;
+  /** The name that the server's certificate must have; null: the host. */
+  readonly serverName: string | null;
+  readonly verifyPeer: boolean;
+  readonly clientCertPath: string | null;
+  readonly clientKeyPath: string | null;
+  /** Null: the bundle of the operating system. */
+  readonly caCertPath: string | null;
+}
+
+/** Settings of every role. */
+export function commonSettings(role: Role) {
+  return {
+    allow_legacy_service_ids: onOff(false, {
+      summary: "Also take service ids of up to 255 bytes with upper case and other characters",
+    }),
+    name: word("NAME", role as string, { schema: instanceName, summary: "What this process calls itself in logs and pages" }),
+    log_level: word<string | null>("LEVEL", null, {
+      schema: logLevel,
+      example: "info",
+      summary: "trace, debug, info, warn, error, fatal or off; modules apart: info,uplink=debug",
+      variableAliases: ["POSTERN_LOG", "RUST_LOG"],
+    }),
+    log_format: word<LogFormat>("FORMAT", "auto", {
+      schema: logFormat,
+      summary: "json, text, or auto: text on a terminal and JSON lines elsewhere",
+    }),
+  } satisfies SettingTable;
+}
+
+/** Host and port of `--server`; a null port means that the text has none. */
+export interface ServerAddress {
+  readonly host: string;
+  readonly port: number | null;
+}
+
+/** `HOST`, `HOST:PORT`, or an object of both as earlier connectors have it. */
+const serverAddress = z.union([text, z.strictObject({ host: text, port: z.int().min(1).max(65535).optional() })], {
+  error: "must be HOST:PORT",
+}).transform((value, context): ServerAddress => {
+  const whole = typeof value === "string" ? value : joinHostPort(value.host, value.port);
+  const named = parseHostPort(whole, { defaultPort: DEFAULT_SERVER_PORT });
+  if (!named.ok) return refuse(context, named.why);
+  const hasPort = typeof value === "string" ? parseHostPort(whole).ok : value.port !== undefined;
+  return { host: named.value.host, port: hasPort ? named.value.port : null };
+});
+
+function joinHostPort(host: string, port: number | undefined): string {
+  const bracketed = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+  return port === undefined ? bracketed : `${bracketed}:${port}`;
+}
+
+/** Settings of the connector and the agent. The aliases differ between the two. */
+export function uplinkSettings(
+  aliases: { readonly server: readonly string[]; readonly verifyPeer: readonly string[]; readonly caCert: readonly string[] },
+) {
+  return {
+    server: word<ServerAddress>("HOST:PORT", { host: "127.0.0.1", port: null }, {
+      schema: serverAddress,
+      example: "gateway.example.com:4433",
+      summary: `The server, by name or address; port ${DEFAULT_SERVER_PORT} if it has none`,
+      aliases: aliases.server,
+    }),
+    server_name: word<string | null>("NAME", null, {
+      schema: serverName,
+      example: "gateway.example.com",
+      summary: "The name or address that the server's certificate must have, if it is not the host of --server",
+    }),
+    ca_cert: word<string | null>("FILE", null, {
+      schema: path,
+      example: "/etc/postern/ca-cert.pem",
+      summary: "Certificates (PEM) of the authorities that may sign the server's; without it the system's bundle",
+      aliases: aliases.caCert,
+    }),
+    client_cert: word<string | null>("FILE", null, {
+      schema: path,
+      example: "/etc/postern/client-cert.pem",
+      summary: "Our certificate (PEM, with its chain), shown to the server",
+    }),
+    client_key: word<string | null>("FILE", null, {
+      schema: path,
+      example: "/etc/postern/client-key.pem",
+      summary: "The private key (PEM) of --client-cert",
+    }),
+    verify_peer: onOff(true, {
+      summary: "Verify the server's certificate and name; --no-verify-peer is for tests only",
+      aliases: aliases.verifyPeer,
+    }),
+  } satisfies SettingTable;
+}
+
+type CommonTable = ReturnType<typeof commonSettings>;
+type UplinkTable = ReturnType<typeof uplinkSettings>;
+
+/** The common part of a role's settings object. */
+export function finishCommon(values: SettingValues<CommonTable>): CommonSettings {
+  return {
+    name: values.name,
+    logLevel: values.log_level,
+    logFormat: values.log_format,
+    allowLegacyServiceIds: values.allow_legacy_service_ids,
+  };
+}
+
+/** The uplink part of a client's settings object. `filePort` is a port that stands apart from its host in the file. */
+export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number | null): UplinkSettings {
+  const { values, sources } = resolved;
+  if (isUnspecified(values.server.host)) {
+    throw usageError(
+      "server address must be configured",
+      `${formatSource(sources.server)} is the placeholder ${values.server.host}: name your server`,
+    );
+  }
+  const isFromFile = sources.server.kind === "file" || sources.server.kind === "default";
+  if (filePort !== null && values.server.port !== null && isFromFile) {
+    throw usageError(`${formatSource(sources.server)} has a port and serverPort gives another`, "keep one of the two");
+  }
+  if ((values.client_cert === null) !== (values.client_key === null)) {
+    const [given, missing] = values.client_cert === null ? ["--client-key", "--client-cert"] : ["--client-cert", "--client-key"];
+    throw usageError(`--client-cert and --client-key belong together (got only ${given})`, `add ${missing}, or leave both out`);
+  }
+  return {
+    serverHost: values.server.host,
+    serverPort: values.server.port ?? (isFromFile ? filePort : null) ?? DEFAULT_SERVER_PORT,
+    serverName: values.server_name,
+    verifyPeer: values.verify_peer,
+    clientCertPath: values.client_cert,
+    clientKeyPath: values.client_key,
+    caCertPath: values.ca_cert,
+  };
+}

@@ -1,0 +1,292 @@
+/**
+ * Loads the certificates, keys and authorities that the settings name, and says in words what is wrong with them before
+ * anything is bound or sent. Paths in, PEM bytes out. What a certificate says is read by the reader that the caller gives: the
+ * same library that verifies peers. Not here: the TLS configuration that is made from the bytes.
+ */
+
+import { createHash, createPrivateKey, createPublicKey } from "node:crypto";
+import type { AgentSettings } from "./agent.ts";
+import type { ConnectorSettings } from "./connector.ts";
+import type { ServerSettings } from "./server.ts";
+import { type LogRecord, messageOf, PosternError, usageError } from "../base/mod.ts";
+
+/** What of a certificate is looked at here. */
+export interface CertificateFacts {
+  readonly subject: string;
+  readonly dnsNames: readonly string[];
+  /** Milliseconds since the epoch. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** SHA-256 of the SubjectPublicKeyInfo, base64. */
+  readonly spkiSha256: string;
+}
+
+/** What loading needs of the world. */
+export interface MaterialReader {
+  /** Rejects with `Deno.errors.NotFound` when there is no such file. */
+  readonly readFile: (path: string) => Promise<Uint8Array>;
+  /** The permission bits, or null where there are none. */
+  readonly fileMode: (path: string) => Promise<number | null>;
+  /** Every certificate of a PEM text, leaf first. Throws when a block is damaged; none at all is an empty list. */
+  readonly readCertificates: (pem: Uint8Array) => readonly CertificateFacts[];
+  /** Milliseconds since the epoch. */
+  readonly nowMs: number;
+}
+
+/** A certificate with its chain and its private key, which fit together. */
+export interface Identity {
+  readonly certificateChainPem: Uint8Array;
+  readonly privateKeyPem: Uint8Array;
+}
+
+/** What a role is started with beside its settings. */
+export interface RoleMaterial {
+  /** Null for a client without a certificate. */
+  readonly identity: Identity | null;
+  /** The only authorities that are trusted; null while verification is off. */
+  readonly trustPem: Uint8Array | null;
+  /** What the operator should know about it, for the log. */
+  readonly notices: readonly LogRecord[];
+}
+
+/** A certificate that ends sooner than this is worth a warning. */
+export const EXPIRY_WARNING_MS = 14 * 86_400_000;
+const MATERIAL_MAX_BYTES = 4 << 20;
+
+/** Where operating systems keep their bundle of authorities: Debian and Alpine, Fedora, openSUSE, RHEL, BSD. */
+export const SYSTEM_BUNDLES: readonly string[] = [
+  "/etc/ssl/certs/ca-certificates.crt",
+  "/etc/pki/tls/certs/ca-bundle.crt",
+  "/etc/ssl/ca-bundle.pem",
+  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+  "/etc/ssl/cert.pem",
+];
+
+/** Loads what a server needs. Rejects with exit code 1 when a file is wrong, 2 when an authority is missing in the settings. */
+export async function loadServerMaterial(settings: ServerSettings, reader: MaterialReader): Promise<RoleMaterial> {
+  const notices: LogRecord[] = [];
+  const identity = await loadIdentity(settings.certPath, settings.keyPath, reader, notices);
+  if (settings.caCertPath === null && settings.verifyPeer) {
+    throw usageError(
+      "the server does not know whose client certificates to trust: --ca-cert is missing",
+      "add --ca-cert FILE; `postern certs init` makes an authority for development",
+    );
+  }
+  const trustPem = settings.verifyPeer && settings.caCertPath !== null
+    ? await loadTrust(settings.caCertPath, reader, notices)
+    : null;
+  notices.push(...clientPolicyNotices(settings));
+  return { identity, trustPem, notices };
+}
+
+/** Loads what a connector or an agent needs. Rejects with exit code 1 when a file is wrong. */
+export async function loadClientMaterial(
+  settings: ConnectorSettings | AgentSettings,
+  reader: MaterialReader,
+): Promise<RoleMaterial> {
+  const notices: LogRecord[] = [];
+  const { clientCertPath, clientKeyPath } = settings;
+  const identity = clientCertPath === null || clientKeyPath === null
+    ? null
+    : await loadIdentity(clientCertPath, clientKeyPath, reader, notices);
+  if (identity === null) {
+    notices.push(warning("No client certificate: only a server that takes anonymous clients will let this one in", "client_cert"));
+  }
+  if (!settings.verifyPeer) {
+    notices.push({
+      level: "warn",
+      event: "verification-disabled",
+      message: "TLS peer verification DISABLED — do not use in production",
+      fields: {},
+    });
+    return { identity, trustPem: null, notices };
+  }
+  const trustPem = settings.caCertPath === null
+    ? await loadSystemTrust(reader, notices)
+    : await loadTrust(settings.caCertPath, reader, notices);
+  return { identity, trustPem, notices };
+}
+
+async function loadIdentity(certPath: string, keyPath: string, reader: MaterialReader, notices: LogRecord[]): Promise<Identity> {
+  const certificateChainPem = await readMaterial(certPath, "Certificate file", reader);
+  const privateKeyPem = await readMaterial(keyPath, "Private key file", reader);
+  const leaf = readPem(certPath, certificateChainPem, reader)[0];
+  if (leaf === undefined) throw damaged(`No certificate in ${certPath}`, "it must have a PEM block -----BEGIN CERTIFICATE-----");
+  checkValidity(certPath, leaf, reader.nowMs, notices);
+  const spkiSha256 = publicKeyDigest(keyPath, privateKeyPem);
+  if (spkiSha256 !== leaf.spkiSha256) {
+    throw damaged(
+      `Private key ${keyPath} does not belong to certificate ${certPath}`,
+      "`postern certs check` shows which fits which",
+    );
+  }
+  const mode = await reader.fileMode(keyPath);
+  if (mode !== null && (mode & 0o077) !== 0) {
+    const octal = (mode & 0o777).toString(8).padStart(4, "0");
+    notices.push(warning(`Private key ${keyPath} can be read by others (mode ${octal}): chmod 600 it`, keyPath));
+  }
+  return { certificateChainPem, privateKeyPem };
+}
+
+async function loadTrust(path: string, reader: MaterialReader, notices: LogRecord[]): Promise<Uint8Array> {
+  const pem = await readMaterial(path, "CA certificate file", reader);
+  const authorities = readPem(path, pem, reader);
+  if (authorities.length === 0) {
+    throw damaged(`No CA certificate in ${path}`, "it must have a PEM block -----BEGIN CERTIFICATE-----");
+  }
+  const expired = authorities.filter((authority) => authority.notAfterMs <= reader.nowMs);
+  if (expired.length === authorities.length) throw expiredError(path, expired[0]?.notAfterMs ?? 0, "CA certificate");
+  for (const authority of expired) notices.push(warning(`CA certificate ${authority.subject} in ${path} has expired`, path));
+  notices.push({ level: "info", event: "trust-loaded", message: `Loaded CA certificate from ${path}`, fields: { path } });
+  return pem;
+}
+
+async function loadSystemTrust(reader: MaterialReader, notices: LogRecord[]): Promise<Uint8Array> {
+  for (const path of SYSTEM_BUNDLES) {
+    const pem = await reader.readFile(path).catch(() => null);
+    if (pem === null || pem.length === 0) continue;
+    notices.push({
+      level: "info",
+      event: "trust-loaded",
+      message: `verify_peer enabled, using system CA store for Intermediate connection (${path})`,
+      fields: { path },
+    });
+    return pem;
+  }
+  throw new PosternError("This system has no bundle of CA certificates to verify the server with", {
+    code: "trust-missing",
+    hint: "add --ca-cert FILE with the authority that signed the server's certificate",
+  });
+}
+
+/** Reads a file of PEM text, or says which one and why not. `what` begins the message: "Certificate file". */
+async function readMaterial(path: string, what: string, reader: MaterialReader): Promise<Uint8Array> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await reader.readFile(path);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotADirectory) {
+      throw new PosternError(`${what} not found: ${path}`, {
+        code: "file-missing",
+        hint: "check the path; `postern certs init` makes certificates for development",
+        cause,
+      });
+    }
+    throw new PosternError(`${what} cannot be read: ${path}: ${messageOf(cause)}`, {
+      code: "file-unreadable",
+      hint: "check the owner and the mode of the file and of its directories",
+      cause,
+    });
+  }
+  if (bytes.length > MATERIAL_MAX_BYTES) throw damaged(`${what} is longer than ${MATERIAL_MAX_BYTES} bytes: ${path}`);
+  return bytes;
+}
+
+function readPem(path: string, pem: Uint8Array, reader: MaterialReader): readonly CertificateFacts[] {
+  try {
+    return reader.readCertificates(pem);
+  } catch (cause) {
+    throw damaged(
+      `Certificate cannot be parsed: ${path}: ${messageOf(cause)}`,
+      "it must be PEM; `postern certs inspect` shows what is in it",
+      cause,
+    );
+  }
+}
+
+function checkValidity(path: string, leaf: CertificateFacts, nowMs: number, notices: LogRecord[]): void {
+  if (leaf.notAfterMs <= nowMs) throw expiredError(path, leaf.notAfterMs, "Certificate");
+  if (leaf.notBeforeMs > nowMs) {
+    throw new PosternError(`Certificate is not valid before ${isoTime(leaf.notBeforeMs)}: ${path}`, {
+      code: "certificate-not-yet-valid",
+      hint: `the clock says ${isoTime(nowMs)}: set it right, or wait`,
+    });
+  }
+  if (leaf.notAfterMs - nowMs < EXPIRY_WARNING_MS) {
+    notices.push(warning(`Certificate ${path} expires on ${isoTime(leaf.notAfterMs)}`, path));
+  }
+}
+
+function expiredError(path: string, notAfterMs: number, what: string): PosternError {
+  return new PosternError(`${what} expired on ${isoTime(notAfterMs)}: ${path}`, {
+    code: "certificate-expired",
+    hint: "renew it; `postern certs init --force` renews a development set",
+  });
+}
+
+/** SHA-256 of the public key (SubjectPublicKeyInfo) that belongs to the private key of a PEM text, base64. */
+export function publicKeyDigest(path: string, pem: Uint8Array): string {
+  const text = new TextDecoder().decode(pem);
+  // Other blocks may stand before the key (EC PARAMETERS, certificates); the key's own block is all that counts.
+  const block = /-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----[^-]+-----END \1PRIVATE KEY-----/.exec(text)?.[0];
+  if (block === undefined) throw damaged(`No private key in ${path}`, "it must have a PEM block -----BEGIN PRIVATE KEY-----");
+  if (block.includes("ENCRYPTED")) {
+    throw damaged(`Private key ${path} is encrypted`, "store it without a passphrase, mode 0600: openssl pkey -in FILE -out NEW");
+  }
+  try {
+    const publicKey = createPublicKey(createPrivateKey(block).export({ type: "pkcs8", format: "pem" }));
+    return createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("base64");
+  } catch (cause) {
+    throw damaged(
+      `Private key cannot be parsed: ${path}: ${messageOf(cause)}`,
+      "EC, RSA and Ed25519 keys in PEM are understood",
+      cause,
+    );
+  }
+}
+
+/** What the settings mean for who may connect. */
+function clientPolicyNotices(settings: ServerSettings): LogRecord[] {
+  const notices: LogRecord[] = [{
+    level: "info",
+    event: "settings-applied",
+    message: `Require client cert: ${settings.requireClientCert}`,
+    fields: { require_client_cert: settings.requireClientCert },
+  }];
+  if (settings.requireClientCert) {
+    notices.push({
+      level: "info",
+      event: "settings-applied",
+      message: "mTLS client authentication ENABLED — connections without valid client certs will be rejected",
+      fields: {},
+    });
+  } else {
+    const grants = settings.allowAnonymous.map(({ role, service }) => `${role}:${service}`).join(", ");
+    notices.push(warning(
+      `Client certificates are NOT required — a client without one may register ${
+        grants === "" ? "nothing" : grants
+      }; for migration only`,
+      "require_client_cert",
+    ));
+  }
+  if (!settings.verifyPeer) {
+    notices.push({
+      level: "warn",
+      event: "verification-disabled",
+      message: "TLS peer verification DISABLED — do not use in production",
+      fields: {},
+    });
+  }
+  if (settings.allowLegacyCerts) {
+    notices.push(
+      warning("Certificates without a ZTNA name may register for every service (--allow-legacy-certs)", "allow_legacy_certs"),
+    );
+  }
+  return notices;
+}
+
+function warning(message: string, subject: string): LogRecord {
+  return { level: "warn", event: "settings-warning", message, fields: { subject } };
+}
+
+function damaged(message: string, hint?: string, cause?: unknown): PosternError {
+  return new PosternError(message, {
+    code: "material",
+    ...(hint === undefined ? {} : { hint }),
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString().replace(".000Z", "Z");
+}

@@ -1,0 +1,36 @@
+/**
+ * The schemas of the roles' settings and their loading. The way of a value: `file.ts` and `environment.ts` read, `resolve.ts`
+ * joins them with the flags by precedence and checks each against the role's table (`server.ts`, `connector.ts`, `agent.ts`),
+ * the role's `finish` checks what settings say together, `material.ts` loads the certificates and keys that they name.
+ */
+
+export { AGENT, type AgentSettings, type AgentTable, type LocalForward } from "./agent.ts";
+export { type CommonSettings, DEFAULT_SERVER_PORT, type LogFormat, type UplinkSettings } from "./common.ts";
+export { CONNECTOR, type ConnectorSettings, type ConnectorTable, type ServiceBackend } from "./connector.ts";
+export { namesOf, OTHER_VARIABLES } from "./environment.ts";
+export { CONFIG_FILE_MAX_BYTES, type ConfigFile, parseConfigFile } from "./file.ts";
+export { nearest } from "./problem.ts";
+export { fileSchema, type FlagValue, type Resolution, resolveSettings, type SettingInputs } from "./resolve.ts";
+export { type AnonymousGrant, type ListenAddress, SERVER, type ServerSettings, type ServerTable } from "./server.ts";
+export {
+  flagOf,
+  formatSource,
+  type Resolved,
+  type Role,
+  type RoleDefinition,
+  ROLES,
+  type Setting,
+  type SettingTable,
+  type ValueSource,
+  variableOf,
+} from "./setting.ts";
+export {
+  type CertificateFacts,
+  type Identity,
+  loadClientMaterial,
+  loadServerMaterial,
+  type MaterialReader,
+  publicKeyDigest,
+  type RoleMaterial,
+  SYSTEM_BUNDLES,
+} from "./material.ts";

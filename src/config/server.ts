@@ -1,0 +1,154 @@
+/** The server's settings: where it listens, who it is, whom it trusts and what it lets in. */
+
+import { z } from "zod";
+import { parseServiceId, usageError } from "../base/mod.ts";
+import { type CommonSettings, commonSettings, DEFAULT_SERVER_PORT, finishCommon } from "./common.ts";
+import { settingError } from "./problem.ts";
+import { formatSource, list, onOff, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
+import { bindAddress, externalIp, numberFromText, path, portNumber, refuse, text } from "./value.ts";
+
+/** A client that may register without a certificate, while certificates are not required. */
+export interface AnonymousGrant {
+  readonly role: "agent" | "connector";
+  readonly service: string;
+}
+
+/** A UDP socket that the server binds. Port 0 is any free one. */
+export interface ListenAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What a server is started with: plain data, it crosses isolates. Files are named, not loaded (see `material.ts`). */
+export interface ServerSettings extends CommonSettings {
+  readonly role: "server";
+  /** At least one; no two alike. */
+  readonly listen: readonly ListenAddress[];
+  readonly certPath: string;
+  readonly keyPath: string;
+  /** Null only while `verifyPeer` is off. */
+  readonly caCertPath: string | null;
+  /** Whether client certificates are asked for and verified at all. */
+  readonly verifyPeer: boolean;
+  /** Whether TLS refuses a client without one. Never true while `verifyPeer` is off. */
+  readonly requireClientCert: boolean;
+  /** A verified certificate without a ZTNA name authorises everything, as with earlier ztna-v1 peers. */
+  readonly allowLegacyCerts: boolean;
+  readonly allowAnonymous: readonly AnonymousGrant[];
+  /** The address that clients see, if it is not the one that is bound. */
+  readonly externalIp: string | null;
+}
+
+/** `agent:ID` or `connector:ID`; the id's grammar is checked when `allow_legacy_service_ids` is known. */
+const anonymousGrant = text.transform((value, context): AnonymousGrant => {
+  const match = /^(agent|connector):(.+)$/s.exec(value);
+  if (match === null) return refuse(context, "must be agent:SERVICE or connector:SERVICE");
+  return { role: match[1] === "agent" ? "agent" : "connector", service: match[2] ?? "" };
+});
+
+const serverTable = {
+  port: word("PORT", DEFAULT_SERVER_PORT, {
+    schema: portNumber("must not be port 0; for any free port say --bind ADDRESS:0"),
+    fromText: numberFromText,
+    summary: "The UDP port to listen on",
+  }),
+  cert: word("FILE", "certs/cert.pem", {
+    schema: path,
+    summary: "The server's certificate (PEM, with its chain)",
+    aliases: ["cert_path"],
+  }),
+  key: word("FILE", "certs/key.pem", {
+    schema: path,
+    summary: "The private key (PEM) of --cert",
+    aliases: ["key_path"],
+  }),
+  bind: list("ADDRESS[:PORT]", [{ address: "0.0.0.0", port: null }], {
+    schema: z.union([z.array(bindAddress).min(1, { error: "must name an address" }), bindAddress.transform((value) => [value])]),
+    example: ["0.0.0.0", "[::]"],
+    summary: "A local IP address to listen on; [::] means IPv6 only; port 0 is any free one",
+    aliases: ["bind_addr"],
+  }),
+  external_ip: word<string | null>("ADDRESS", null, {
+    schema: externalIp,
+    example: "203.0.113.5",
+    summary: "The address under which clients reach this server, if it is not a bound one",
+  }),
+  ca_cert: word<string | null>("FILE", null, {
+    schema: path,
+    example: "certs/ca-cert.pem",
+    summary: "Certificates (PEM) of the authorities that may sign client certificates; nothing else is trusted",
+    aliases: ["ca_cert_path"],
+  }),
+  verify_peer: onOff(true, {
+    summary: "Ask clients for certificates and verify them; needs --no-require-client-cert to be turned off",
+  }),
+  require_client_cert: onOff(true, { summary: "Refuse clients without a certificate; --no-require-client-cert is for migration" }),
+  allow_anonymous: list<readonly AnonymousGrant[]>("ROLE:SERVICE", [], {
+    schema: z.array(anonymousGrant, { error: "must be a list of agent:SERVICE or connector:SERVICE" }),
+    example: ["agent:web"],
+    summary: "What a client without a certificate may register, with --no-require-client-cert",
+  }),
+  allow_legacy_certs: onOff(false, {
+    summary: "Let a certificate without a ZTNA name do everything, as earlier ztna-v1 servers did",
+  }),
+  ...commonSettings("server"),
+} satisfies SettingTable;
+
+export type ServerTable = typeof serverTable;
+
+/** The server's table of settings. */
+export const SERVER: RoleDefinition<ServerTable, ServerSettings> = {
+  role: "server",
+  settings: serverTable,
+  positional: ["port", "cert", "key", "bind", "external_ip"],
+  defaultFiles: ["/etc/postern/server.yaml", "/etc/postern/server.json", "/etc/ztna/intermediate.json", "./intermediate.json"],
+  planned: [
+    { key: "disable_retry", isOff: (value) => value === true, hint: "remove it, or say true: this version sends no Retry" },
+    { key: "metrics_port", isOff: (value) => value === 0, hint: "remove it, or say 0: this version has no metrics listener" },
+  ],
+  finish: finishServer,
+};
+
+function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
+  const { values, sources } = resolved;
+  if (!values.verify_peer && values.require_client_cert) {
+    throw usageError(
+      `${formatSource(sources.verify_peer)} turns off the verification of client certificates while they are required`,
+      "add --no-require-client-cert if clients shall be taken without a verified certificate",
+    );
+  }
+  if (values.require_client_cert && values.allow_anonymous.length > 0) {
+    throw usageError(
+      `${formatSource(sources.allow_anonymous)} has no effect while client certificates are required`,
+      "add --no-require-client-cert, or remove it",
+    );
+  }
+  for (const grant of values.allow_anonymous) {
+    const id = parseServiceId(grant.service, { legacy: values.allow_legacy_service_ids });
+    if (!id.ok) throw settingError(sources.allow_anonymous, `${grant.role}:${grant.service}`, `the service id ${id.why}`);
+  }
+  return {
+    role: "server",
+    ...finishCommon(values),
+    listen: finishListen(resolved),
+    certPath: values.cert,
+    keyPath: values.key,
+    caCertPath: values.ca_cert,
+    verifyPeer: values.verify_peer,
+    requireClientCert: values.require_client_cert,
+    allowLegacyCerts: values.allow_legacy_certs,
+    allowAnonymous: values.allow_anonymous,
+    externalIp: values.external_ip,
+  };
+}
+
+function finishListen({ values, sources }: Resolved<ServerTable>): ListenAddress[] {
+  const listen = values.bind.map(({ address, port }) => ({ address, port: port ?? values.port }));
+  const seen = new Set<string>();
+  for (const { address, port } of listen) {
+    const key = `${address} ${port}`;
+    if (port !== 0 && seen.has(key)) throw settingError(sources.bind, address, "is named twice with the same port");
+    seen.add(key);
+  }
+  return listen;
+}
