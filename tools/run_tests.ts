@@ -1,0 +1,155 @@
+/**
+ * Runs the tests: `deno run -A tools/run_tests.ts [--suite=NAME] [--filter=WORDS] [--raise-floor] [--summary=FILE] [--verbose]`.
+ *
+ * Suite by suite it starts `deno test`, passes on what is worth reading (tools/test_output.ts) and takes the numbers from the JUnit
+ * report. The last line is `N passed, N failed`, with `, N skipped` when there are any. The exit code is 0 only when nothing failed, at
+ * least one test ran, and no suite has fewer tests than tests/count.txt says. Types are not checked here: `make check` does that.
+ */
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { PERMISSIONS } from "./build.ts";
+import { belowFloor, formatFloor, parseFloor } from "./count_floor.ts";
+import { parseJunit, type TestCase } from "./junit.ts";
+import { strayFiles, type Suite, SUITES, testFiles } from "./suites.ts";
+import { linesOf, OutputFilter } from "./test_output.ts";
+
+const ROOT = resolve(import.meta.dirname ?? ".", "..");
+const FLOOR = join(ROOT, "tests", "count.txt");
+/** What is left of a suite that does not stop when told to is ended after this long. */
+const GRACE_MS = 10_000;
+
+type Options = { readonly filter: string; readonly verbose: boolean };
+type Result = { readonly suite: Suite; readonly cases: readonly TestCase[]; readonly failed: number };
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      suite: { type: "string", default: "" },
+      filter: { type: "string", default: "" },
+      summary: { type: "string", default: "" },
+      "raise-floor": { type: "boolean", default: false },
+      verbose: { type: "boolean", default: false },
+    },
+  });
+  const stray = strayFiles(ROOT);
+  if (stray.length > 0) return stop(`no suite runs ${stray.join(", ")}`, "move it, or name its folder in tools/suites.ts");
+  const chosen = SUITES.filter((suite) => (values.suite === "" ? !suite.onDemand : suite.name === values.suite));
+  if (chosen.length === 0) {
+    return stop(
+      `there is no suite "${values.suite}"`,
+      `choose one of ${SUITES.map((suite) => suite.name).join(", ")}`,
+    );
+  }
+
+  const results: Result[] = [];
+  for (const suite of chosen) {
+    const files = suite.folders.flatMap((folder) => testFiles(ROOT, folder));
+    if (files.length > 0) results.push(await runSuite(suite, files, { filter: values.filter, verbose: values.verbose }));
+  }
+  const counts = new Map(results.map(({ suite, cases }) => [suite.name, cases.length]));
+  const floor = parseFloor(readIfThere(FLOOR));
+  if (values["raise-floor"]) Deno.writeTextFileSync(FLOOR, formatFloor(floor, counts));
+  const tooFew = values.filter === "" ? belowFloor(floor, counts, chosen.map((suite) => suite.name)) : [];
+  return report(results, tooFew, values.summary);
+}
+
+/** One suite, one `deno test`. */
+async function runSuite(suite: Suite, files: readonly string[], options: Options): Promise<Result> {
+  const folder = Deno.makeTempDirSync({ prefix: "postern-tests-" });
+  const junit = join(folder, "junit.xml");
+  const seed = crypto.getRandomValues(new Uint16Array(1))[0] ?? 0;
+  const order = suite.parallel ? ["--parallel", `--shuffle=${seed}`] : [];
+  console.log(`== ${suite.name}: ${files.length} files${suite.parallel ? `, shuffle seed ${seed}` : ""}`);
+  const started = performance.now();
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      ...["test", "--no-check", `--junit-path=${junit}`, ...permissions(suite), ...order],
+      ...(options.filter === "" ? [] : [`--filter=${options.filter}`]),
+      ...files,
+    ],
+    cwd: ROOT,
+    env: { NO_COLOR: "1", RUST_BACKTRACE: "0" },
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const filter = new OutputFilter(options.verbose);
+  const reading = [child.stdout, child.stderr].map((stream) => passOn(stream, filter));
+  const { code, late } = await endOf(child, suite.secondsMax);
+  // A program that a test left behind may still hold the pipes: what it says is of no interest.
+  await Promise.race([Promise.all(reading), sleep(2000)]);
+
+  const cases = parseJunit(readIfThere(junit));
+  Deno.removeSync(folder, { recursive: true });
+  const notes = late ? [`ended after ${suite.secondsMax} s`] : [];
+  if (code === 0 && options.filter === "") {
+    notes.push(...files.filter((file) => cases.every((one) => one.file !== file)).map((file) => `${file} holds no test`));
+  }
+  const failures = cases.filter((one) => one.outcome === "failed").length + filter.uncaught;
+  if (code !== 0 && failures === 0 && notes.length === 0) notes.push(`deno test ended with ${code}`);
+  for (const note of notes) console.log(`   FAILED: ${note}`);
+  for (const one of cases.filter((one) => one.outcome === "skipped")) console.log(`   skipped: ${one.name} (${one.file})`);
+  const failed = failures + notes.length;
+  const passed = cases.filter((one) => one.outcome === "passed").length;
+  console.log(`   ${suite.name}: ${passed} passed and ${failed} failed in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  return { suite, cases, failed };
+}
+
+/** What the product may do is enough for tests inside one process: what they cannot reach, the binary cannot either. */
+function permissions(suite: Suite): string[] {
+  if (!suite.confined) return ["--allow-all"];
+  return PERMISSIONS.map((flag) => (flag === "--allow-net" ? "--allow-net=127.0.0.1,[::1],localhost" : flag));
+}
+
+async function passOn(stream: ReadableStream<Uint8Array<ArrayBuffer>>, filter: OutputFilter): Promise<void> {
+  for await (const line of linesOf(stream)) for (const shown of filter.take(line)) console.log(shown);
+}
+
+/** Waits for the child; one that takes too long is told to stop, then made to. */
+async function endOf(child: Deno.ChildProcess, secondsMax: number): Promise<{ code: number; late: boolean }> {
+  let late = false;
+  const timers = [
+    setTimeout(() => {
+      late = true;
+      child.kill("SIGTERM");
+    }, secondsMax * 1000),
+    setTimeout(() => child.kill("SIGKILL"), secondsMax * 1000 + GRACE_MS),
+  ];
+  const { code } = await child.status;
+  for (const timer of timers) clearTimeout(timer);
+  return { code, late };
+}
+
+/** Prints the end of the run, the closing line last, and gives the exit code. */
+function report(results: readonly Result[], tooFew: readonly string[], summaryPath: string): number {
+  const cases = results.flatMap((result) => result.cases);
+  const passed = cases.filter((one) => one.outcome === "passed").length;
+  const skipped = cases.filter((one) => one.outcome === "skipped").length;
+  const failed = results.reduce((sum, result) => sum + result.failed, 0) + tooFew.length;
+  for (const { file, name } of cases.filter((one) => one.outcome === "failed")) console.log(`FAILED: ${name} (${file})`);
+  for (const words of tooFew) console.log(`FAILED: ${words}`);
+  if (passed + failed === 0) console.log("FAILED: no test ran");
+  if (summaryPath !== "") Deno.writeTextFileSync(summaryPath, `${passed} ${failed} ${skipped}\n`);
+  console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
+  return failed > 0 || passed === 0 ? 1 : 0;
+}
+
+function stop(message: string, hint: string): number {
+  console.error(`postern: error: ${message}\npostern: hint: ${hint}`);
+  return 1;
+}
+
+function readIfThere(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((done) => Deno.unrefTimer(setTimeout(done, ms)));
+}
+
+Deno.exit(await main());

@@ -1,0 +1,71 @@
+/**
+ * The test suites: where their files lie and how they run. Every `*_test.ts` belongs to exactly one; one that belongs to none is an
+ * error, so no test is forgotten by lying in the wrong place.
+ */
+import { join } from "node:path";
+
+/** How one suite runs. */
+export type Suite = {
+  readonly name: string;
+  /** Folders below the repository's root. */
+  readonly folders: readonly string[];
+  /** Several files at a time, in an order that differs from run to run: only for tests that share nothing. */
+  readonly parallel: boolean;
+  /**
+   * Only what the binary itself may do (tools/build.ts), and sockets on this machine only. A suite that steers the machine, with networks
+   * and processes of its own, is not limited.
+   */
+  readonly confined: boolean;
+  /** Runs only when named. */
+  readonly onDemand: boolean;
+  /** Ended and failed after this long. */
+  readonly secondsMax: number;
+};
+
+const QUICK = { parallel: true, confined: true, onDemand: false, secondsMax: 600 };
+const SERIAL = { parallel: false, confined: false, onDemand: false, secondsMax: 900 };
+
+/** In the order in which they run: the quickest answer first. */
+export const SUITES: readonly Suite[] = [
+  { ...QUICK, name: "unit", folders: ["src", "ffi", "tools", "deploy"] },
+  { ...QUICK, name: "vectors", folders: ["tests/vectors"] },
+  { ...QUICK, name: "abi", folders: ["tests/abi"] },
+  { ...QUICK, name: "sim", folders: ["tests/sim"] },
+  { ...QUICK, name: "fuzz", folders: ["tests/fuzz"] },
+  { ...QUICK, name: "security", folders: ["tests/security"] },
+  { ...SERIAL, name: "interop", folders: ["tests/interop"] },
+  { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1500 },
+  { ...SERIAL, name: "chaos", folders: ["tests/chaos"], onDemand: true, secondsMax: 3600 },
+];
+
+/** Folders that hold no sources of ours. */
+const SKIPPED = new Set(["node_modules", ".git", ".tools", "dist", "target"]);
+
+/** The test files below a folder in a fixed order, relative to `root`; none when the folder does not exist. */
+export function testFiles(root: string, folder: string): string[] {
+  const found: string[] = [];
+  const visit = (path: string): void => {
+    for (const entry of entries(join(root, path))) {
+      const inner = path === "" ? entry.name : `${path}/${entry.name}`;
+      if (entry.isDirectory && !SKIPPED.has(entry.name)) visit(inner);
+      else if (entry.isFile && entry.name.endsWith("_test.ts")) found.push(inner);
+    }
+  };
+  visit(folder);
+  return found.sort();
+}
+
+/** The test files that no suite would run. */
+export function strayFiles(root: string, suites: readonly Suite[] = SUITES): string[] {
+  const folders = suites.flatMap((suite) => suite.folders);
+  return testFiles(root, "").filter((file) => !folders.some((folder) => file.startsWith(folder + "/")));
+}
+
+function entries(path: string): Deno.DirEntry[] {
+  try {
+    return [...Deno.readDirSync(path)];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
