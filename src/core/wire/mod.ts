@@ -2,13 +2,17 @@
  * Bytes to values and back: everything that Postern says or understands on the wire. Pure; a decoder is total (its result
  * says "malformed" and why, nothing throws), an encoder writes into a given buffer and returns the length.
  *
- * `frame` tells what a QUIC DATAGRAM is; `registration`, `qad` and `control` are its rare kinds. `stream_open` and
- * `stream_proof` are how a stream begins; `signal` and `binding` what peers say to find a direct path. docs/WIRE.md is the
+ * `frame` tells what a QUIC DATAGRAM is; `registration` and `qad` are its rare kinds. `stream_open` and
+ * `stream_proof` (with its `token`) are how a stream begins; `signal` and `control` what peers say to find a direct path. docs/WIRE.md is the
  * specification; comments cite its clauses.
  */
 export * from "./codes.ts";
+export * from "./control.ts";
 export * from "./frame.ts";
 export * from "./malformed.ts";
 export * from "./qad.ts";
 export * from "./registration.ts";
+export * from "./signal.ts";
 export * from "./stream_open.ts";
+export * from "./stream_proof.ts";
+export * from "./token.ts";
