@@ -1,0 +1,153 @@
+/**
+ * {@linkcode ProcessNative} and {@linkcode HardeningNative} over the C library. For the main isolate: its thread is the one whose
+ * capabilities are limited and which executes the program anew.
+ */
+import type { Arena } from "../../src/core/quic/engine.ts";
+import { CAPABILITIES, type HardeningNative, type PeerCredentials, type ProcessNative } from "../../src/io/native_process.ts";
+import { PROCESS_SYMBOLS } from "./symbols.ts";
+
+const SOL_SOCKET = 1, SO_PEERCRED = 17, SO_PEERGROUPS = 59;
+const AF_UNIX = 1, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0o2000000, MSG_NOSIGNAL = 0x4000, MSG_DONTWAIT = 0x40;
+const O_RDWR = 2, O_CREAT = 0o100, O_NOFOLLOW = 0o400000, O_CLOEXEC = 0o2000000;
+const LOCK_EX = 2, LOCK_NB = 4;
+const CLOCK_MONOTONIC = 1;
+const PR_SET_DUMPABLE = 4, PR_CAPBSET_READ = 23, PR_CAPBSET_DROP = 24, PR_SET_NO_NEW_PRIVS = 38, PR_CAP_AMBIENT = 47;
+const PR_CAP_AMBIENT_RAISE = 2n, PR_CAP_AMBIENT_CLEAR_ALL = 4n;
+const CAPABILITY_VERSION_3 = 0x2008_0522;
+/** More groups than any account has; the kernel's own limit is 65,536. */
+const GROUPS_MAX = 4096;
+const EINVAL = 22;
+
+const encoder = new TextEncoder();
+
+type Symbols = Deno.StaticForeignLibraryInterface<typeof PROCESS_SYMBOLS>;
+
+/** Binds the C library. `arena` is the one in which epoll events are written. */
+export function createProcessNative(arena: Arena): ProcessNative {
+  const c = load();
+  const result = errnoReader(c);
+  return {
+    epollWaitLater: (epoll, events, maximum, timeoutMs) => c.epoll_wait(epoll, arena.address + BigInt(events), maximum, timeoutMs),
+    peerCredentials: (fd) => readPeerCredentials(c, fd),
+    lockFile(path) {
+      const fd = result(c.open(cString(path), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600));
+      if (fd < 0) return fd;
+      const locked = result(c.flock(fd, LOCK_EX | LOCK_NB));
+      if (locked < 0) c.close(fd);
+      return locked < 0 ? locked : fd;
+    },
+    unlockFile: (fd) => void c.close(fd),
+    monotonicUsec() {
+      const time = new BigInt64Array(2);
+      c.clock_gettime(CLOCK_MONOTONIC, new Uint8Array(time.buffer));
+      return Number(time[0]) * 1e6 + Math.floor(Number(time[1]) / 1000);
+    },
+    sendToUnix(path, message) {
+      const address = unixAddress(path);
+      if (address === null) return -EINVAL;
+      const fd = result(c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      if (fd < 0) return fd;
+      const bytes = encoder.encode(message);
+      const sent = result(c.sendto(fd, bytes, BigInt(bytes.length), MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length));
+      c.close(fd);
+      return Math.min(sent, 0);
+    },
+  };
+}
+
+/** Binds what limits the process. Needs no arena: it runs before anything else is built. */
+export function createHardeningNative(): HardeningNative {
+  const c = load();
+  const result = errnoReader(c);
+  const prctl = (option: number, a: bigint, b = 0n) => result(c.prctl(option, a, b, 0n, 0n));
+  return {
+    setNoNewPrivileges: () => prctl(PR_SET_NO_NEW_PRIVS, 1n),
+    setDumpable: (on) => prctl(PR_SET_DUMPABLE, on ? 1n : 0n),
+    limitCapabilities(keep) {
+      const kept = keep.map((name) => CAPABILITIES[name]);
+      // Without CAP_SETPCAP the bounding set stays; no-new-privileges makes it harmless, so the result does not matter.
+      for (let number = 0; prctl(PR_CAPBSET_READ, BigInt(number)) >= 0; number++) {
+        if (!kept.some((wanted) => wanted === number)) prctl(PR_CAPBSET_DROP, BigInt(number));
+      }
+      prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+      const mask = kept.reduce((bits, number) => bits | 1 << number, 0) >>> 0;
+      // Effective, permitted, inheritable of capabilities 0 to 31, then of 32 to 63.
+      const failed = result(c.capset(bytesOf([CAPABILITY_VERSION_3, 0]), bytesOf([mask, mask, mask, 0, 0, 0])));
+      if (failed < 0) return failed;
+      for (const number of kept) {
+        const raised = prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, BigInt(number));
+        if (raised < 0) return raised;
+      }
+      return 0;
+    },
+    execSelf(args, environment) {
+      const argv = pointerTable(args), envp = pointerTable(environment);
+      return result(c.execve(cString("/proc/self/exe"), argv.table, envp.table));
+    },
+  };
+}
+
+let loaded: Symbols | null = null;
+
+/** One handle for the process: the C library is never unloaded. */
+function load(): Symbols {
+  loaded ??= Deno.dlopen("libc.so.6", PROCESS_SYMBOLS).symbols;
+  return loaded;
+}
+
+function errnoReader(c: Symbols): (n: number) => number {
+  const pointer = c.__errno_location();
+  if (pointer === null) throw new Error("postern: internal error: no errno");
+  const errno = new Deno.UnsafePointerView(pointer);
+  return (n) => n >= 0 ? n : -errno.getInt32(0);
+}
+
+function readPeerCredentials(c: Symbols, fd: number): PeerCredentials | null {
+  const credentials = new Uint32Array(3);
+  const length = new Uint32Array([12]);
+  if (c.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, viewOf(credentials), viewOf(length)) < 0) return null;
+  const [pid = 0, uid = 0, gid = 0] = credentials;
+  // Pid 0 and the overflow ids come from a connection that no process of our namespaces made.
+  if (pid === 0 || uid === 0xffff_ffff) return null;
+  const groups = new Uint32Array(GROUPS_MAX);
+  length[0] = groups.byteLength;
+  const known = c.getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, viewOf(groups), viewOf(length)) === 0;
+  return { pid, uid, gid, groups: known ? [...groups.subarray(0, (length[0] ?? 0) / 4)] : [] };
+}
+
+/** A sockaddr_un, exactly as long as its name; null when the name does not fit. */
+function unixAddress(path: string): Uint8Array<ArrayBuffer> | null {
+  const name = encoder.encode(path);
+  const isAbstract = path.startsWith("@");
+  if (name.length === 0 || name.length > 107 || name.includes(0)) return null;
+  const address = new Uint8Array(2 + name.length + (isAbstract ? 0 : 1));
+  address[0] = AF_UNIX;
+  address.set(name, 2);
+  if (isAbstract) address[2] = 0;
+  return address;
+}
+
+function viewOf(words: Uint32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(words.buffer);
+}
+
+function bytesOf(words: readonly number[]): Uint8Array<ArrayBuffer> {
+  return viewOf(new Uint32Array(words));
+}
+
+function cString(text: string): Uint8Array<ArrayBuffer> {
+  return encoder.encode(text + "\0");
+}
+
+/** A null-terminated table of null-terminated strings. `strings` must stay referenced as long as the table is used. */
+function pointerTable(
+  texts: readonly Uint8Array[],
+): { readonly table: Uint8Array<ArrayBuffer>; readonly strings: readonly Uint8Array[] } {
+  const strings = texts.map((text) => {
+    const terminated = new Uint8Array(text.length + 1);
+    terminated.set(text);
+    return terminated;
+  });
+  const addresses = strings.map((text) => BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(text))));
+  return { table: new Uint8Array(new BigUint64Array([...addresses, 0n]).buffer), strings };
+}

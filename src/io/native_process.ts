@@ -1,0 +1,44 @@
+/**
+ * The interfaces of what the operating system knows and does about processes: who is at the other end of a Unix socket, what this
+ * process may do, how it waits for many sockets without a thread for each. `ffi/process` implements them. As in `native.ts` a
+ * result below zero is `-errno`, and nothing blocks but {@linkcode ProcessNative.epollWaitLater}, which does so elsewhere.
+ */
+
+/** What the kernel recorded when a Unix socket was connected (SO_PEERCRED, SO_PEERGROUPS). */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** The supplementary groups at that time. */
+  readonly groups: readonly number[];
+}
+
+export interface ProcessNative {
+  /** `epoll_wait` in a thread of the runtime's pool: the isolate goes on. `events` is an arena offset, as in `Libc.epollWait`. */
+  epollWaitLater(epoll: number, events: number, maximum: number, timeoutMs: number): Promise<number>;
+  /** Null when `fd` is not a connected Unix socket. */
+  peerCredentials(fd: number): PeerCredentials | null;
+  /** Opens (mode 0600, never through a symbolic link) and locks a file for the life of the descriptor; -11 when it is locked. */
+  lockFile(path: string): number;
+  /** Closes what {@linkcode lockFile} opened, and so unlocks it. */
+  unlockFile(fd: number): void;
+  /** CLOCK_MONOTONIC in microseconds, the clock of the service manager. */
+  monotonicUsec(): number;
+  /** Sends one datagram to a Unix socket; `path` beginning with `@` is an abstract name. Returns 0 or `-errno`. */
+  sendToUnix(path: string, message: string): number;
+}
+
+/** Linux capabilities that a role may keep, by their numbers in capabilities(7). */
+export const CAPABILITIES = { net_bind_service: 10, net_admin: 12, net_raw: 13, sys_admin: 21, ipc_lock: 14 } as const;
+export type CapabilityName = keyof typeof CAPABILITIES;
+
+/** What binds a process for good. All but {@linkcode setDumpable} hold for the calling thread and what it starts or executes. */
+export interface HardeningNative {
+  setNoNewPrivileges(): number;
+  /** Leaves only `keep` in the permitted, effective, inheritable, ambient and (where allowed) bounding sets. */
+  limitCapabilities(keep: readonly CapabilityName[]): number;
+  /** 0 forbids core dumps, tracing and reading /proc/PID/{mem,environ,...} by others of the same user. For the whole process. */
+  setDumpable(on: boolean): number;
+  /** Replaces the process image by its own executable. Returns only on failure. */
+  execSelf(args: readonly Uint8Array[], environment: readonly Uint8Array[]): number;
+}
