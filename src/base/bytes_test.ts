@@ -48,3 +48,10 @@ Deno.test("text is written only when all of it fits", () => {
   assertEquals(writeUtf8("né", bytes, 4, 3), -1);
   assertEquals(writeUtf8("", bytes, 6, 3), 0);
 });
+
+Deno.test("text of Latin letters is written alike however often", () => {
+  const bytes = new Uint8Array(16);
+  for (let i = 0; i < 200_000; i++) {
+    if (writeUtf8("gr\u00fc\u00df", bytes, 0, 6) !== 6) throw new Error(`refused at call ${i}`);
+  }
+});

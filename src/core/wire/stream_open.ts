@@ -182,7 +182,8 @@ function writeIdentity(bytes: Uint8Array, offset: number, agent: AgentIdentity):
 
 // RESULT: kind u8 | code u8 | reason length u8 | reason
 const RESULT_REASON_AT = 3;
-export const RESULT_MAX_BYTES = RESULT_REASON_AT + 255;
+const RESULT_REASON_MAX_BYTES = 255;
+export const RESULT_MAX_BYTES = RESULT_REASON_AT + RESULT_REASON_MAX_BYTES;
 
 /** The index is the code on the wire, WIRE 7.4. */
 export const RESULT_CODES = [
@@ -223,10 +224,13 @@ export function decodeResult(bytes: Uint8Array, offset: number, length: number):
  */
 export function encodeResult(bytes: Uint8Array, offset: number, code: ResultCode, reason = ""): number {
   assert(offset + RESULT_MAX_BYTES <= bytes.length, "room for a RESULT");
-  const room = bytes.subarray(offset + RESULT_REASON_AT, offset + RESULT_MAX_BYTES);
-  const { written } = new TextEncoder().encodeInto(code === "accepted" ? "" : reason, room);
+  const encoded = new TextEncoder().encode(code === "accepted" ? "" : reason);
+  let reasonLength = Math.min(encoded.length, RESULT_REASON_MAX_BYTES);
+  // A byte 10xxxxxx continues a character: step back to where one begins.
+  while (((encoded[reasonLength] ?? 0) & 0xc0) === 0x80) reasonLength--;
+  bytes.set(encoded.subarray(0, reasonLength), offset + RESULT_REASON_AT);
   bytes[offset] = RESULT_FIRST_BYTE;
   bytes[offset + 1] = RESULT_CODES.indexOf(code);
-  bytes[offset + 2] = written;
-  return RESULT_REASON_AT + written;
+  bytes[offset + 2] = reasonLength;
+  return RESULT_REASON_AT + reasonLength;
 }
