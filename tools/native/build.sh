@@ -1,0 +1,88 @@
+#!/bin/sh
+# Builds lib/linux-x64/libpostern_native.so from ffi/native, the same bytes from every folder, and writes beside it the
+# header, SHA256SUMS, SOURCES.sha256 and ffi/digest.ts.
+#
+# Needs cargo, cmake, a C and C++ compiler with the static libstdc++, libclang (for bindgen), objdump and sha256sum.
+# POSTERN_NATIVE_TARGET names another folder for intermediate files. A cold build takes about five minutes on two cores.
+set -eu
+export LC_ALL=C
+root=$(cd "$(dirname "$0")/../.." && pwd)
+crate="$root/ffi/native"
+out="$root/lib/linux-x64"
+target=${POSTERN_NATIVE_TARGET:-$crate/target}
+glibc_floor=2.34
+
+fail() {
+  echo "postern: error: $1" >&2
+  echo "postern: hint: $2" >&2
+  exit 1
+}
+
+need() {
+  command -v "$1" >/dev/null 2>&1 || fail "the native build needs $1, which is not installed" "$2"
+}
+
+[ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "the native library is built on Linux x86-64" "use the prebuilt library in lib/linux-x64"
+need cargo "install Rust 1.88 or newer, for example with rustup"
+need cmake "apt-get install cmake (or dnf install cmake)"
+need gcc "apt-get install gcc g++ (or dnf install gcc gcc-c++)"
+need g++ "apt-get install g++ (or dnf install gcc-c++)"
+need objdump "apt-get install binutils (or dnf install binutils)"
+need sha256sum "apt-get install coreutils"
+
+# bindgen loads libclang; it looks in LIBCLANG_PATH, asks llvm-config, then searches the usual folders.
+if [ -z "${LIBCLANG_PATH:-}" ] && ! command -v llvm-config >/dev/null 2>&1; then
+  found=no
+  for file in /usr/lib/llvm*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so* /usr/lib/libclang*.so* /usr/local/lib/libclang*.so*; do
+    [ -e "$file" ] && found=yes && break
+  done
+  [ "$found" = yes ] || fail "the native build needs libclang, which was not found" "apt-get install libclang-dev (or dnf install clang-devel), or set LIBCLANG_PATH"
+fi
+
+# The runtime needs libgcc_s anyway; libstdc++ is the one library that the host may lack, so it goes in. A folder that
+# holds nothing but the archive makes the linker take it.
+archive=$(g++ -print-file-name=libstdc++.a)
+[ -f "$archive" ] || fail "the static libstdc++ is missing" "apt-get install libstdc++-12-dev (or dnf install libstdc++-static)"
+mkdir -p "$target/static"
+ln -sf "$archive" "$target/static/libstdc++.a"
+
+# No path of this machine may stay in the result. Of two prefixes that match, rustc takes the one named last.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+export CARGO_TARGET_DIR="$target"
+export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/postern --remap-path-prefix=$target=/target -L native=$target/static"
+export CFLAGS="-ffile-prefix-map=$target=/target -ffile-prefix-map=$cargo_home=/cargo"
+export CXXFLAGS="$CFLAGS"
+export SOURCE_DATE_EPOCH=0
+cd "$crate"
+cargo build --release --locked
+
+# Our header declares quiche's functions once more: the compiler says when the two differ.
+for header in "$cargo_home"/registry/src/*/quiche-0.30.0/include/quiche.h; do
+  printf '#include <time.h>\n#include "%s"\n#include "postern_native.h"\n' "$header" |
+    gcc -std=gnu11 -Wall -Werror -fsyntax-only -I"$crate/include" -x c - || fail "the header contradicts quiche's" "compare it with $header"
+done
+
+built="$target/release/libpostern_native.so"
+newest=$(objdump -T "$built" | sed -n 's/.*(\{0,1\}GLIBC_\([0-9.]*\)).*/\1/p; s/.* GLIBC_\([0-9.]*\) .*/\1/p' | sort -Vu | tail -n 1)
+[ "$(printf '%s\n%s\n' "$newest" "$glibc_floor" | sort -V | tail -n 1)" = "$glibc_floor" ] ||
+  fail "the library would need glibc $newest, the floor is $glibc_floor" "build on a system with an older glibc"
+if objdump -p "$built" | grep -q 'NEEDED.*libstdc++'; then
+  fail "libstdc++ was linked dynamically" "look at RUSTFLAGS in tools/native/build.sh"
+fi
+
+mkdir -p "$out"
+# A running program may have the old file mapped: replace it, do not write into it.
+cp "$built" "$out/.libpostern_native.so.new"
+chmod 0644 "$out/.libpostern_native.so.new"
+mv "$out/.libpostern_native.so.new" "$out/libpostern_native.so"
+cp "$crate/include/postern_native.h" "$out/postern_native.h"
+(cd "$out" && sha256sum libpostern_native.so postern_native.h >SHA256SUMS)
+"$root/tools/native/sources.sh" >"$out/SOURCES.sha256"
+digest=$(sha256sum "$out/libpostern_native.so" | cut -d ' ' -f 1)
+abi=$(sed -n 's/^const ABI_VERSION: u32 = \([0-9]*\);$/\1/p' "$crate/src/abi.rs")
+cat >"$root/ffi/digest.ts" <<TS
+/** Written by tools/native/build.sh: which library this source tree belongs to. */
+export const LIBRARY_SHA256 = "$digest";
+export const LIBRARY_ABI_VERSION = $abi;
+TS
+echo "built lib/linux-x64/libpostern_native.so: $(wc -c <"$out/libpostern_native.so") bytes, glibc $newest, sha256 $digest"
