@@ -39,20 +39,25 @@ export const SUITES: readonly Suite[] = [
 ];
 
 /** Folders that hold no sources of ours. */
-const SKIPPED = new Set(["node_modules", ".git", ".tools", "dist", "target"]);
+const SKIPPED = new Set(["node_modules", ".git", ".tools", "dist", "target", "coverage"]);
 
-/** The test files below a folder in a fixed order, relative to `root`; none when the folder does not exist. */
-export function testFiles(root: string, folder: string): string[] {
+/** The files below a folder that are wanted, in a fixed order, relative to `root`; none when the folder does not exist. */
+export function sourceFiles(root: string, wanted: (path: string) => boolean, folder = ""): string[] {
   const found: string[] = [];
   const visit = (path: string): void => {
     for (const entry of entries(join(root, path))) {
       const inner = path === "" ? entry.name : `${path}/${entry.name}`;
       if (entry.isDirectory && !SKIPPED.has(entry.name)) visit(inner);
-      else if (entry.isFile && entry.name.endsWith("_test.ts")) found.push(inner);
+      else if (entry.isFile && wanted(inner)) found.push(inner);
     }
   };
   visit(folder);
   return found.sort();
+}
+
+/** The test files below a folder. */
+export function testFiles(root: string, folder: string): string[] {
+  return sourceFiles(root, (path) => path.endsWith("_test.ts"), folder);
 }
 
 /** The test files that no suite would run. */
