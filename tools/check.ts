@@ -4,9 +4,9 @@ import { resolve } from "node:path";
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 
 const STEPS: readonly (readonly [name: string, ...args: string[]])[] = [
-  ["formatting", "fmt", "--check"],
-  ["lint rules", "lint"],
-  ["types", "check", "."],
+  ["formatting", "fmt", "--quiet", "--check"],
+  ["lint rules", "lint", "--quiet"],
+  ["types", "check", "--quiet", "."],
   [
     "architecture and documents",
     "test",
