@@ -6,5 +6,7 @@ export * from "./errors.ts";
 export * from "./log.ts";
 export * from "./metric.ts";
 export * from "./sanitize.ts";
+export * from "./security_event.ts";
+export * from "./status.ts";
 export * from "./timer_heap.ts";
 export * from "./validate.ts";

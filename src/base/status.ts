@@ -1,0 +1,130 @@
+/**
+ * What a role tells about itself when somebody looks: one plain snapshot, made on request. The admin API and the commands show it
+ * with snake_case names. All lists are bounded by who fills them; a total beside a list says how much there is.
+ */
+
+export type RoleName = "server" | "connector" | "agent";
+
+/** `degraded` works but not with everything (a service without its connector, an uplink that is down). */
+export type Phase = "starting" | "ready" | "degraded" | "draining" | "stopping";
+
+export interface ListenerStatus {
+  readonly protocol: string;
+  readonly address: string;
+}
+
+/** A connector's or agent's connection to its server. */
+export interface UplinkStatus {
+  readonly server: string;
+  readonly state: "connecting" | "connected" | "waiting" | "failed" | "closed";
+  /** The negotiated protocol, `ztna-v2`; "" while there is none. */
+  readonly protocol: string;
+  readonly connectedAtMs: number | null;
+  readonly rttMs: number | null;
+  readonly attempts: number;
+  /** Why it is not connected; "" when it is. */
+  readonly lastError: string;
+}
+
+export interface ServiceStatus {
+  readonly id: string;
+  readonly state: "registered" | "pending" | "denied" | "unserved";
+  /** Server: live connectors and agents of the service. Clients: their own registration counts as one. */
+  readonly connectors: number;
+  readonly agents: number;
+  /** Client side: where it goes (backend) or where it is offered (listener); "" on the server. */
+  readonly endpoint: string;
+}
+
+/** An authenticated connection. */
+export interface PeerStatus {
+  /** Names the peer in `disconnect`; unique while the process runs. */
+  readonly id: string;
+  readonly role: string;
+  readonly commonName: string;
+  /** Lower-case hexadecimal; "" without a certificate. */
+  readonly serial: string;
+  readonly fingerprint: string;
+  readonly certificateNotAfterMs: number | null;
+  readonly services: readonly string[];
+  readonly remoteAddr: string;
+  readonly transport: "quic" | "tcp";
+  readonly protocol: string;
+  readonly tlsVersion: string;
+  readonly cipherSuite: string;
+  readonly group: string;
+  readonly establishedAtMs: number;
+  readonly lastActivityMs: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  readonly rttMs: number | null;
+  readonly packetsLost: number;
+}
+
+export interface FlowStatus {
+  readonly service: string;
+  readonly protocol: "tcp" | "udp" | "icmp" | "stream";
+  readonly agent: string;
+  readonly connector: string;
+  readonly startedAtMs: number;
+  readonly bytesToService: number;
+  readonly bytesFromService: number;
+}
+
+/** A bound and how far it is used. */
+export interface LimitStatus {
+  readonly name: string;
+  readonly used: number;
+  readonly max: number;
+}
+
+/** What was dropped or denied, by reason, since the start. */
+export interface DropStatus {
+  readonly reason: string;
+  readonly count: number;
+}
+
+export interface StatusSnapshot {
+  readonly role: RoleName;
+  readonly name: string;
+  readonly version: string;
+  readonly phase: Phase;
+  /** Why it is not ready, a sentence each; empty when it is. */
+  readonly reasons: readonly string[];
+  readonly startedAtMs: number;
+  readonly listeners: readonly ListenerStatus[];
+  readonly uplinks: readonly UplinkStatus[];
+  readonly services: readonly ServiceStatus[];
+  readonly peers: readonly PeerStatus[];
+  readonly peersTotal: number;
+  readonly flows: readonly FlowStatus[];
+  readonly flowsTotal: number;
+  readonly limits: readonly LimitStatus[];
+  readonly drops: readonly DropStatus[];
+  /** Payload bytes relayed since the start, both directions: rates are differences of two snapshots. */
+  readonly relayedBytes: number;
+  readonly relayedDatagrams: number;
+}
+
+/** A certificate that this process uses. */
+export interface CertificateStatus {
+  /** What it is for: `identity`, `ca`, `metrics`, `metrics-ca`, … */
+  readonly purpose: string;
+  readonly path: string;
+  readonly subject: string;
+  readonly issuer: string;
+  readonly serial: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly isSelfSigned: boolean;
+  /** Null: no revocation list is set. */
+  readonly isRevoked: boolean | null;
+}
+
+/** One effective setting for `GET /v1/config`; secrets are masked by who fills it. */
+export interface SettingStatus {
+  readonly key: string;
+  readonly value: string;
+  /** `default`, `file /etc/postern/server.json:3`, `environment POSTERN_PORT`, `flag --port`. */
+  readonly source: string;
+}

@@ -1,0 +1,6 @@
+/**
+ * Security events: made anywhere, stamped and kept by the stream (`event_stream.ts`), shown newest first, followed live, counted,
+ * and, where they matter, sent to a webhook (`alerts.ts`). A further sink (a signed log, a forwarder) is one more function.
+ */
+export { type EventQuery, openEventStream, type SecurityEventStream, type SecurityStatistics } from "./event_stream.ts";
+export { type AlertSender, type AlertSettings, openAlerts, parseWebhookUrl } from "./alerts.ts";
