@@ -1,6 +1,6 @@
 /**
- * For tests that need something of the machine: `needing({ root: true, tools: ["ip"] }, "two hosts", async () => { ... })` registers
- * the test, skipped when something is missing; its name then says what. Never silently: the runner lists every skipped test.
+ * For tests that need something of the machine: `Deno.test(needing({ root: true, tools: ["ip"] }, "two hosts", async () => { ... }))`
+ * is skipped when something is missing; its name then says what. Never silently: the runner lists every skipped test.
  */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -19,10 +19,10 @@ export type Needs = {
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 
-/** Registers a test that is skipped, with the reason in its name, where the machine lacks what it needs. */
-export function needing(needs: Needs, name: string, fn: (t: Deno.TestContext) => void | Promise<void>): void {
+/** A test that is skipped, with the reason in its name, where the machine lacks what it needs. */
+export function needing(needs: Needs, name: string, fn: (t: Deno.TestContext) => void | Promise<void>): Deno.TestDefinition {
   const lack = missing(needs);
-  Deno.test({ name: lack === undefined ? name : `${name} [needs ${lack}]`, ignore: lack !== undefined, fn });
+  return { name: lack === undefined ? name : `${name} [needs ${lack}]`, ignore: lack !== undefined, fn };
 }
 
 /** What is missing, in words, or undefined when nothing is. */

@@ -1,6 +1,6 @@
 // What is missing is named; what is there is not.
 import { assertEquals } from "@std/assert";
-import { missing } from "./needs.ts";
+import { missing, needing } from "./needs.ts";
 
 Deno.test("nothing is missing where all is there", () => {
   assertEquals(missing({ tools: ["sh"], files: ["deno.json", "/"], env: ["PATH"] }), undefined);
@@ -15,4 +15,10 @@ Deno.test("everything that is missing is named", () => {
 Deno.test("root is asked for only where it is needed", () => {
   assertEquals(missing({ root: false }), undefined);
   assertEquals(missing({ root: true }), Deno.uid() === 0 ? undefined : "root");
+});
+
+Deno.test("a test that lacks something is skipped and says what", () => {
+  const fn = () => {};
+  assertEquals(needing({ tools: ["no-such-tool"] }, "a", fn), { name: "a [needs no-such-tool]", ignore: true, fn });
+  assertEquals(needing({ tools: ["sh"] }, "a", fn), { name: "a", ignore: false, fn });
 });

@@ -46,14 +46,22 @@ archive=$(g++ -print-file-name=libstdc++.a)
 mkdir -p "$target/static"
 ln -sf "$archive" "$target/static/libstdc++.a"
 
-# No path of this machine may stay in the result. Of two prefixes that match, rustc takes the one named last.
+# No path of this machine may stay in the result, nor the name of the registry that the crates came from. Of two prefixes
+# that match, rustc and gcc take the one named last.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export CARGO_TARGET_DIR="$target"
-export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/postern --remap-path-prefix=$target=/target -L native=$target/static"
-export CFLAGS="-ffile-prefix-map=$target=/target -ffile-prefix-map=$cargo_home=/cargo"
-export CXXFLAGS="$CFLAGS"
-export SOURCE_DATE_EPOCH=0
 cd "$crate"
+cargo fetch --locked
+rust_maps="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/postern --remap-path-prefix=$target=/target"
+c_maps="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target=/target"
+for registry in "$cargo_home"/registry/src/*; do
+  rust_maps="$rust_maps --remap-path-prefix=$registry=/cargo"
+  c_maps="$c_maps -ffile-prefix-map=$registry=/cargo"
+done
+export RUSTFLAGS="$rust_maps -L native=$target/static"
+export CFLAGS="$c_maps"
+export CXXFLAGS="$c_maps"
+export SOURCE_DATE_EPOCH=0
 cargo build --release --locked
 
 # Our header declares quiche's functions once more: the compiler says when the two differ.
