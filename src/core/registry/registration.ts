@@ -83,6 +83,8 @@ export interface ConnectorDirectory {
   connectorForFlow(service: number, current: number): number;
   /** The services that a connection serves as a connector. */
   connectorServices(peer: number): readonly number[];
+  /** `Identity.key` of an agent, or null for one without. */
+  agentIdentity(peer: number): string | null;
 }
 
 /** A refusal as an outcome. */

@@ -3,10 +3,11 @@
  * connector serves some. Decisions about who may register are taken before (`core/auth`); here is only what follows
  * from the registrations themselves.
  *
- * Services are numbered, so that a packet's way needs no strings. Numbers are never used again.
+ * Services are numbered, so that a packet's way needs no strings. A number is never given to another service; a service
+ * that comes back soon gets its old one.
  */
 
-import { parseServiceId } from "../../base/mod.ts";
+import { bytesEqualAt, parseServiceId } from "../../base/mod.ts";
 import { REGISTRY_LIMITS, type RegistryLimits } from "./limits.ts";
 import { type Connector, ConnectorPool, type StreamChoice } from "./pool.ts";
 import {
@@ -35,6 +36,7 @@ interface Peer {
   readonly services: Service[];
   readonly serviceNumbers: number[];
   readonly connector: Connector | null;
+  readonly identity: string | null;
 }
 
 const NOTHING: readonly number[] = [];
@@ -47,6 +49,8 @@ export class Registry implements ConnectorDirectory {
   readonly #peers = new Map<number, Peer>();
   readonly #byId = new Map<string, Service>();
   readonly #byNumber = new Map<number, Service>();
+  /** Numbers of services that nobody uses at the moment, the one forgotten longest first. */
+  readonly #retired = new Map<string, number>();
   #nextNumber = 1;
   #epoch = 1;
 
@@ -60,11 +64,11 @@ export class Registry implements ConnectorDirectory {
     return this.#epoch;
   }
 
-  /** Lets `peer` use `service`. `peer` is the number of a live connection. */
-  registerAgent(peer: number, service: string): RegistrationOutcome {
+  /** Lets `peer`, the number of a live connection, use `service`. `identity` is its `Identity.key`, null without one. */
+  registerAgent(peer: number, service: string, identity: string | null = null): RegistrationOutcome {
     const refusal = this.#refusal(peer, "agent", service);
     if (refusal !== null) return refusal;
-    const entry = this.#peer(peer, "agent", null);
+    const entry = this.#peer(peer, "agent", identity, null);
     const known = this.#intern(service);
     const isNew = !entry.serviceNumbers.includes(known.number);
     if (isNew) {
@@ -88,7 +92,7 @@ export class Registry implements ConnectorDirectory {
     const isNew = outcome.kind !== "already";
     if (isNew) {
       this.#epoch++;
-      addService(this.#peer(peer, "connector", connector), known);
+      addService(this.#peer(peer, "connector", options.identity, connector), known);
     }
     if (outcome.kind !== "replaced") return { kind: "registered", service: known.number, isNew, replaced: null };
     const older = this.#peers.get(outcome.old.peer);
@@ -131,7 +135,7 @@ export class Registry implements ConnectorDirectory {
     const entry = this.#peers.get(peer);
     if (entry === undefined || entry.role !== role) return -1;
     for (const service of entry.services) {
-      if (service.bytes.length === length && isEqualAt(service.bytes, bytes, offset)) return service.number;
+      if (service.bytes.length === length && bytesEqualAt(service.bytes, 0, bytes, offset, length)) return service.number;
     }
     return -1;
   }
@@ -145,6 +149,10 @@ export class Registry implements ConnectorDirectory {
   connectorServices(peer: number): readonly number[] {
     const entry = this.#peers.get(peer);
     return entry !== undefined && entry.role === "connector" ? entry.serviceNumbers : NOTHING;
+  }
+
+  agentIdentity(peer: number): string | null {
+    return this.#peers.get(peer)?.identity ?? null;
   }
 
   connectorForFlow(service: number, current: number): number {
@@ -214,10 +222,10 @@ export class Registry implements ConnectorDirectory {
     return null;
   }
 
-  #peer(peer: number, role: "agent" | "connector", connector: Connector | null): Peer {
+  #peer(peer: number, role: "agent" | "connector", identity: string | null, connector: Connector | null): Peer {
     let entry = this.#peers.get(peer);
     if (entry === undefined) {
-      entry = { role, services: [], serviceNumbers: [], connector };
+      entry = { role, services: [], serviceNumbers: [], connector, identity };
       this.#peers.set(peer, entry);
     }
     return entry;
@@ -226,7 +234,9 @@ export class Registry implements ConnectorDirectory {
   #intern(id: string): Service {
     let service = this.#byId.get(id);
     if (service === undefined) {
-      service = { number: this.#nextNumber++, id, bytes: encoder.encode(id), agents: 0, pool: new ConnectorPool(this.#limits) };
+      const number = this.#retired.get(id) ?? this.#nextNumber++;
+      this.#retired.delete(id);
+      service = { number, id, bytes: encoder.encode(id), agents: 0, pool: new ConnectorPool(this.#limits) };
       this.#byId.set(id, service);
       this.#byNumber.set(service.number, service);
     }
@@ -237,6 +247,13 @@ export class Registry implements ConnectorDirectory {
     if (service.agents > 0 || service.pool.size > 0) return;
     this.#byId.delete(service.id);
     this.#byNumber.delete(service.number);
+    if (this.#retired.size >= this.#limits.servicesMax) {
+      for (const oldest of this.#retired.keys()) {
+        this.#retired.delete(oldest);
+        break;
+      }
+    }
+    this.#retired.set(service.id, service.number);
   }
 }
 
@@ -250,9 +267,4 @@ function removeService(peer: Peer, service: Service): void {
   if (at < 0) return;
   peer.services.splice(at, 1);
   peer.serviceNumbers.splice(at, 1);
-}
-
-function isEqualAt(expected: Uint8Array, bytes: Uint8Array, offset: number): boolean {
-  for (let i = 0; i < expected.length; i++) if (expected[i] !== bytes[offset + i]) return false;
-  return true;
 }

@@ -268,10 +268,11 @@ Deno.test("every bound holds and leaves nothing behind", () => {
   assertEquals(registry.services(), []);
 });
 
-Deno.test("a service's number is never given to another service", () => {
+Deno.test("a service's number is never given to another service, and is kept for its return", () => {
   const registry = new Registry();
   const web = serviceOf(registry.registerAgent(1, "web"));
   registry.unregister(1);
   assertEquals([registry.serviceId(web), registry.serviceNumber("web")], [null, -1]);
   assertNotEquals(serviceOf(registry.registerAgent(1, "db")), web);
+  assertEquals(serviceOf(registry.registerAgent(1, "web")), web);
 });

@@ -1,0 +1,151 @@
+/** What happens to flows when agents go, come back and take too much. */
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { type ConnectorDirectory, FLOW_LIMITS, flowDropName, FlowTable } from "./mod.ts";
+import { addressesOf, answerTo, buildPacket, type Sample } from "./sample_packets.ts";
+
+const SERVICE = 1;
+const CONNECTOR = 9;
+const TCP: Sample = { protocol: "tcp", source: 1, destination: 900, sourcePort: 5000, destinationPort: 53 };
+const UDP: Sample = { ...TCP, protocol: "udp" };
+
+class Rig implements ConnectorDirectory {
+  readonly epoch = 1;
+  readonly identities = new Map<number, string>();
+  readonly flows: FlowTable;
+  nowMs = 0;
+
+  constructor(limits = {}) {
+    let state = 1;
+    this.flows = new FlowTable(this, () => state = (Math.imul(state, 1664525) + 1013904223) >>> 0, { ...FLOW_LIMITS, ...limits });
+  }
+
+  connectorForFlow(): number {
+    return CONNECTOR;
+  }
+
+  connectorServices(): readonly number[] {
+    return [SERVICE];
+  }
+
+  agentIdentity(peer: number): string | null {
+    return this.identities.get(peer) ?? null;
+  }
+
+  /** Sends as the agent; returns whether the source was left as it is, or the drop. */
+  up(agent: number, sample: Sample): "own" | "rewritten" | string | null {
+    const packet = buildPacket(sample);
+    const slot = this.flows.fromAgent(agent, SERVICE, packet, 0, packet.length, this.nowMs);
+    if (slot < 0) return flowDropName(slot);
+    return addressesOf(packet).source.join() === addressesOf(buildPacket(sample)).source.join() ? "own" : "rewritten";
+  }
+
+  /** Answers to the unchanged addresses; returns the agent reached, or the drop. */
+  down(sample: Sample): number | string | null {
+    const packet = buildPacket(answerTo(sample));
+    const slot = this.flows.fromConnector(CONNECTOR, SERVICE, packet, 0, packet.length, this.nowMs);
+    return slot < 0 ? flowDropName(slot) : this.flows.agentOf(slot);
+  }
+}
+
+Deno.test("when an agent goes, its answers are dropped and reach no successor", () => {
+  const rig = new Rig();
+  rig.up(1, TCP);
+  rig.flows.removeAgent(1);
+  assertEquals(rig.down(TCP), "unknownFlow");
+  assertEquals(rig.up(2, TCP), "rewritten");
+  assertEquals(rig.down(TCP), "unknownFlow");
+});
+
+Deno.test("the number of an agent that went can be given to another at once", () => {
+  const rig = new Rig();
+  rig.up(1, TCP);
+  rig.flows.removeAgent(1);
+  assertEquals(rig.down(TCP), "unknownFlow");
+  assertEquals(rig.up(1, TCP), "rewritten");
+  assertEquals([rig.flows.flowsOf(1), rig.flows.size], [1, 2]);
+});
+
+Deno.test("addresses are free again when the connector has been silent for long enough", () => {
+  const rig = new Rig();
+  rig.up(1, TCP);
+  rig.flows.removeAgent(1);
+  rig.nowMs = 239_999;
+  assertEquals(rig.down(TCP), "unknownFlow");
+  // The connector still sends: its session lives, and what it sends must reach nobody.
+  rig.nowMs += 119_999;
+  assertEquals(rig.up(2, TCP), "rewritten");
+  rig.nowMs += 1;
+  assertEquals(rig.up(3, TCP), "own");
+});
+
+Deno.test("a flow that has expired lingers: others get other addresses, its agent gets it back", () => {
+  const rig = new Rig();
+  rig.up(1, UDP);
+  rig.nowMs += 60_000;
+  assertEquals(rig.down(UDP), "unknownFlow");
+  assertEquals(rig.up(2, UDP), "rewritten");
+  assertEquals(rig.up(1, UDP), "own");
+  assertEquals(rig.down(UDP), 1);
+});
+
+Deno.test("a new connection of the same identity gets its flows back, also rewritten ones", () => {
+  const rig = new Rig();
+  for (const [peer, identity] of [[1, "a"], [2, "b"], [3, "a"], [4, "b"], [5, "c"]] as const) rig.identities.set(peer, identity);
+  rig.up(1, TCP);
+  const before = buildPacket(TCP);
+  rig.flows.fromAgent(2, SERVICE, before, 0, before.length, 0);
+  rig.flows.removeAgent(1);
+  rig.flows.removeAgent(2);
+  assertEquals(rig.up(5, TCP), "rewritten");
+  assertEquals(rig.up(3, TCP), "own");
+  assertEquals(rig.down(TCP), 3);
+  const after = buildPacket(TCP);
+  rig.flows.fromAgent(4, SERVICE, after, 0, after.length, 0);
+  assertEquals(after, before);
+  assertNotEquals(after, buildPacket(TCP));
+});
+
+Deno.test("an agent without identity gets nothing back", () => {
+  const rig = new Rig();
+  rig.up(1, TCP);
+  rig.flows.removeAgent(1);
+  rig.identities.set(2, "a");
+  assertEquals([rig.up(2, TCP), rig.up(3, TCP)], ["rewritten", "rewritten"]);
+});
+
+Deno.test("one agent cannot take more than its share", () => {
+  const rig = new Rig({ flowsMax: 1024, flowsPerAgentMax: 100 });
+  const results = Array.from({ length: 150 }, (_, i) => rig.up(1, { ...UDP, sourcePort: i }));
+  assertEquals(results.filter((result) => result === "agentFull").length, 50);
+  assertEquals(rig.up(2, UDP), "own");
+  assertEquals(rig.up(1, { ...UDP, sourcePort: 0 }), "own");
+  rig.nowMs += 70_000;
+  rig.flows.sweep(rig.nowMs, 1024);
+  assertEquals([rig.flows.size, rig.flows.counters.expired], [0, 101]);
+  assertEquals(rig.up(1, { ...UDP, sourcePort: 149 }), "own");
+});
+
+Deno.test("a full table refuses new flows and serves the old ones, until some die", () => {
+  const rig = new Rig({ flowsMax: 2048 });
+  for (let i = 0; i < 2048; i++) assertEquals(rig.up(i, UDP), i === 0 ? "own" : "rewritten");
+  assertEquals([rig.up(5000, UDP), rig.up(3, UDP), rig.flows.size], ["tableFull", "rewritten", 2048]);
+  rig.nowMs += 69_999;
+  assertEquals(rig.up(5000, UDP), "tableFull");
+  rig.nowMs += 1;
+  assertEquals(rig.up(5000, UDP), "own");
+});
+
+Deno.test("reconnecting again and again leaves a bounded number of flows behind", () => {
+  const rig = new Rig({ flowsMax: 1024, flowsPerAgentMax: 10, orphansMax: 64 });
+  for (let peer = 0; peer < 100; peer++) {
+    rig.identities.set(peer, `identity ${peer % 3}`);
+    for (let i = 0; i < 10; i++) assert(rig.up(peer, { ...UDP, sourcePort: 10 * peer + i }) !== "tableFull");
+    rig.flows.removeAgent(peer);
+    assert(rig.flows.size <= 30);
+  }
+  for (let peer = 100; peer < 200; peer++) {
+    for (let i = 0; i < 10; i++) rig.up(peer, { ...UDP, sourcePort: 10 * peer + i });
+    rig.flows.removeAgent(peer);
+  }
+  assertEquals(rig.flows.size, 64);
+});
