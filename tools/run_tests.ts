@@ -102,19 +102,51 @@ async function passOn(stream: ReadableStream<Uint8Array<ArrayBuffer>>, filter: O
   for await (const line of linesOf(stream)) for (const shown of filter.take(line)) console.log(shown);
 }
 
-/** Waits for the child; one that takes too long is told to stop, then made to. */
+/** Waits for the child; one that takes too long is told to stop, then made to, and what it had started goes with it. */
 async function endOf(child: Deno.ChildProcess, secondsMax: number): Promise<{ code: number; late: boolean }> {
-  let late = false;
+  let family: number[] | undefined;
   const timers = [
     setTimeout(() => {
-      late = true;
+      family = descendants(child.pid);
       child.kill("SIGTERM");
     }, secondsMax * 1000),
     setTimeout(() => child.kill("SIGKILL"), secondsMax * 1000 + GRACE_MS),
   ];
   const { code } = await child.status;
   for (const timer of timers) clearTimeout(timer);
-  return { code, late };
+  for (const pid of family ?? []) {
+    try {
+      Deno.kill(pid, "SIGKILL");
+    } catch {
+      // It ended by itself.
+    }
+  }
+  return { code, late: family !== undefined };
+}
+
+/** The processes that a process started, and those started by them, by the parents that /proc names (field 4 of `stat`, proc(5)). */
+function descendants(root: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const { name } of Deno.readDirSync("/proc")) {
+    const stat = /^\d+$/.test(name) ? statOf(name) : "";
+    const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+    if (stat !== "") children.set(parent, [...children.get(parent) ?? [], Number(name)]);
+  }
+  const found: number[] = [];
+  for (const open = [root]; open.length > 0;) {
+    const below = children.get(open.pop() ?? root) ?? [];
+    found.push(...below);
+    open.push(...below);
+  }
+  return found;
+}
+
+function statOf(pid: string): string {
+  try {
+    return Deno.readTextFileSync(`/proc/${pid}/stat`);
+  } catch {
+    return ""; // it ended meanwhile
+  }
 }
 
 /** Prints the end of the run, the closing line last, and gives the exit code. */
