@@ -80,10 +80,11 @@ export class InnerPacket {
     const totalLength = readUint16(bytes, offset + IPV4.totalLength);
     if (isQuoted ? totalLength < headerBytes : totalLength !== length) return FlowDrop.badLength;
     if ((readUint16(bytes, offset + IPV4.fragment) & FRAGMENT_MASK) !== 0) return FlowDrop.fragment;
+    // The words beyond an IPv4 address are zero already, unless an IPv6 packet was read before.
+    if (this.family !== 4) this.words.fill(0, Word.source, Word.ports);
     this.family = 4;
     this.protocol = at(bytes, offset + IPV4.protocol);
     this.transportAt = offset + headerBytes;
-    this.words.fill(0, Word.source, Word.ports);
     this.words[Word.source] = readUint32(bytes, offset + IPV4.source);
     this.words[Word.destination] = readUint32(bytes, offset + IPV4.destination);
     return 0;
