@@ -4,6 +4,8 @@
  * in house_rules.ts.
  */
 
+import { isTestCode } from "./suites.ts";
+
 /** What every role is made of. */
 const ROLE_PARTS = ["src/core", "src/io", "src/platform", "src/config"];
 /** What roles share; nothing else below src/roles is shared. */
@@ -40,7 +42,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "ffi": ["src/core/quic", "src/io"],
 };
 
-/** Files of interfaces only, with which ffi and io meet: their types may be imported past the folder's door. */
+/** Files of interfaces and their constants, with which ffi and io meet: they may be imported past the folder's door. */
 const INTERFACES = /^src\/(core\/quic\/engine|io\/native(_[a-z]+)?)\.ts$/;
 
 /** Code that decides knows no package and no part of the runtime. */
@@ -62,16 +64,17 @@ export function unitOf(path: string): string | undefined {
 }
 
 /** What is wrong with one import, in words, or undefined. */
-export function judgeImport({ from, to, typeOnly }: Import): string | undefined {
+export function judgeImport({ from, to }: Pick<Import, "from" | "to">): string | undefined {
   const unit = unitOf(from);
   if (unit === undefined) return "its folder is in no row of the table in tools/architecture.ts: add one, or move the file";
   if (/^[a-z]+:/.test(to)) {
     return PURE.some((folder) => isWithin(from, folder)) ? `code that decides imports no package, it imports ${to}` : undefined;
   }
+  if (isTestCode(to)) return `shipped code imports nothing of the tests, it imports ${to}`;
   if (!isWithin(to, unit) && ![...MAY_IMPORT[unit] ?? [], "src/base"].some((folder) => isWithin(to, folder))) {
     return `${unit} may not import ${to}; ${mayWords(unit)}`;
   }
-  const isDoor = to.endsWith("/mod.ts") || isWithin(from, folderOf(to)) || (typeOnly && INTERFACES.test(to));
+  const isDoor = to.endsWith("/mod.ts") || isWithin(from, folderOf(to)) || INTERFACES.test(to);
   return isDoor ? undefined : `a folder's only door is its mod.ts, it imports ${to}`;
 }
 
@@ -99,7 +102,7 @@ export function findCycles(imports: readonly Import[]): string[][] {
 export function judgeFile(path: string, text: string): string[] {
   const wrong: string[] = [];
   const lines = text.split("\n").length - (text.endsWith("\n") ? 1 : 0);
-  const most = path.endsWith("_test.ts") ? TEST_LINES_MAX : LINES_MAX;
+  const most = isTestCode(path) ? TEST_LINES_MAX : LINES_MAX;
   if (lines > most) wrong.push(`a file has at most ${most} lines, it has ${lines}: name its parts`);
   const words = path.replace(/(\.d)?\.ts$/, "").split("/");
   if (!words.every((word) => /^[a-z0-9]+(_[a-z0-9]+)*$/.test(word))) wrong.push("names of files and folders are snake_case");

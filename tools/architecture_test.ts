@@ -3,12 +3,12 @@ import { assertEquals, fail } from "@std/assert";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { findCycles, type Import, judgeFile, judgeImport, MAY_IMPORT, unfinishedLines } from "./architecture.ts";
-import { sourceFiles } from "./suites.ts";
+import { isTestCode, sourceFiles } from "./suites.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 const CODE = sourceFiles(ROOT, (path) => path.endsWith(".ts"));
 /** What is built into the binary or could be. */
-const SHIPPED = CODE.filter((path) => /^(main\.ts|worker\.ts|src\/|ffi\/)/.test(path) && !path.endsWith("_test.ts"));
+const SHIPPED = CODE.filter((path) => /^(main\.ts|worker\.ts|src\/|ffi\/)/.test(path) && !isTestCode(path));
 const TEXT = /\.(ts|js|rs|sh|py|md|toml|yaml|yml|json|html|css|h|c)$|(^|\/)(Makefile|Dockerfile|run)$/;
 
 type Info = { readonly modules: readonly Module[] };
@@ -75,6 +75,11 @@ const IMPORTS: readonly (readonly [from: string, to: string, wrong: string | und
   ["src/core/wire/a.ts", "src/base/mod.ts", undefined],
   ["src/core/wire/a.ts", "src/base/bytes.ts", "a folder's only door is its mod.ts, it imports src/base/bytes.ts"],
   ["src/core/wire/a.ts", "src/core/auth/mod.ts", "src/core/wire may not import src/core/auth/mod.ts; only src/base"],
+  [
+    "src/core/wire/a.ts",
+    "src/core/wire/b_fixture.ts",
+    "shipped code imports nothing of the tests, it imports src/core/wire/b_fixture.ts",
+  ],
   ["src/core/relay/a.ts", "src/core/auth/mod.ts", undefined],
   ["src/core/wire/a.ts", "node:buffer", "code that decides imports no package, it imports node:buffer"],
   [
@@ -95,26 +100,26 @@ const IMPORTS: readonly (readonly [from: string, to: string, wrong: string | und
 
 for (const [from, to, wrong] of IMPORTS) {
   Deno.test(`${from} importing ${to} is ${wrong === undefined ? "fine" : "refused"}`, () => {
-    assertEquals(judgeImport({ from, to, typeOnly: false }), wrong);
+    assertEquals(judgeImport({ from, to }), wrong);
   });
 }
 
 Deno.test("roles never import each other, nothing but the entries imports ffi, nothing shipped imports tools or tests", () => {
-  const refused = (from: string, to: string) => judgeImport({ from, to, typeOnly: true })?.includes("may not import") ?? false;
+  const refused = (from: string, to: string) => judgeImport({ from, to })?.includes("may not import") ?? false;
   assertEquals(refused("src/roles/server/a.ts", "src/roles/agent/mod.ts"), true);
   assertEquals(refused("src/roles/uplink/a.ts", "src/roles/connector/mod.ts"), true);
   assertEquals(refused("src/cli/a.ts", "ffi/mod.ts"), true);
   assertEquals(refused("src/roles/server/a.ts", "ffi/quiche/mod.ts"), true);
   assertEquals(refused("src/base/a.ts", "tools/needs.ts"), true);
-  assertEquals(refused("main.ts", "tests/sim/mod.ts"), true);
+  assertEquals(judgeImport({ from: "main.ts", to: "tests/sim/mod.ts" })?.includes("nothing of the tests"), true);
 });
 
-Deno.test("the files of interfaces lend their types past the door, and only their types", () => {
-  const judge = (to: string, typeOnly: boolean) => judgeImport({ from: "ffi/libc/a.ts", to, typeOnly });
-  assertEquals(judge("src/io/native.ts", true), undefined);
-  assertEquals(judge("src/io/native_process.ts", true), undefined);
-  assertEquals(judge("src/io/native.ts", false), "a folder's only door is its mod.ts, it imports src/io/native.ts");
-  assertEquals(judge("src/io/arena.ts", true), "a folder's only door is its mod.ts, it imports src/io/arena.ts");
+Deno.test("the files of interfaces may be imported past the door, for those who may import the folder", () => {
+  const judge = (to: string) => judgeImport({ from: "ffi/libc/a.ts", to });
+  assertEquals(judge("src/io/native.ts"), undefined);
+  assertEquals(judge("src/io/native_process.ts"), undefined);
+  assertEquals(judge("src/io/arena.ts"), "a folder's only door is its mod.ts, it imports src/io/arena.ts");
+  assertEquals(judgeImport({ from: "src/config/a.ts", to: "src/io/native.ts" })?.includes("may not import"), true);
 });
 
 Deno.test("circles are found once each; types close none", () => {

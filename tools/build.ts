@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { basename, extname, join, relative, resolve } from "node:path";
+import { isTestCode } from "./suites.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 const OUT = join(ROOT, "dist", "postern");
@@ -144,7 +145,7 @@ function digestOfInputs(): string {
 function* inputFiles(path: string): Generator<string> {
   if (path === join(ROOT, "ffi", "native")) return;
   if (!Deno.statSync(path).isDirectory) {
-    if (!path.endsWith("_test.ts")) yield path;
+    if (!isTestCode(path)) yield path;
     return;
   }
   for (const name of [...Deno.readDirSync(path)].map((entry) => entry.name).sort()) yield* inputFiles(join(path, name));

@@ -4,6 +4,7 @@
  */
 /// <reference lib="deno.unstable" />
 import { relative, resolve } from "node:path";
+import { isTestCode } from "./suites.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 
@@ -23,7 +24,6 @@ type Context = Deno.lint.RuleContext;
 type Node = Deno.lint.Node;
 type FunctionNode = Deno.lint.FunctionDeclaration | Deno.lint.FunctionExpression | Deno.lint.ArrowFunctionExpression;
 
-const isTest = (path: string): boolean => path.endsWith("_test.ts") || path.startsWith("tests/");
 const pathOf = (context: Context): string => relative(ROOT, resolve(ROOT, context.filename));
 
 /** `a.b` for a member of a plain name, else nothing. */
@@ -34,7 +34,7 @@ function dotted({ object, property, computed }: Deno.lint.MemberExpression): str
 /** src/core decides: it neither waits nor asks. */
 function sansIo(context: Context): Deno.lint.LintVisitor {
   const path = pathOf(context);
-  if (!path.startsWith("src/core/") || isTest(path)) return {};
+  if (!path.startsWith("src/core/") || isTestCode(path)) return {};
   const report = (node: Node, what: string): void =>
     context.report({
       node,
@@ -69,7 +69,7 @@ function sansIo(context: Context): Deno.lint.LintVisitor {
 /** Native code is called in ffi only, where each function has its row. */
 function ffiOnly(context: Context): Deno.lint.LintVisitor {
   const path = pathOf(context);
-  if (path.startsWith("ffi/") || isTest(path)) return {};
+  if (path.startsWith("ffi/") || isTestCode(path)) return {};
   return {
     MemberExpression(node) {
       const name = dotted(node);
@@ -80,7 +80,7 @@ function ffiOnly(context: Context): Deno.lint.LintVisitor {
 }
 
 function functionLength(context: Context): Deno.lint.LintVisitor {
-  if (isTest(pathOf(context))) return {};
+  if (isTestCode(pathOf(context))) return {};
   const measure = (node: FunctionNode): void => {
     const lines = context.sourceCode.getText(node).split("\n").length;
     if (lines <= FUNCTION_LINES_MAX) return;

@@ -38,6 +38,11 @@ export const SUITES: readonly Suite[] = [
   { ...SERIAL, name: "chaos", folders: ["tests/chaos"], onDemand: true, secondsMax: 3600 },
 ];
 
+/** Tests, and what tests share: `name_fixture.ts` beside them. Never shipped; shipped code imports neither. */
+export function isTestCode(path: string): boolean {
+  return /_(test|fixture)\.ts$/.test(path) || path.startsWith("tests/");
+}
+
 /** Folders that hold no sources of ours. */
 const SKIPPED = new Set(["node_modules", ".git", ".tools", "dist", "target", "coverage"]);
 
