@@ -27,6 +27,14 @@ Deno.test("short QUIC packets that begin with 5A, a stateless reset among them, 
   }
 });
 
+Deno.test("a packet of a binding message's length with another index is QUIC's", () => {
+  for (const at of [2, 3, 4]) {
+    const bytes = fromHex("5a000000000102030405060708090a0b0c887766554433221100") ?? new Uint8Array();
+    bytes[at] = 1;
+    assertEquals(classifyP2pPacket(bytes, 0, bytes.length), P2pPacket.quic);
+  }
+});
+
 Deno.test("everything that is classified as a binding message has the length that its decoder wants", () => {
   const request = fromHex("5a000000000102030405060708090a0b0c887766554433221100") ?? new Uint8Array();
   assertEquals(classifyP2pPacket(request, 0, request.length), P2pPacket.binding);

@@ -55,6 +55,15 @@ Deno.test("claims that do not fit are not written", () => {
   assertEquals(encodeTokenClaims({ ...CLAIMS, holder: "00" }), null);
 });
 
+Deno.test("every service is a claim that stands alone, under the legacy grammar too", () => {
+  for (const [services, kind] of [[["*"], "token"], [["*", "db"], "malformed"], [["!", "*"], "malformed"]] as const) {
+    const signed = encodeTokenClaims({ ...CLAIMS, services });
+    assert(signed !== null);
+    const token = concatBytes(signed, new Uint8Array(64));
+    assertEquals(decodeToken(token, 0, token.length, { legacy: true }).kind, kind, services.join());
+  }
+});
+
 const GOLDEN_TOKEN = "01003c0100010102000702646203776562030008000000006b36ec80040020000000000000000000000000000000000000000000" +
   "0000000000000000000000acba729280fe18655508b6f149de205b195b2966896ff0b7aff9bd5fe79183006f1cf39100f32f8ab7" +
   "8dfe3ff8d82b319b8ed37fd23292bab5e0198c8caf7106";
