@@ -43,7 +43,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Files of interfaces and their constants, with which ffi and io meet: they may be imported past the folder's door. */
-const INTERFACES = /^src\/(core\/quic\/engine|io\/native(_[a-z]+)?)\.ts$/;
+const INTERFACES = /^src\/(core\/quic\/engine|io\/(native(_[a-z]+)?|tls_end))\.ts$/;
 
 /** Code that decides knows no package and no part of the runtime. */
 const PURE = ["src/core"];
@@ -63,8 +63,8 @@ export function unitOf(path: string): string | undefined {
   return Object.keys(MAY_IMPORT).find((unit) => isWithin(path, unit));
 }
 
-/** What is wrong with one import, in words, or undefined. */
-export function judgeImport({ from, to }: Pick<Import, "from" | "to">): string | undefined {
+/** What is wrong with one import, in words, or undefined. `files` are all paths: a folder that has a mod.ts has a door. */
+export function judgeImport({ from, to }: Pick<Import, "from" | "to">, files: ReadonlySet<string>): string | undefined {
   const unit = unitOf(from);
   if (unit === undefined) return "its folder is in no row of the table in tools/architecture.ts: add one, or move the file";
   if (/^[a-z]+:/.test(to)) {
@@ -74,8 +74,17 @@ export function judgeImport({ from, to }: Pick<Import, "from" | "to">): string |
   if (!isWithin(to, unit) && ![...MAY_IMPORT[unit] ?? [], "src/base"].some((folder) => isWithin(to, folder))) {
     return `${unit} may not import ${to}; ${mayWords(unit)}`;
   }
-  const isDoor = to.endsWith("/mod.ts") || isWithin(from, folderOf(to)) || INTERFACES.test(to);
-  return isDoor ? undefined : `a folder's only door is its mod.ts, it imports ${to}`;
+  return isByDoor(from, to, unit, files) ? undefined : `a folder's only door is its mod.ts, it imports ${to}`;
+}
+
+/** Into another row's folder only a mod.ts leads; inside the own one, folders without a door are part of the folder above. */
+function isByDoor(from: string, to: string, unit: string, files: ReadonlySet<string>): boolean {
+  if (to.endsWith("/mod.ts") || INTERFACES.test(to)) return true;
+  if (!isWithin(to, unit)) return false;
+  for (let folder = folderOf(to); !isWithin(from, folder); folder = folderOf(folder)) {
+    if (files.has(`${folder}/mod.ts`)) return false;
+  }
+  return true;
 }
 
 /** Files that import each other in a circle, each circle once. An import of types alone is none: nothing of it is left at run time. */
