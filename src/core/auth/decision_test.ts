@@ -86,7 +86,7 @@ Deno.test("the anonymous list does not widen a client that presented a certifica
 });
 
 Deno.test("a token allows its claims and is never a legacy certificate", () => {
-  const token = identityFromToken({ role: "connector", services: ["web"], expiresAtMs: 0, holderSpkiSha256: "k" });
+  const token = identityFromToken({ role: "connector", services: ["web"], expiresSeconds: 1, holder: "ab" });
   assertEquals(authorize(token, "connector", "web", STRICT_AUTHORIZATION).allowed, true);
   assertEquals(authorize(token, "connector", "db", LEGACY).allowed, false);
 });

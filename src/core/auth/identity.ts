@@ -78,29 +78,29 @@ export function unreadableCertificate(detail: string): AuthProblem {
   return { kind: "problem", code: "unreadable", message: `certificate parse error: ${detail}` };
 }
 
-/** The claims of a registration token whose signature and holder's key have been verified. */
-export interface TokenClaims {
+/** The claims of a registration token whose signature and holder's key have been verified. `*` is every service. */
+export interface VerifiedClaims {
   readonly role: Role;
   readonly services: readonly string[];
-  /** Milliseconds since the epoch. */
-  readonly expiresAtMs: number;
-  /** SHA-256 of the holder's SubjectPublicKeyInfo, base64. */
-  readonly holderSpkiSha256: string;
+  /** Seconds since the epoch; void from this moment on. */
+  readonly expiresSeconds: number;
+  /** SHA-256 of the holder's SubjectPublicKeyInfo, hexadecimal. */
+  readonly holder: string;
 }
 
 /** The identity that a verified registration token stands for. It is named after the holder's key. */
-export function identityFromToken(claims: TokenClaims): Identity {
+export function identityFromToken(claims: VerifiedClaims): Identity {
   const services = claims.services.filter((service) => service !== "");
   const authorizations = new Set(services.map((service) => `${claims.role}:${lowerAscii(service)}`));
-  const commonName = `token:${claims.holderSpkiSha256}`;
+  const commonName = `token:${claims.holder}`;
   return {
     kind: "identity",
     source: "token",
     commonName,
-    fingerprint: claims.holderSpkiSha256,
+    fingerprint: claims.holder,
     issuer: "",
     serial: "",
-    notAfterMs: claims.expiresAtMs,
+    notAfterMs: claims.expiresSeconds * 1000 - 1,
     authorizations,
     hasZtnaName: true,
     key: identityKey("", commonName, authorizations),
