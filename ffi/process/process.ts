@@ -3,20 +3,35 @@
  * capabilities are limited and which executes the program anew.
  */
 import type { Arena } from "../../src/core/quic/engine.ts";
-import { CAPABILITIES, type HardeningNative, type PeerCredentials, type ProcessNative } from "../../src/io/native_process.ts";
+import type { CapabilityName, HardeningNative, PeerCredentials, ProcessNative } from "../../src/io/native_process.ts";
 import { PROCESS_SYMBOLS } from "./symbols.ts";
 
 const SOL_SOCKET = 1, SO_PEERCRED = 17, SO_PEERGROUPS = 59;
 const AF_UNIX = 1, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0o2000000, MSG_NOSIGNAL = 0x4000, MSG_DONTWAIT = 0x40;
-const O_RDWR = 2, O_CREAT = 0o100, O_NOFOLLOW = 0o400000, O_CLOEXEC = 0o2000000;
+const O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0o100, O_NOFOLLOW = 0o400000, O_CLOEXEC = 0o2000000;
 const LOCK_EX = 2, LOCK_NB = 4;
 const CLOCK_MONOTONIC = 1;
-const PR_SET_DUMPABLE = 4, PR_CAPBSET_READ = 23, PR_CAPBSET_DROP = 24, PR_SET_NO_NEW_PRIVS = 38, PR_CAP_AMBIENT = 47;
+const PR_SET_DUMPABLE = 4,
+  PR_SET_NAME = 15,
+  PR_CAPBSET_READ = 23,
+  PR_CAPBSET_DROP = 24,
+  PR_SET_NO_NEW_PRIVS = 38,
+  PR_CAP_AMBIENT = 47;
 const PR_CAP_AMBIENT_RAISE = 2n, PR_CAP_AMBIENT_CLEAR_ALL = 4n;
 const CAPABILITY_VERSION_3 = 0x2008_0522;
 /** More groups than any account has; the kernel's own limit is 65,536. */
 const GROUPS_MAX = 4096;
 const EINVAL = 22;
+/** More than any file of /proc that is read here. */
+const SYSTEM_FILE_BYTES_MAX = 1 << 20;
+/** capabilities(7). */
+const CAPABILITIES: Readonly<Record<CapabilityName, number>> = {
+  net_bind_service: 10,
+  net_admin: 12,
+  net_raw: 13,
+  ipc_lock: 14,
+  sys_admin: 21,
+};
 
 const encoder = new TextEncoder();
 
@@ -42,6 +57,15 @@ export function createProcessNative(arena: Arena): ProcessNative {
       c.clock_gettime(CLOCK_MONOTONIC, new Uint8Array(time.buffer));
       return Number(time[0]) * 1e6 + Math.floor(Number(time[1]) / 1000);
     },
+    readSystemFile: (path) => readSystemFile(c, path),
+    countSystemFolder(path) {
+      const folder = c.opendir(cString(path));
+      if (folder === null) return null;
+      let count = -2; // "." and ".."
+      while (c.readdir(folder) !== null) count++;
+      c.closedir(folder);
+      return count;
+    },
     sendToUnix(path, message) {
       const address = unixAddress(path);
       if (address === null) return -EINVAL;
@@ -61,6 +85,8 @@ export function createHardeningNative(): HardeningNative {
   const result = errnoReader(c);
   const prctl = (option: number, a: bigint, b = 0n) => result(c.prctl(option, a, b, 0n, 0n));
   return {
+    readSystemFile: (path) => readSystemFile(c, path),
+    capabilityMask: (names) => names.reduce((mask, name) => mask | 1n << BigInt(CAPABILITIES[name]), 0n),
     setNoNewPrivileges: () => prctl(PR_SET_NO_NEW_PRIVS, 1n),
     setDumpable: (on) => prctl(PR_SET_DUMPABLE, on ? 1n : 0n),
     limitCapabilities(keep) {
@@ -80,9 +106,17 @@ export function createHardeningNative(): HardeningNative {
       }
       return 0;
     },
+    setName(name) {
+      const text = cString(name.slice(0, 15));
+      const address = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(text)));
+      const named = prctl(PR_SET_NAME, address);
+      return text.length > 0 ? named : 0;
+    },
     execSelf(args, environment) {
       const argv = pointerTable(args), envp = pointerTable(environment);
-      return result(c.execve(cString("/proc/self/exe"), argv.table, envp.table));
+      const failed = result(c.execve(cString("/proc/self/exe"), argv.table, envp.table));
+      // Named once more, so that the strings are not collected before the call.
+      return argv.strings.length + envp.strings.length > 0 ? failed : 0;
     },
   };
 }
@@ -100,6 +134,19 @@ function errnoReader(c: Symbols): (n: number) => number {
   if (pointer === null) throw new Error("postern: internal error: no errno");
   const errno = new Deno.UnsafePointerView(pointer);
   return (n) => n >= 0 ? n : -errno.getInt32(0);
+}
+
+function readSystemFile(c: Symbols, path: string): Uint8Array | null {
+  const fd = c.open(cString(path), O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return null;
+  const bytes = new Uint8Array(SYSTEM_FILE_BYTES_MAX);
+  let length = 0, count = 0;
+  do {
+    count = c.read(fd, bytes.subarray(length), BigInt(bytes.length - length));
+    length += Math.max(count, 0);
+  } while (count > 0 && length < bytes.length);
+  c.close(fd);
+  return count < 0 ? null : bytes.slice(0, length);
 }
 
 function readPeerCredentials(c: Symbols, fd: number): PeerCredentials | null {

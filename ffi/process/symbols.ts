@@ -3,6 +3,10 @@ export const PROCESS_SYMBOLS = {
   epoll_wait: { parameters: ["i32", "usize", "i32", "i32"], result: "i32", nonblocking: true }, // int epfd, struct epoll_event *, int, int timeout
   getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" }, // int fd, int level, int name, void *, socklen_t *
   open: { parameters: ["buffer", "i32", "u32"], result: "i32" }, // const char *, int flags, mode_t
+  read: { parameters: ["i32", "buffer", "usize"], result: "i32" }, // int fd, void *, size_t; ssize_t fits
+  opendir: { parameters: ["buffer"], result: "pointer" }, // const char *
+  readdir: { parameters: ["pointer"], result: "pointer" }, // DIR *
+  closedir: { parameters: ["pointer"], result: "i32" }, // DIR *
   flock: { parameters: ["i32", "i32"], result: "i32" }, // int fd, int operation
   close: { parameters: ["i32"], result: "i32" }, // int fd
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" }, // clockid_t, struct timespec *

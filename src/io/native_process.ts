@@ -24,21 +24,29 @@ export interface ProcessNative {
   unlockFile(fd: number): void;
   /** CLOCK_MONOTONIC in microseconds, the clock of the service manager. */
   monotonicUsec(): number;
+  /** Reads a file of /proc, which the runtime refuses to programs with named permissions. Null when it cannot be read. */
+  readSystemFile(path: string): Uint8Array | null;
+  /** The number of entries of a folder of /proc; null when it cannot be read. */
+  countSystemFolder(path: string): number | null;
   /** Sends one datagram to a Unix socket; `path` beginning with `@` is an abstract name. Returns 0 or `-errno`. */
   sendToUnix(path: string, message: string): number;
 }
 
-/** Linux capabilities that a role may keep, by their numbers in capabilities(7). */
-export const CAPABILITIES = { net_bind_service: 10, net_admin: 12, net_raw: 13, sys_admin: 21, ipc_lock: 14 } as const;
-export type CapabilityName = keyof typeof CAPABILITIES;
+/** Linux capabilities that a role may keep, capabilities(7). */
+export type CapabilityName = "net_bind_service" | "net_admin" | "net_raw" | "ipc_lock" | "sys_admin";
 
 /** What binds a process for good. All but {@linkcode setDumpable} hold for the calling thread and what it starts or executes. */
 export interface HardeningNative {
+  readSystemFile(path: string): Uint8Array | null;
+  /** The bits of the capabilities, as /proc/PID/status shows them. */
+  capabilityMask(names: readonly CapabilityName[]): bigint;
   setNoNewPrivileges(): number;
   /** Leaves only `keep` in the permitted, effective, inheritable, ambient and (where allowed) bounding sets. */
   limitCapabilities(keep: readonly CapabilityName[]): number;
   /** 0 forbids core dumps, tracing and reading /proc/PID/{mem,environ,...} by others of the same user. For the whole process. */
   setDumpable(on: boolean): number;
+  /** Names the calling thread, and with it the process, in lists such as that of ps(1). At most 15 bytes. */
+  setName(name: string): number;
   /** Replaces the process image by its own executable. Returns only on failure. */
   execSelf(args: readonly Uint8Array[], environment: readonly Uint8Array[]): number;
 }

@@ -9,11 +9,30 @@ import { ArenaLayout } from "../../src/io/mod.ts";
 const arena = createArena(64 * 1024 * 1024);
 const layout = new ArenaLayout(arena);
 const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
-const native = createProcessNative(arena);
+export const native = createProcessNative(arena);
 
 /** A poller of its own. Close it at the end of the test. */
 export function makePoller(): Poller {
   return new Poller(libc, native, layout);
+}
+
+/** A Unix datagram socket that stands for the service manager's. */
+export function datagramSocket(path: string): { next(): Promise<string>; close(): void } {
+  const at = layout.reserve(4096);
+  const name = new TextEncoder().encode(path);
+  arena.bytes.fill(0, at, at + 128);
+  arena.bytes[at] = 1;
+  arena.bytes.set(name, at + 2);
+  const fd = libc.socket(1, 2);
+  if (libc.bind(fd, at, 2 + name.length + 1) < 0) throw new Error(`cannot bind ${path}`);
+  const next = async () => {
+    for (;;) {
+      const count = libc.recv(fd, at, 4096);
+      if (count >= 0) return new TextDecoder().decode(arena.bytes.slice(at, at + count));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  };
+  return { next, close: () => void libc.close(fd) };
 }
 
 export interface HttpFixture {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { metricCells, type MetricSample, readMetrics } from "../../base/mod.ts";
-import { openEventStream } from "../events/mod.ts";
+import { native } from "../../../tests/e2e/ops_fixture.ts";
+import type { MetricSample } from "../../base/mod.ts";
 import { chooseFormat, formatExposition, OPS_METRICS, processMetrics } from "./mod.ts";
 
 const SAMPLES: readonly MetricSample[] = [
@@ -71,34 +71,11 @@ for (const [accept, format] of ACCEPTS) {
 }
 
 Deno.test("the kernel's numbers about this process are there and plausible", () => {
-  const value = (name: string) => processMetrics().find((sample) => sample.definition.name === name)?.value ?? NaN;
+  const value = (name: string) => processMetrics(native).find((sample) => sample.definition.name === name)?.value ?? NaN;
   assert(value("process_resident_memory_bytes") > 1e7);
   assert(value("process_cpu_seconds_total") > 0);
   assert(value("process_open_fds") > 2 && value("process_open_fds") < value("process_max_fds"));
   assert(Math.abs(value("process_start_time_seconds") - Date.now() / 1000) < 3600);
-});
-
-Deno.test({
-  name: "promtool finds nothing wrong with our families",
-  ignore: !hasPromtool(),
-  fn: async () => {
-    const samples = [...readMetrics(metricCells(OPS_METRICS)), ...processMetrics(), ...openEventStream(() => {}).metrics()];
-    for (
-      const text of [
-        formatExposition(samples, "prometheus"),
-        formatExposition(SAMPLES.filter((one) => !one.definition.name.startsWith("b")), "prometheus"),
-      ]
-    ) {
-      const tool = new Deno.Command("promtool", { args: ["check", "metrics"], stdin: "piped", stdout: "piped", stderr: "piped" })
-        .spawn();
-      const writer = tool.stdin.getWriter();
-      await writer.write(new TextEncoder().encode(text));
-      await writer.close();
-      const { code, stderr, stdout } = await tool.output();
-      assertEquals(new TextDecoder().decode(stderr) + new TextDecoder().decode(stdout), "");
-      assertEquals(code, 0);
-    }
-  },
 });
 
 Deno.test("every family of ours has a help and ends in its unit or in _total", () => {
@@ -108,11 +85,3 @@ Deno.test("every family of ours has a help and ends in its unit or in _total", (
     assertStringIncludes(definition.name, "postern_");
   }
 });
-
-function hasPromtool(): boolean {
-  try {
-    return new Deno.Command("promtool", { args: ["--version"], stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    return false;
-  }
-}

@@ -1,5 +1,6 @@
 /** What the kernel knows about this process, under the names that Prometheus clients share. Nothing where /proc cannot be read. */
 import type { MetricDefinition, MetricSample } from "../../base/mod.ts";
+import type { ProcessNative } from "../../io/native_process.ts";
 
 /** USER_HZ of /proc, the same on every Linux that we run on. */
 const TICKS_PER_SECOND = 100;
@@ -18,21 +19,27 @@ const DEFINITIONS = {
 export const PROCESS_METRICS: readonly MetricDefinition[] = Object.values(DEFINITIONS);
 
 /** Reads /proc. Takes a fraction of a millisecond. */
-export function processMetrics(): MetricSample[] {
+export function processMetrics(native: ProcessNative): MetricSample[] {
+  const read = (path: string) => {
+    const bytes = native.readSystemFile(path);
+    return bytes === null ? "" : new TextDecoder().decode(bytes);
+  };
   const samples: MetricSample[] = [];
   const sample = (definition: MetricDefinition, value: number | null) => {
     if (value !== null && Number.isFinite(value)) samples.push({ definition, value });
   };
-  const stat = readStat();
+  const stat = parseStat(read("/proc/self/stat"));
   if (stat !== null) {
     sample(DEFINITIONS.cpu, (stat.userTicks + stat.systemTicks) / TICKS_PER_SECOND);
     sample(DEFINITIONS.resident, stat.residentPages * 4096);
     sample(DEFINITIONS.virtual, stat.virtualBytes);
     sample(DEFINITIONS.threads, stat.threads);
-    sample(DEFINITIONS.start, startSeconds(stat.startTicks));
+    sample(DEFINITIONS.start, startSeconds(read("/proc/stat"), stat.startTicks));
   }
-  sample(DEFINITIONS.descriptors, countDescriptors());
-  sample(DEFINITIONS.descriptorsMax, descriptorLimit());
+  // One of the entries is the folder that was just read.
+  const descriptors = native.countSystemFolder("/proc/self/fd");
+  sample(DEFINITIONS.descriptors, descriptors === null ? null : descriptors - 1);
+  sample(DEFINITIONS.descriptorsMax, descriptorLimit(read("/proc/self/limits")));
   return samples;
 }
 
@@ -46,9 +53,8 @@ interface ProcStat {
 }
 
 /** proc_pid_stat(5). The second field may have spaces and brackets, so counting starts behind its last bracket. */
-function readStat(): ProcStat | null {
-  const text = readProc("/proc/self/stat");
-  if (text === null) return null;
+function parseStat(text: string): ProcStat | null {
+  if (text === "") return null;
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ").map(Number);
   const at = (number: number) => fields[number - 3] ?? NaN;
   return {
@@ -61,31 +67,12 @@ function readStat(): ProcStat | null {
   };
 }
 
-function startSeconds(startTicks: number): number | null {
-  const boot = /^btime (\d+)$/m.exec(readProc("/proc/stat") ?? "")?.[1];
+function startSeconds(stat: string, startTicks: number): number | null {
+  const boot = /^btime (\d+)$/m.exec(stat)?.[1];
   return boot === undefined ? null : Number(boot) + startTicks / TICKS_PER_SECOND;
 }
 
-function countDescriptors(): number | null {
-  try {
-    let count = 0;
-    for (const _ of Deno.readDirSync("/proc/self/fd")) count++;
-    // One of them is the directory that was just read.
-    return count - 1;
-  } catch {
-    return null;
-  }
-}
-
-function descriptorLimit(): number | null {
-  const limit = /^Max open files\s+(\d+)/m.exec(readProc("/proc/self/limits") ?? "")?.[1];
+function descriptorLimit(limits: string): number | null {
+  const limit = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
   return limit === undefined ? null : Number(limit);
-}
-
-function readProc(path: string): string | null {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch {
-    return null;
-  }
 }
