@@ -23,7 +23,11 @@ for (const [name, ...args] of STEPS) {
   console.log(`${code === 0 ? "ok    " : "FAILED"} ${name} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
   if (code === 0) continue;
   failed.push(name);
-  for (const bytes of [stdout, stderr]) console.log(new TextDecoder().decode(bytes).trimEnd().replace(/^/gm, "  "));
+  // Not the dots of tests that passed, nor empty lines.
+  const lines = [stdout, stderr].flatMap((bytes) => new TextDecoder().decode(bytes).split("\n")).filter((line) =>
+    !/^[.!,\s]*$/.test(line)
+  );
+  console.log(lines.map((line) => "  " + line).join("\n"));
 }
 if (failed.length > 0) {
   console.error(`postern: error: ${failed.join(", ")} failed\npostern: hint: make fmt repairs formatting; the rest is said above`);
