@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 
 const STEPS: readonly (readonly [name: string, ...args: string[]])[] = [
-  ["formatting", "fmt", "--quiet", "--check"],
+  ["formatting", "fmt", "--check"],
   ["lint rules", "lint", "--quiet"],
   ["types", "check", "--quiet", "."],
   ["architecture and documents", "test", "--no-check", "--reporter=dot", "-A", "tools/architecture_test.ts", "tools/docs_test.ts"],
