@@ -44,10 +44,12 @@ const agentTable = {
   server_port: word<number | null>("PORT", null, {
     schema: portNumber(),
     isFileOnly: true,
+    example: 4433,
     summary: "The server's port, where the file gives its host alone",
     aliases: ["serverPort"],
   }),
   forward: list<readonly LocalForward[]>("[ADDRESS:]PORT=SERVICE", [], {
+    isTypical: true,
     schema: z.union([z.array(localForward), localForward.transform((value) => [value])]),
     example: ["127.0.0.1:9000=web"],
     summary: "A local TCP port that leads to a service; port 0 is any free one",

@@ -85,9 +85,11 @@ export function uplinkSettings(
 ) {
   return {
     server: word<ServerAddress>("HOST:PORT", { host: "127.0.0.1", port: null }, {
+      isTypical: true,
       schema: serverAddress,
+      fallbackText: `127.0.0.1:${DEFAULT_SERVER_PORT}`,
       example: "gateway.example.com:4433",
-      summary: `The server, by name or address; port ${DEFAULT_SERVER_PORT} if it has none`,
+      summary: `The server, by name or address; port ${DEFAULT_SERVER_PORT} if none is given`,
       aliases: aliases.server,
     }),
     server_name: word<string | null>("NAME", null, {
@@ -96,23 +98,28 @@ export function uplinkSettings(
       summary: "The name or address that the server's certificate must have, if it is not the host of --server",
     }),
     ca_cert: word<string | null>("FILE", null, {
+      isTypical: true,
       schema: path,
       example: "/etc/postern/ca-cert.pem",
       summary: "Certificates (PEM) of the authorities that may sign the server's; without it the system's bundle",
       aliases: aliases.caCert,
     }),
     client_cert: word<string | null>("FILE", null, {
+      isTypical: true,
       schema: path,
       example: "/etc/postern/client-cert.pem",
       summary: "Our certificate (PEM, with its chain), shown to the server",
     }),
     client_key: word<string | null>("FILE", null, {
+      isTypical: true,
       schema: path,
       example: "/etc/postern/client-key.pem",
       summary: "The private key (PEM) of --client-cert",
     }),
     verify_peer: onOff(true, {
-      summary: "Verify the server's certificate and name; --no-verify-peer is for tests only",
+      summary: "Verify the server's certificate and name",
+      offSummary:
+        "Do not verify the server's certificate and name: anybody in between can read and change everything. For tests only",
       aliases: aliases.verifyPeer,
     }),
   } satisfies SettingTable;

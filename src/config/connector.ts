@@ -56,17 +56,21 @@ function parseBackend(value: string, context: z.RefinementCtx): HostPort {
 const connectorTable = {
   ...uplinkSettings({ server: ["intermediate_server"], verifyPeer: [], caCert: [] }),
   service: list<readonly ServiceEntry[]>("ID[=HOST:PORT]", [{ service: "default", backend: null }], {
+    isTypical: true,
     schema: z.union([
       z.array(z.union([serviceText, serviceObject])).min(1, { error: "must name a service" }),
       serviceText.transform((value) => [value]),
     ]),
+    fallbackText: "default",
     example: ["web=127.0.0.1:8080"],
     summary: "A service to offer: ID with --forward, or ID=HOST:PORT as often as needed",
     aliases: ["services"],
   }),
   forward: word<HostPort | null>("HOST:PORT", null, {
     schema: hostPort,
-    summary: `The backend of a single --service ID; 127.0.0.1:8080 if it is not given`,
+    example: "127.0.0.1:8080",
+    fallbackText: "127.0.0.1:8080",
+    summary: "The backend of a single --service ID",
   }),
   ...commonSettings("connector"),
 } satisfies SettingTable;

@@ -66,17 +66,21 @@ export const SYSTEM_BUNDLES: readonly string[] = [
 export async function loadServerMaterial(settings: ServerSettings, reader: MaterialReader): Promise<RoleMaterial> {
   const notices: LogRecord[] = [];
   const identity = await loadIdentity(settings.certPath, settings.keyPath, reader, notices);
-  if (settings.caCertPath === null && settings.verifyPeer) {
-    throw usageError(
-      "the server does not know whose client certificates to trust: --ca-cert is missing",
-      "add --ca-cert FILE; `postern certs init` makes an authority for development",
-    );
-  }
+  requireServerTrust(settings);
   const trustPem = settings.verifyPeer && settings.caCertPath !== null
     ? await loadTrust(settings.caCertPath, reader, notices)
     : null;
   notices.push(...clientPolicyNotices(settings));
   return { identity, trustPem, notices };
+}
+
+/** Throws a usage error when a server would verify clients and was told no authority. Asked last, so that a missing file is told first. */
+export function requireServerTrust(settings: ServerSettings): void {
+  if (settings.caCertPath !== null || !settings.verifyPeer) return;
+  throw usageError(
+    "the server does not know whose client certificates to trust: --ca-cert is missing",
+    "add --ca-cert FILE; `postern certs init` makes an authority for development",
+  );
 }
 
 /** Loads what a connector or an agent needs. Rejects with exit code 1 when a file is wrong. */

@@ -31,6 +31,9 @@ export {
   loadServerMaterial,
   type MaterialReader,
   publicKeyDigest,
+  requireServerTrust,
   type RoleMaterial,
   SYSTEM_BUNDLES,
 } from "./material.ts";
+export { exampleYaml, flagNames, jsonSchema } from "./example.ts";
+export { parseServerName } from "./value.ts";

@@ -50,14 +50,17 @@ export function resolveSettings<S extends SettingTable, R>(
   const problems = new ProblemList();
   const warnings: string[] = [];
   const values: Record<string, unknown> = {};
+  const given: Record<string, unknown> = {};
   const sources: Record<string, ValueSource> = {};
   for (const [key, setting] of Object.entries(definition.settings)) {
     values[key] = setting.fallback;
+    given[key] = setting.fallbackText;
     sources[key] = { kind: "default" };
   }
-  const layer = (given: ReadonlyMap<string, Given>) => {
-    for (const [key, { value, source }] of given) {
+  const layer = (entries: ReadonlyMap<string, Given>) => {
+    for (const [key, { value, raw, source }] of entries) {
       values[key] = value;
+      given[key] = raw;
       sources[key] = source;
     }
   };
@@ -66,12 +69,18 @@ export function resolveSettings<S extends SettingTable, R>(
   layer(fromPositions(definition, inputs.positional, problems));
   layer(fromFlags(definition.settings, inputs.flags, problems));
   problems.throwIfAny();
-  const resolved = { values: values as SettingValues<S>, sources: sources as Resolved<S>["sources"] };
+  const resolved = {
+    values: values as SettingValues<S>,
+    given: given as Resolved<S>["given"],
+    sources: sources as Resolved<S>["sources"],
+  };
   return { resolved, finish: () => definition.finish(resolved), warnings };
 }
 
 interface Given {
   readonly value: unknown;
+  /** Before it was checked. */
+  readonly raw: unknown;
   readonly source: ValueSource;
 }
 
@@ -111,6 +120,7 @@ function fromFile<S extends SettingTable, R>(
     }
     given.set(key, {
       value: result.data[name],
+      raw: file.value[name],
       source: { kind: "file", path: file.path, key: name, line: file.lineOf([name]) },
     });
   }
@@ -229,7 +239,7 @@ function take(
 ): void {
   const result = setting.schema.safeParse(raw);
   if (result.success) {
-    given.set(key, { value: result.data, source });
+    given.set(key, { value: result.data, raw, source });
     return;
   }
   for (const issue of flattenIssues(result.error.issues)) {

@@ -48,22 +48,26 @@ const anonymousGrant = text.transform((value, context): AnonymousGrant => {
 
 const serverTable = {
   port: word("PORT", DEFAULT_SERVER_PORT, {
+    isTypical: true,
     schema: portNumber("must not be port 0; for any free port say --bind ADDRESS:0"),
     fromText: numberFromText,
     summary: "The UDP port to listen on",
   }),
   cert: word("FILE", "certs/cert.pem", {
+    isTypical: true,
     schema: path,
     summary: "The server's certificate (PEM, with its chain)",
     aliases: ["cert_path"],
   }),
   key: word("FILE", "certs/key.pem", {
+    isTypical: true,
     schema: path,
     summary: "The private key (PEM) of --cert",
     aliases: ["key_path"],
   }),
   bind: list("ADDRESS[:PORT]", [{ address: "0.0.0.0", port: null }], {
     schema: z.union([z.array(bindAddress).min(1, { error: "must name an address" }), bindAddress.transform((value) => [value])]),
+    fallbackText: "0.0.0.0",
     example: ["0.0.0.0", "[::]"],
     summary: "A local IP address to listen on; [::] means IPv6 only; port 0 is any free one",
     aliases: ["bind_addr"],
@@ -74,15 +78,20 @@ const serverTable = {
     summary: "The address under which clients reach this server, if it is not a bound one",
   }),
   ca_cert: word<string | null>("FILE", null, {
+    isTypical: true,
     schema: path,
     example: "certs/ca-cert.pem",
     summary: "Certificates (PEM) of the authorities that may sign client certificates; nothing else is trusted",
     aliases: ["ca_cert_path"],
   }),
   verify_peer: onOff(true, {
-    summary: "Ask clients for certificates and verify them; needs --no-require-client-cert to be turned off",
+    summary: "Ask clients for certificates and verify those that they show",
+    offSummary: "Neither ask clients for certificates nor verify them; needs --no-require-client-cert",
   }),
-  require_client_cert: onOff(true, { summary: "Refuse clients without a certificate; --no-require-client-cert is for migration" }),
+  require_client_cert: onOff(true, {
+    summary: "Refuse clients without a certificate",
+    offSummary: "Take clients without a certificate; they may register only what --allow-anonymous names. For migration",
+  }),
   allow_anonymous: list<readonly AnonymousGrant[]>("ROLE:SERVICE", [], {
     schema: z.array(anonymousGrant, { error: "must be a list of agent:SERVICE or connector:SERVICE" }),
     example: ["agent:web"],

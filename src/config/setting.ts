@@ -19,12 +19,18 @@ export interface Setting<T> {
   /** Turns the text of a flag or a variable into what a file would hold. Absent: the text itself (a list: its parts). */
   readonly fromText?: (text: string) => unknown;
   readonly fallback: T;
+  /** The fallback as a person would write it; null when there is none. */
+  readonly fallbackText: string | null;
   /** What stands behind the flag in the help, such as `PORT`. Null for a switch. */
   readonly placeholder: string | null;
   /** One sentence without a full stop. */
   readonly summary: string;
+  /** For a switch that is on by default: what turning it off does. */
+  readonly offSummary: string | null;
   /** A value as a file would hold it, for the annotated example. Defaults to the fallback. */
   readonly example?: unknown;
+  /** Nearly everybody sets it: the annotated example has it as an active line. */
+  readonly isTypical: boolean;
   /** Other names of the key in files of earlier ztna-v1 peers. */
   readonly aliases: readonly string[];
   /** Other names of the variable. */
@@ -72,6 +78,8 @@ export type ValueSource =
 /** Every effective value with its source. */
 export interface Resolved<S extends SettingTable> {
   readonly values: SettingValues<S>;
+  /** The values as they were given, for people; a default as its text. */
+  readonly given: { readonly [K in keyof S]: unknown };
   readonly sources: { readonly [K in keyof S]: ValueSource };
 }
 
@@ -103,7 +111,10 @@ export function variableOf(key: string): string {
 interface SettingOptions<T> {
   readonly schema: z.ZodType<T>;
   readonly summary: string;
+  readonly offSummary?: string;
+  readonly fallbackText?: string;
   readonly example?: unknown;
+  readonly isTypical?: boolean;
   readonly fromText?: (text: string) => unknown;
   readonly aliases?: readonly string[];
   readonly variableAliases?: readonly string[];
@@ -131,8 +142,11 @@ function setting<T>(shape: SettingShape, placeholder: string | null, fallback: T
     shape,
     placeholder,
     fallback,
+    fallbackText: options.fallbackText ?? (fallback === null || typeof fallback === "object" ? null : String(fallback)),
+    offSummary: options.offSummary ?? null,
     schema: options.schema,
     summary: options.summary,
+    isTypical: options.isTypical ?? false,
     aliases: options.aliases ?? [],
     variableAliases: options.variableAliases ?? [],
     isFileOnly: options.isFileOnly ?? false,

@@ -4,7 +4,7 @@
  */
 
 import { z } from "zod";
-import { formatIp, type HostPort, parseHostPort, parseIp, parsePort } from "../base/mod.ts";
+import { formatIp, type HostPort, parseHost, parseHostPort, parseIp, parsePort } from "../base/mod.ts";
 
 /** An address to bind, and the port if it has its own. Port 0 is any free one. */
 export interface BindAddress {
@@ -64,12 +64,17 @@ export const hostPort = text.transform((value, context): HostPort => {
 });
 
 /** A name or an address that a certificate is compared with. */
-export const serverName = text.max(253, { error: "must not be longer than 253 characters" }).transform((value, context) => {
+export const serverName = text.transform((value, context) =>
+  parseServerName(value)?.value ?? refuse(context, "must be a DNS name or an IP address")
+);
+
+/** A DNS name in lower case, or an address in canonical text (brackets allowed); null for anything else. */
+export function parseServerName(value: string): { readonly kind: "dns" | "ip"; readonly value: string } | null {
   const address = canonicalIp(value.replace(/^\[(.*)\]$/, "$1"));
-  if (address !== null) return address;
-  const isName = value.split(".").every((label) => /^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label));
-  return isName ? value.toLowerCase() : refuse(context, "must be a DNS name or an IP address");
-});
+  if (address !== null) return { kind: "ip", value: address };
+  const host = parseHost(value);
+  return host.ok ? { kind: "dns", value: host.value.host } : null;
+}
 
 /** The address in canonical text, or null. */
 export function canonicalIp(value: string): string | null {

@@ -1,0 +1,22 @@
+/**
+ * The command line. `program.ts` builds the tree of commands, `role_command.ts` starts a role (flags by `role_flags.ts`, settings
+ * by `settings.ts`), the other commands stand in files of their own; `report.ts` tells errors. The world comes in by `Platform`.
+ */
+
+import type { CliContext } from "./context.ts";
+import type { Platform } from "./platform.ts";
+import { createProgram } from "./program.ts";
+import { reportError } from "./report.ts";
+
+export type { Platform, RoleHandle, RoleStart, StandardStream, StopSignal } from "./platform.ts";
+
+/** Runs one command line (without the program's name) and yields the exit code: 0 done, 1 the world differs, 2 a wrong text. */
+export async function runCli(args: readonly string[], platform: Platform): Promise<number> {
+  const context: CliContext = { platform, exitCode: 0 };
+  try {
+    await createProgram(context).parseAsync([...args], { from: "user" });
+    return context.exitCode;
+  } catch (error) {
+    return reportError(error, platform);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * What the command line needs of the world. `main.ts` fills it in with the native library, the runtime and the roles; tests
+ * fill it in with what they want to see. Nothing in this folder reaches the world in another way, but for files that
+ * certificates are written to.
+ */
+
+import type { AgentSettings, ConnectorSettings, RoleMaterial, ServerSettings } from "../config/mod.ts";
+import type { CertificateSummary } from "../core/quic/mod.ts";
+import type { Log, LogSettings } from "../ops/log/mod.ts";
+
+export type StandardStream = "stdin" | "stdout" | "stderr";
+export type StopSignal = "SIGINT" | "SIGTERM";
+
+export interface Platform {
+  /** Of this program, such as `0.1.0`. */
+  readonly version: string;
+  /** Versions of what it is made of: `deno`, `v8`, `quiche`, ... */
+  readonly components: Readonly<Record<string, string>>;
+  /** Data for the caller. Synchronous: what was written stands there when the process ends. */
+  readonly writeOut: (text: string) => void;
+  /** Words for the person. */
+  readonly writeError: (text: string) => void;
+  readonly isTerminal: (stream: StandardStream) => boolean;
+  readonly environment: () => Readonly<Record<string, string>>;
+  /** Rejects with the runtime's errors (`Deno.errors.NotFound`, ...). */
+  readonly readFile: (path: string) => Promise<Uint8Array>;
+  /** The permission bits of a file, or null where there are none. */
+  readonly fileMode: (path: string) => Promise<number | null>;
+  /** The certificates of a PEM text, read by the library that verifies peers; leaf first. Throws when one is damaged. */
+  readonly readCertificates: (pem: Uint8Array) => readonly CertificateSummary[];
+  /** Milliseconds since the epoch. */
+  readonly nowMs: () => number;
+  /** Throws a usage error for a filter that cannot be read. */
+  readonly openLog: (settings: LogSettings) => Log;
+  /** Resolves when the role has begun; rejects when it cannot. */
+  readonly startRole: (start: RoleStart) => Promise<RoleHandle>;
+  /** Calls `handler` for each such signal until the returned function is called. */
+  readonly onSignal: (signal: StopSignal, handler: () => void) => () => void;
+}
+
+/** A role, what was configured, and what was loaded for it. Settings and material can be cloned to another isolate. */
+export type RoleStart =
+  | { readonly settings: ServerSettings; readonly material: RoleMaterial; readonly log: Log }
+  | { readonly settings: ConnectorSettings; readonly material: RoleMaterial; readonly log: Log }
+  | { readonly settings: AgentSettings; readonly material: RoleMaterial; readonly log: Log };
+
+/** A running role. */
+export interface RoleHandle {
+  /** Resolves after a graceful end; rejects with the error that ended the role. */
+  readonly finished: Promise<void>;
+  /** Ends gracefully, within the role's drain time. More calls change nothing. */
+  readonly stop: () => void;
+  /** Ends at once. `finished` settles. */
+  readonly abort: () => void;
+}

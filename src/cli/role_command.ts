@@ -1,0 +1,167 @@
+/**
+ * `postern server`, `postern connector`, `postern agent`: resolve the settings, open the log, load certificates and keys, start
+ * the role, wait for its end or for a signal.
+ */
+
+import type { Command } from "commander";
+import { messageOf, PosternError } from "../base/mod.ts";
+import {
+  AGENT,
+  type AgentSettings,
+  type CommonSettings,
+  CONNECTOR,
+  type ConnectorSettings,
+  formatSource,
+  loadClientMaterial,
+  loadServerMaterial,
+  type MaterialReader,
+  type Resolution,
+  type RoleDefinition,
+  type RoleMaterial,
+  SERVER,
+  type ServerSettings,
+  type SettingTable,
+} from "../config/mod.ts";
+import { type Log, parseFilter } from "../ops/log/mod.ts";
+import type { CliContext } from "./context.ts";
+import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
+import { addRoleFlags } from "./role_flags.ts";
+import { resolveRole } from "./settings.ts";
+
+/** Adds the three roles to the program. */
+export function addRoleCommands(program: Command, context: CliContext): void {
+  addRole(program, context, SERVER, {
+    summary: "Relay between agents and connectors",
+    description: "The server: agents and connectors dial it, and it relays only what a certificate allows.",
+    examples: [
+      ["postern server --cert server-cert.pem --key server-key.pem --ca-cert ca-cert.pem", "listen on 0.0.0.0:4433"],
+      ["postern server --config /etc/postern/server.yaml --bind 0.0.0.0 --bind '[::]'", "IPv4 and IPv6"],
+      ["postern server 4433 cert.pem key.pem --ca-cert ca-cert.pem", "by position, as in older unit files"],
+    ],
+    start: (settings: ServerSettings, material, log) => ({ settings, material, log }),
+    load: loadServerMaterial,
+  });
+  addRole(program, context, CONNECTOR, {
+    summary: "Offer services of this network through a server",
+    description: "The connector: dials out to a server and brings what agents ask for to the backends behind it.",
+    examples: [
+      [
+        "postern connector --server gw.example.com --service web --forward 127.0.0.1:8080 --ca-cert ca-cert.pem \\\n      --client-cert connector-cert.pem --client-key connector-key.pem",
+        "one service",
+      ],
+      ["postern connector --config connector.yaml --service web=10.0.0.5:80 --service db=10.0.0.6:5432", "several services"],
+    ],
+    start: (settings: ConnectorSettings, material, log) => ({ settings, material, log }),
+    load: loadClientMaterial,
+  });
+  addRole(program, context, AGENT, {
+    summary: "Open local ports that lead to services",
+    description: "The agent: listens on local ports and brings their connections to services through a server.",
+    examples: [
+      [
+        "postern agent --server gw.example.com --forward 9000=web --ca-cert ca-cert.pem \\\n      --client-cert agent-cert.pem --client-key agent-key.pem",
+        "127.0.0.1:9000 is the service web",
+      ],
+      ["postern agent --config agent.yaml --forward '[::1]:0=db'", "any free port; the event `ready` names it"],
+    ],
+    start: (settings: AgentSettings, material, log) => ({ settings, material, log }),
+    load: loadClientMaterial,
+  });
+}
+
+/** What differs between the roles for the command line. */
+interface RoleText<R> {
+  readonly summary: string;
+  readonly description: string;
+  readonly examples: readonly (readonly [command: string, what: string])[];
+  readonly start: (settings: R, material: RoleMaterial, log: Log) => RoleStart;
+  readonly load: (settings: R, reader: MaterialReader) => Promise<RoleMaterial>;
+}
+
+function addRole<S extends SettingTable, R extends CommonSettings & { readonly role: string }>(
+  program: Command,
+  context: CliContext,
+  definition: RoleDefinition<S, R>,
+  text: RoleText<R>,
+): void {
+  const command = program.command(definition.role).summary(text.summary).description(text.description);
+  const flags = addRoleFlags(command, definition);
+  command.addHelpText("after", formatExamples(text.examples) + VARIABLES_NOTE);
+  command.action(async () => {
+    const resolution = await resolveRole(definition, flags, command.args, context.platform);
+    context.exitCode = await runRole(resolution, text, context.platform);
+  });
+}
+
+const VARIABLES_NOTE =
+  "\nEvery flag is also a variable: --client-cert is POSTERN_CLIENT_CERT. Flags win over variables, variables over the file.\n";
+
+/** The examples below a command's help. */
+export function formatExamples(examples: readonly (readonly [command: string, what: string])[]): string {
+  return `\nExamples:\n${examples.map(([command, what]) => `  # ${what}\n  ${command}`).join("\n")}\n`;
+}
+
+async function runRole<S extends SettingTable, R extends CommonSettings & { readonly role: string }>(
+  resolution: Resolution<S, R>,
+  text: RoleText<R>,
+  platform: Platform,
+): Promise<number> {
+  const settings = resolution.finish();
+  const levelSource = resolution.resolved.sources["log_level"];
+  // Said under the name that the person used; the log itself does not know it.
+  if (settings.logLevel !== null && levelSource !== undefined) parseFilter(settings.logLevel, formatSource(levelSource));
+  const log = platform.openLog({ role: settings.role, level: settings.logLevel, file: null, format: settings.logFormat });
+  try {
+    for (const message of resolution.warnings) log.sink({ level: "warn", event: "settings-warning", message, fields: {} });
+    const material = await text.load(settings, materialReader(platform));
+    for (const notice of material.notices) log.sink(notice);
+    await untilStopped(await platform.startRole(text.start(settings, material, log)), log, platform);
+    return 0;
+  } catch (error) {
+    const isJson = settings.logFormat === "json" || settings.logFormat === "auto" && !platform.isTerminal("stderr");
+    if (isJson) logFatal(error, log);
+    throw error;
+  } finally {
+    log.close();
+  }
+}
+
+function materialReader(platform: Platform): MaterialReader {
+  return {
+    readFile: platform.readFile,
+    fileMode: platform.fileMode,
+    readCertificates: platform.readCertificates,
+    nowMs: platform.nowMs(),
+  };
+}
+
+/** Waits for the end. The first signal asks for it, the second does not wait. */
+async function untilStopped(handle: RoleHandle, log: Log, platform: Platform): Promise<void> {
+  let isStopping = false;
+  const onSignal = (signal: string) => () => {
+    if (isStopping) {
+      handle.abort();
+      return;
+    }
+    isStopping = true;
+    log.sink({
+      level: "info",
+      event: "stopping",
+      message: `${signal}: ending gracefully, once more to end at once`,
+      fields: { signal },
+    });
+    handle.stop();
+  };
+  const releases = (["SIGTERM", "SIGINT"] as const).map((signal) => platform.onSignal(signal, onSignal(signal)));
+  try {
+    await handle.finished;
+    log.sink({ level: "info", event: "stopped", message: "Graceful shutdown complete", fields: {} });
+  } finally {
+    for (const release of releases) release();
+  }
+}
+
+function logFatal(error: unknown, log: Log): void {
+  const fields = error instanceof PosternError ? { code: error.code, hint: error.hint } : {};
+  log.sink({ level: "fatal", event: "fatal", message: messageOf(error), fields });
+}
