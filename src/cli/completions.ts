@@ -26,7 +26,7 @@ export function completionScript(shell: Shell, nodes: readonly CompletionNode[])
     case "bash":
       return bashScript(nodes);
     case "zsh":
-      return `#compdef postern\nautoload -U +X bashcompinit && bashcompinit\n${bashScript(nodes)}`;
+      return `autoload -U +X bashcompinit && bashcompinit\n${bashScript(nodes)}`;
     case "fish":
       return fishScript(nodes);
   }
@@ -44,7 +44,8 @@ function bashScript(nodes: readonly CompletionNode[]): string {
     const words = [...node.commands.map((command) => command.name), ...node.flags.map((flag) => flag.name)];
     return `    ${quoteForShell(node.path.join(" "))}) candidates=(${words.map(quoteForShell).join(" ")}) ;;`;
   });
-  const valued = [...new Set(nodes.flatMap((node) => node.flags.filter((flag) => flag.takesValue).map((flag) => flag.name)))];
+  // An empty pattern would not parse: '' never stands before the cursor.
+  const valued = ["", ...new Set(nodes.flatMap((node) => node.flags.filter((flag) => flag.takesValue).map((flag) => flag.name)))];
   return [
     "# Completion of postern. Made by: postern completions",
     "_postern_is_command() {",

@@ -15,7 +15,7 @@ export function addCompletionsCommand(program: Command, context: CliContext): vo
       "after",
       formatExamples([
         ["source <(postern completions bash)", "bash, in this session"],
-        ["postern completions zsh > ~/.zfunc/_postern", "zsh, with ~/.zfunc in fpath"],
+        ["source <(postern completions zsh)", "zsh, after compinit"],
         ["postern completions fish > ~/.config/fish/completions/postern.fish", "fish"],
       ]),
     )

@@ -12,6 +12,7 @@ export { CONFIG_FILE_MAX_BYTES, type ConfigFile, parseConfigFile } from "./file.
 export { nearest } from "./problem.ts";
 export { fileSchema, type FlagValue, type Resolution, resolveSettings, type SettingInputs } from "./resolve.ts";
 export { type AnonymousGrant, type ListenAddress, SERVER, type ServerSettings, type ServerTable } from "./server.ts";
+export { finishOps, type MetricsAclRule, type OpsSettings, opsSettings } from "./ops.ts";
 export {
   flagOf,
   formatSource,

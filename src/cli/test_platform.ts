@@ -1,0 +1,83 @@
+/** A platform for tests: a disk and an environment as given, everything that was written kept, roles that end when told. */
+
+import type { LogRecord } from "../base/mod.ts";
+import type { CertificateSummary } from "../core/quic/mod.ts";
+import { runCli } from "./mod.ts";
+import type { Platform, RoleStart, StopSignal } from "./platform.ts";
+
+export interface TestWorld {
+  readonly files?: Readonly<Record<string, string>>;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly terminals?: boolean;
+  readonly nowMs?: number;
+  readonly readCertificates?: (pem: Uint8Array) => readonly CertificateSummary[];
+  /** What the role does once it runs. */
+  readonly role?: (run: TestRun) => Promise<void>;
+}
+
+/** What a role under test sees and may do. */
+export interface TestRun {
+  readonly start: RoleStart;
+  readonly signal: (name: StopSignal) => void;
+  /** Resolves when the role is asked to stop. */
+  readonly stopped: Promise<void>;
+  readonly aborted: Promise<void>;
+}
+
+export interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly error: string;
+  readonly records: readonly LogRecord[];
+  readonly started: readonly RoleStart[];
+}
+
+/** Runs one command line in `world`. */
+export async function runInTest(args: readonly string[], world: TestWorld = {}): Promise<Outcome> {
+  let out = "";
+  let error = "";
+  const records: LogRecord[] = [];
+  const started: RoleStart[] = [];
+  const handlers = new Map<StopSignal, () => void>();
+  const missing = () => Promise.reject(new Deno.errors.NotFound("no such file"));
+  const platform: Platform = {
+    version: "9.8.7",
+    components: { deno: "2", quiche: "0" },
+    writeOut: (text) => out += text,
+    writeError: (text) => error += text,
+    isTerminal: () => world.terminals ?? false,
+    environment: () => world.environment ?? {},
+    readFile: (path) => {
+      const text = world.files?.[path];
+      return text === undefined ? missing() : Promise.resolve(new TextEncoder().encode(text));
+    },
+    fileMode: () => Promise.resolve(0o100600),
+    readCertificates: world.readCertificates ?? (() => []),
+    nowMs: () => world.nowMs ?? Date.UTC(2026, 10, 22),
+    openLog: () => ({
+      sink: (record) => records.push(record),
+      isOn: () => true,
+      setLevel: () => [],
+      filter: () => "info",
+      reopen: () => {},
+      flush: () => {},
+      close: () => {},
+      statistics: () => ({ written: 0, dropped: 0, failed: 0 }),
+    }),
+    startRole: (start) => {
+      started.push(start);
+      const stopped = Promise.withResolvers<void>();
+      const aborted = Promise.withResolvers<void>();
+      const run: TestRun = { start, signal: (name) => handlers.get(name)?.(), stopped: stopped.promise, aborted: aborted.promise };
+      // As a real role: it begins to work after it was started.
+      const finished = new Promise<void>((resolve) => setTimeout(resolve, 0)).then(() => world.role?.(run));
+      return Promise.resolve({ finished, stop: stopped.resolve, abort: aborted.resolve });
+    },
+    onSignal: (signal, handler) => {
+      handlers.set(signal, handler);
+      return () => handlers.delete(signal);
+    },
+  };
+  const code = await runCli(args, platform);
+  return { code, out, error, records, started };
+}
