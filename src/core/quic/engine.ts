@@ -89,7 +89,7 @@ export interface EngineConnection {
   /** The negotiated ALPN protocol, "" before the handshake. */
   applicationProtocol(): string;
 
-  /** The next stream with something to read, or -1. A stream is named once until more arrives: read until `done`. */
+  /** The next stream with something to read, or -1. A stream is named once, and again when more arrives or part of it was read. */
   streamReadableNext(): number;
   /** The next stream that {@linkcode streamWantWrite} armed and that now has capacity (or was stopped), or -1. */
   streamWritableNext(): number;
@@ -138,8 +138,11 @@ export interface EngineConnection {
   retiredSourceIds(): Uint8Array[];
   /** The next change of path, or null. `peer` is a copy of the sockaddr. */
   pathEvent():
-    | { readonly kind: "new" | "validated" | "failed" | "closed" | "migrated" | "reused"; readonly peer: Uint8Array }
+    | { readonly kind: "new" | "validated" | "failed" | "closed" | "migrated" | "reused" | "mtu"; readonly peer: Uint8Array }
     | null;
+
+  /** Copies the peer's address, as its packets come now, into a sockaddr slot. False when there is none yet. */
+  peerAddress(slot: number): boolean;
 
   stats(): ConnectionStats;
   /** Releases the native state. The object must not be used afterwards. */
@@ -236,7 +239,7 @@ export interface Engine {
     localAddress: number,
     peerAddress: number,
   ): EngineConnection | null;
-  /** Writes a Retry (RFC 9000 §17.2.5) and returns its length. */
+  /** Writes a Retry (RFC 9000 §17.2.5) and returns its length. Both IDs are those of the Initial that it answers. */
   writeRetry(
     packet: number,
     capacity: number,
@@ -246,6 +249,6 @@ export interface Engine {
     token: Uint8Array,
     version: number,
   ): number;
-  /** Writes a Version Negotiation packet and returns its length. */
+  /** Writes a Version Negotiation packet and returns its length. Both IDs are those of the packet that it answers. */
   writeVersionNegotiation(packet: number, capacity: number, destinationId: Uint8Array, sourceId: Uint8Array): number;
 }

@@ -35,7 +35,7 @@ export async function serveHttp(
 type Incoming = { readonly kind: "request"; readonly request: HttpRequest; readonly keepAlive: boolean } | {
   readonly kind: "refused";
   readonly response: HttpResponse;
-  readonly body: Uint8Array;
+  readonly body: Uint8Array<ArrayBuffer>;
 } | { readonly kind: "end" };
 
 class Connection {
@@ -45,7 +45,7 @@ class Connection {
   readonly #onFailure: (error: unknown) => void;
   readonly #limits: HttpLimits;
   readonly #ended = new AbortController();
-  #buffer: Uint8Array;
+  #buffer: Uint8Array<ArrayBuffer>;
   #filled = 0;
   /** Requests taken from the buffer since the socket was last read. */
   #pipelined = 0;
@@ -143,14 +143,14 @@ class Connection {
     }
   }
 
-  async #send(response: HttpResponse, body: Uint8Array, headOnly: boolean, close: boolean): Promise<void> {
+  async #send(response: HttpResponse, body: Uint8Array<ArrayBuffer>, headOnly: boolean, close: boolean): Promise<void> {
     const head = encodeHead(response, body.length, close, Date.now());
     this.deadline.set(this.#limits.writeMs);
     await this.#stream.write(headOnly ? head : joined(head, body));
   }
 
   /** Sends pieces as they come. A streamed answer ends its connection, because the watcher's read cannot be taken back. */
-  async #sendPieces(response: HttpResponse, pieces: AsyncIterable<Uint8Array>, headOnly: boolean): Promise<void> {
+  async #sendPieces(response: HttpResponse, pieces: AsyncIterable<Uint8Array<ArrayBuffer>>, headOnly: boolean): Promise<void> {
     this.deadline.set(this.#limits.writeMs);
     await this.#stream.write(encodeHead(response, null, true, Date.now()));
     if (headOnly) return;
@@ -211,7 +211,7 @@ function refused(status: number, code: string, why: string): Incoming {
   return { kind: "refused", response, body: response.body instanceof Uint8Array ? response.body : new Uint8Array(0) };
 }
 
-function joined(...parts: readonly Uint8Array[]): Uint8Array {
+function joined(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {

@@ -27,7 +27,7 @@ export class FdStream implements ByteStream {
     return this.#closed;
   }
 
-  async read(into: Uint8Array): Promise<number> {
+  async read(into: Uint8Array<ArrayBuffer>): Promise<number> {
     const { libc, bounceAt } = this.#poller;
     for (;;) {
       this.#checkOpen();
@@ -41,7 +41,7 @@ export class FdStream implements ByteStream {
     }
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  async write(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const { libc, bounceAt } = this.#poller;
     for (let at = 0; at < bytes.length;) {
       this.#checkOpen();

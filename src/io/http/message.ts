@@ -14,7 +14,7 @@ export interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   /** All of it, or pieces that are sent as they come (chunked) until the iteration ends or the client leaves. */
-  readonly body: Uint8Array | AsyncIterable<Uint8Array>;
+  readonly body: Uint8Array<ArrayBuffer> | AsyncIterable<Uint8Array<ArrayBuffer>>;
 }
 
 /** `signal` aborts when the connection ends. A handler that throws is answered with 500. */
@@ -68,7 +68,7 @@ const REASONS: Readonly<Record<number, string>> = {
 };
 
 /** The status line and header fields. `length` null says that the body is chunked. */
-export function encodeHead(response: HttpResponse, length: number | null, close: boolean, nowMs: number): Uint8Array {
+export function encodeHead(response: HttpResponse, length: number | null, close: boolean, nowMs: number): Uint8Array<ArrayBuffer> {
   let head = `HTTP/1.1 ${response.status} ${REASONS[response.status] ?? "Unknown"}\r\ndate: ${new Date(nowMs).toUTCString()}\r\n`;
   for (const [name, value] of Object.entries(response.headers)) head += `${name}: ${value.replaceAll(/[\r\n\0]/g, " ")}\r\n`;
   head += "cache-control: no-store\r\nx-content-type-options: nosniff\r\n";

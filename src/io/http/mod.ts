@@ -14,3 +14,15 @@ export { errorResponse, type HttpHandler, type HttpRequest, type HttpResponse, j
 export { serveHttp } from "./connection.ts";
 export { type ClientResponse, HttpClient } from "./client.ts";
 export { type UnixConnection, UnixListener, type UnixListenerOptions } from "./unix_listener.ts";
+export {
+  DEFAULT_TLS_LISTENER_LIMITS,
+  type Ipv6Address,
+  type TlsConnection,
+  TlsListener,
+  type TlsListenerLimits,
+  type TlsRefusal,
+} from "./tls_listener.ts";
+export { TlsStream } from "./tls_stream.ts";
+export type { CertificateSummary } from "../../core/quic/engine.ts";
+export type { CapabilityName, HardeningNative, PeerCredentials, ProcessNative } from "../native_process.ts";
+export type { TlsContext, TlsContextOptions } from "../tls_end.ts";

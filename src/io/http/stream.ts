@@ -3,9 +3,9 @@
 /** One connection. At most one read and one write may be pending. Closing makes them reject with {@linkcode StreamClosed}. */
 export interface ByteStream {
   /** Waits for at least one byte and returns the count; 0 when the peer will send no more. */
-  read(into: Uint8Array): Promise<number>;
+  read(into: Uint8Array<ArrayBuffer>): Promise<number>;
   /** Resolves when all bytes were handed to the kernel. */
-  write(bytes: Uint8Array): Promise<void>;
+  write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Says that nothing more will be written; reading goes on. */
   closeWrite(): Promise<void>;
   /** Releases everything at once. May be called again. */

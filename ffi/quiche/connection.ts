@@ -1,0 +1,344 @@
+/**
+ * {@linkcode EngineConnection} over one quiche_conn. The handle is owned: after {@linkcode QuicheConnection.free} every call
+ * is a programming error that stops here and not in the library.
+ */
+import type { CertificateSummary, CloseInfo, ConnectionStats, EngineConnection } from "../../src/core/quic/engine.ts";
+import { addressOf, big } from "../address.ts";
+import { ShutdownDirection } from "./symbols.ts";
+import type { QuicheContext, QuicheLibrary } from "./engine.ts";
+
+const CLOSE_REASON_BYTES_MAX = 200;
+const CHAIN_BYTES_MAX = 65_536;
+/** Offsets in struct quiche_stats and struct quiche_path_stats; tests/abi compares them with the library. */
+const STATS = { recv: 0, sent: 8, lost: 16, sentBytes: 40, recvBytes: 48 } as const;
+const PATH_STATS = { peerAddress: 136, rtt: 344, cwnd: 376, pmtu: 416 } as const;
+const PATH_EVENTS = ["new", "validated", "failed", "closed", "reused", "migrated", "mtu"] as const;
+const SOCKADDR_STORAGE_BYTES = 128;
+const SOCKADDR_SLOT_BYTES = 32;
+
+export class QuicheConnection implements EngineConnection {
+  readonly #context: QuicheContext;
+  readonly #library: QuicheLibrary;
+  readonly #handle: bigint;
+  #isFreed = false;
+
+  constructor(context: QuicheContext, handle: bigint) {
+    this.#context = context;
+    this.#library = context.library;
+    this.#handle = handle;
+  }
+
+  /** The handle, while it is ours. */
+  get #live(): bigint {
+    if (this.#isFreed) throw new Error("postern: internal error: a freed connection was used");
+    return this.#handle;
+  }
+
+  recv(packet: number, length: number, fromAddress: number, toAddress: number): number {
+    const { arena, address, scratch } = this.#context;
+    const { view, bytes } = arena;
+    const info = scratch.recvInfo;
+    view.setBigUint64(info, address.at(fromAddress), true);
+    view.setUint32(info + 8, bytes[fromAddress] === 2 ? 16 : 28, true);
+    view.setBigUint64(info + 16, address.at(toAddress), true);
+    view.setUint32(info + 24, bytes[toAddress] === 2 ? 16 : 28, true);
+    return this.#library.quiche_conn_recv(this.#live, address.at(packet), big(length), scratch.recvInfoAddress);
+  }
+
+  send(packet: number, capacity: number): number {
+    const { address, scratch } = this.#context;
+    return this.#library.quiche_conn_send(this.#live, address.at(packet), big(capacity), scratch.sendInfoAddress);
+  }
+
+  timeoutMs(): number {
+    return this.#library.quiche_conn_timeout_as_millis(this.#live);
+  }
+
+  onTimeout(): void {
+    this.#library.quiche_conn_on_timeout(this.#live);
+  }
+
+  isEstablished(): boolean {
+    return this.#library.quiche_conn_is_established(this.#live);
+  }
+
+  isClosed(): boolean {
+    return this.#library.quiche_conn_is_closed(this.#live);
+  }
+
+  isDraining(): boolean {
+    return this.#library.quiche_conn_is_draining(this.#live);
+  }
+
+  isTimedOut(): boolean {
+    return this.#library.quiche_conn_is_timed_out(this.#live);
+  }
+
+  applicationProtocol(): string {
+    const { scratch } = this.#context;
+    this.#library.quiche_conn_application_proto(this.#live, scratch.valuesAddress, scratch.valuesAddress + 8n);
+    const [pointer, length] = this.#span();
+    return length === 0 ? "" : new TextDecoder().decode(this.#copy(pointer, length));
+  }
+
+  streamReadableNext(): number {
+    return this.#library.postern_conn_readable_next(this.#live);
+  }
+
+  streamWritableNext(): number {
+    return this.#library.postern_conn_writable_next(this.#live);
+  }
+
+  streamCapacity(stream: number): number {
+    return this.#library.quiche_conn_stream_capacity(this.#live, big(stream));
+  }
+
+  streamWantWrite(stream: number, length: number): number {
+    return this.#library.quiche_conn_stream_writable(this.#live, big(stream), big(length));
+  }
+
+  streamRecv(stream: number, offset: number, capacity: number): number {
+    const context = this.#context;
+    const { scratch, arena } = context;
+    arena.view.setUint32(scratch.values, 0, true);
+    const count = this.#library.quiche_conn_stream_recv(
+      this.#live,
+      big(stream),
+      context.address.at(offset),
+      big(capacity),
+      scratch.valuesAddress,
+      scratch.valuesAddress + 8n,
+    );
+    context.streamFin = count >= 0 && arena.bytes[scratch.values] !== 0;
+    if (count < -1) context.streamErrorCode = Number(arena.view.getBigUint64(scratch.values + 8, true));
+    return count;
+  }
+
+  streamSend(stream: number, offset: number, length: number, fin: boolean): number {
+    const { scratch, address } = this.#context;
+    return this.#library.quiche_conn_stream_send(
+      this.#live,
+      big(stream),
+      address.at(offset),
+      big(length),
+      fin,
+      scratch.valuesAddress + 8n,
+    );
+  }
+
+  streamShutdown(stream: number, direction: "read" | "write", code: number): number {
+    return this.#library.quiche_conn_stream_shutdown(
+      this.#live,
+      big(stream),
+      ShutdownDirection[direction],
+      big(code),
+    );
+  }
+
+  streamFinished(stream: number): boolean {
+    return this.#library.quiche_conn_stream_finished(this.#live, big(stream));
+  }
+
+  streamsLeft(): number {
+    return Number(this.#library.quiche_conn_peer_streams_left_bidi(this.#live));
+  }
+
+  datagramSend(offset: number, length: number): number {
+    const sent = this.#library.quiche_conn_dgram_send(this.#live, this.#context.address.at(offset), big(length));
+    return sent < 0 ? sent : 0;
+  }
+
+  datagramRecv(offset: number, capacity: number): number {
+    return this.#library.quiche_conn_dgram_recv(this.#live, this.#context.address.at(offset), big(capacity));
+  }
+
+  datagramMax(): number {
+    return this.#library.quiche_conn_dgram_max_writable_len(this.#live);
+  }
+
+  isDatagramQueueFull(): boolean {
+    return this.#library.quiche_conn_is_dgram_send_queue_full(this.#live);
+  }
+
+  keepAlive(): void {
+    this.#library.quiche_conn_send_ack_eliciting(this.#live);
+  }
+
+  close(isApplication: boolean, code: number, reason: string): void {
+    const bytes = new TextEncoder().encode(reason).subarray(0, CLOSE_REASON_BYTES_MAX);
+    this.#library.quiche_conn_close(this.#live, isApplication, big(code), addressOf(bytes), big(bytes.length));
+  }
+
+  peerError(): CloseInfo | null {
+    const at = this.#context.scratch.valuesAddress;
+    return this.#closeInfo(this.#library.quiche_conn_peer_error(this.#live, at + 16n, at + 24n, at, at + 8n));
+  }
+
+  localError(): CloseInfo | null {
+    const at = this.#context.scratch.valuesAddress;
+    return this.#closeInfo(this.#library.quiche_conn_local_error(this.#live, at + 16n, at + 24n, at, at + 8n));
+  }
+
+  peerCertificate(): CertificateSummary | null {
+    if (this.#library.postern_conn_peer_verified(this.#live) !== 1) return null;
+    const chain = this.#read(CHAIN_BYTES_MAX, (out, cap) => this.#library.postern_conn_peer_chain(this.#live, out, cap));
+    if (chain.length < 4) return null;
+    const length = new DataView(chain.buffer).getUint32(0, true);
+    return length > chain.length - 4 ? null : this.#context.summarize(chain.slice(4, 4 + length));
+  }
+
+  verifyError(): { readonly reason: string; readonly offered: CertificateSummary | null } | null {
+    const reason = this.#readText(1024, (out, cap) => this.#library.postern_conn_verify_error(this.#live, out, cap));
+    if (reason === "") return null;
+    const der = this.#read(CHAIN_BYTES_MAX, (out, cap) => this.#library.postern_conn_offered_cert(this.#live, out, cap));
+    return { reason, offered: der.length === 0 ? null : this.#context.summarize(der) };
+  }
+
+  exportKey(label: string, context: Uint8Array, length: number): Uint8Array | null {
+    const name = new TextEncoder().encode(label);
+    const out = new Uint8Array(length);
+    const done = this.#library.postern_conn_export_key(
+      this.#live,
+      addressOf(name),
+      big(name.length),
+      addressOf(context),
+      big(context.length),
+      addressOf(out),
+      big(length),
+    );
+    return done === length ? out : null;
+  }
+
+  tlsDescription(): { readonly group: string; readonly cipher: string } {
+    return {
+      group: this.#readText(64, (out, cap) => this.#library.postern_conn_group(this.#live, out, cap)),
+      cipher: this.#readText(64, (out, cap) => this.#library.postern_conn_cipher(this.#live, out, cap)),
+    };
+  }
+
+  /** Sets what the peer's certificate must name; before the first packet only. False when it is not a name. */
+  expectName(name: string): boolean {
+    const bytes = new TextEncoder().encode(name);
+    return this.#library.postern_conn_expect_name(this.#live, addressOf(bytes), big(bytes.length)) >= 0;
+  }
+
+  peerAddress(slot: number): boolean {
+    const { scratch, arena } = this.#context;
+    if (this.#library.quiche_conn_path_stats(this.#live, 0n, scratch.structAddress) !== 0) return false;
+    const at = scratch.struct + PATH_STATS.peerAddress;
+    arena.bytes.copyWithin(slot, at, at + SOCKADDR_SLOT_BYTES);
+    return true;
+  }
+
+  newSourceId(id: Uint8Array, resetToken: Uint8Array): number {
+    const { scratch } = this.#context;
+    return this.#library.quiche_conn_new_scid(
+      this.#live,
+      addressOf(id),
+      big(id.length),
+      addressOf(resetToken),
+      true,
+      scratch.valuesAddress,
+    );
+  }
+
+  retiredSourceIds(): Uint8Array[] {
+    const ids: Uint8Array[] = [];
+    if (this.#library.quiche_conn_retired_scids(this.#live) === 0) return ids;
+    const { scratch } = this.#context;
+    const iterator = this.#library.quiche_conn_retired_scid_iter(this.#live);
+    while (this.#library.quiche_connection_id_iter_next(iterator, scratch.valuesAddress, scratch.valuesAddress + 8n)) {
+      ids.push(this.#copy(...this.#span()));
+    }
+    this.#library.quiche_connection_id_iter_free(iterator);
+    return ids;
+  }
+
+  pathEvent(): { readonly kind: typeof PATH_EVENTS[number]; readonly peer: Uint8Array } | null {
+    const event = this.#library.quiche_conn_path_event_next(this.#live);
+    if (event === 0n) return null;
+    const kind = PATH_EVENTS[this.#library.quiche_path_event_type(event)] ?? "reused";
+    const peer = kind === "mtu" || kind === "reused" ? new Uint8Array(0) : this.#pathPeer(event, kind);
+    this.#library.quiche_path_event_free(event);
+    return { kind, peer };
+  }
+
+  stats(): ConnectionStats {
+    const { scratch, arena } = this.#context;
+    const { view } = arena;
+    const number = (offset: number) => Number(view.getBigUint64(scratch.struct + offset, true));
+    this.#library.quiche_conn_stats(this.#live, scratch.structAddress);
+    const totals = {
+      packetsReceived: number(STATS.recv),
+      packetsSent: number(STATS.sent),
+      packetsLost: number(STATS.lost),
+      bytesReceived: number(STATS.recvBytes),
+      bytesSent: number(STATS.sentBytes),
+    };
+    const hasPath = this.#library.quiche_conn_path_stats(this.#live, 0n, scratch.structAddress) === 0;
+    return {
+      ...totals,
+      rttMs: hasPath ? number(PATH_STATS.rtt) / 1e6 : 0,
+      congestionWindowBytes: hasPath ? number(PATH_STATS.cwnd) : 0,
+      pathMtuBytes: hasPath ? number(PATH_STATS.pmtu) : 0,
+    };
+  }
+
+  free(): void {
+    if (this.#isFreed) return;
+    this.#isFreed = true;
+    this.#library.quiche_conn_free(this.#handle);
+  }
+
+  /** What a function gives that returns the length it needs; empty when that is more than `bytesMax` or an error. */
+  #read(bytesMax: number, give: (out: bigint, cap: bigint) => number): Uint8Array<ArrayBuffer> {
+    const out = new Uint8Array(bytesMax);
+    const length = give(addressOf(out), big(bytesMax));
+    return length > 0 && length <= bytesMax ? out.slice(0, length) : new Uint8Array(0);
+  }
+
+  #readText(bytesMax: number, give: (out: bigint, cap: bigint) => number): string {
+    return new TextDecoder().decode(this.#read(bytesMax, give));
+  }
+
+  /** Pointer and length that the last call left in the first two scratch values. */
+  #span(): [bigint, number] {
+    const { view } = this.#context.arena;
+    const { values } = this.#context.scratch;
+    return [view.getBigUint64(values, true), Number(view.getBigUint64(values + 8, true))];
+  }
+
+  #copy(pointer: bigint, length: number): Uint8Array<ArrayBuffer> {
+    const from = Deno.UnsafePointer.create(pointer);
+    const out = new Uint8Array(length);
+    if (from !== null && length > 0) new Deno.UnsafePointerView(from).copyInto(out);
+    return out;
+  }
+
+  #closeInfo(found: boolean): CloseInfo | null {
+    if (!found) return null;
+    const { view, bytes } = this.#context.arena;
+    const { values } = this.#context.scratch;
+    const isApplication = bytes[values + 16] !== 0;
+    const code = Number(view.getBigUint64(values + 24, true));
+    const [pointer, length] = this.#span();
+    const reason = new TextDecoder().decode(this.#copy(pointer, Math.min(length, CLOSE_REASON_BYTES_MAX)));
+    return { isApplication, code, reason };
+  }
+
+  #pathPeer(event: bigint, kind: Exclude<typeof PATH_EVENTS[number], "reused" | "mtu">): Uint8Array {
+    const { scratch, arena } = this.#context;
+    const local = scratch.structAddress, peer = local + big(SOCKADDR_STORAGE_BYTES);
+    const localLength = scratch.valuesAddress, peerLength = localLength + 8n;
+    const read = {
+      new: this.#library.quiche_path_event_new,
+      validated: this.#library.quiche_path_event_validated,
+      failed: this.#library.quiche_path_event_failed_validation,
+      closed: this.#library.quiche_path_event_closed,
+      migrated: this.#library.quiche_path_event_peer_migrated,
+    }[kind];
+    read(event, local, localLength, peer, peerLength);
+    const at = scratch.struct + SOCKADDR_STORAGE_BYTES;
+    return arena.bytes.slice(at, at + 32);
+  }
+}

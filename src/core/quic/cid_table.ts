@@ -1,0 +1,77 @@
+/**
+ * Which connection does a packet belong to? Our own connection IDs are random and unique in their first six bytes, which make
+ * one number: the hot look-up is one `Map.get` without a string. The IDs that clients chose for their first packets live in a
+ * second table, keyed by all their bytes, and only until the handshake ends.
+ */
+import { LOCAL_CID_BYTES } from "./header.ts";
+
+const TWO_POW_32 = 4_294_967_296;
+
+export class CidTable<T> {
+  readonly #local = new Map<number, T>();
+  readonly #initial = new Map<string, T>();
+  readonly #entropy: (bytes: Uint8Array) => void;
+
+  constructor(entropy: (bytes: Uint8Array) => void) {
+    this.#entropy = entropy;
+  }
+
+  /** Number of our IDs in the table. */
+  get size(): number {
+    return this.#local.size;
+  }
+
+  get initialSize(): number {
+    return this.#initial.size;
+  }
+
+  /** Makes an ID that no live connection has. {@linkcode enter} it before the next one is made. */
+  issue(): Uint8Array {
+    const id = new Uint8Array(LOCAL_CID_BYTES);
+    do {
+      this.#entropy(id);
+      // At or above 0x40, a packet to us can never look like a ztna-v1 control packet.
+      id[0] = (id[0] as number) | 0x40;
+    } while (this.#local.has(keyOf(id)));
+    return id;
+  }
+
+  enter(id: Uint8Array, owner: T): void {
+    this.#local.set(keyOf(id), owner);
+  }
+
+  /** The owner of the ID at `offset`, of {@linkcode LOCAL_CID_BYTES} bytes that the caller checked to be there. */
+  find(view: DataView, offset: number): T | undefined {
+    return this.#local.get(view.getUint32(offset) + view.getUint16(offset + 4) * TWO_POW_32);
+  }
+
+  remove(id: Uint8Array): void {
+    this.#local.delete(keyOf(id));
+  }
+
+  /** Enters the ID that a client chose for the server in its first packets. */
+  addInitial(bytes: Uint8Array, offset: number, length: number, owner: T): string {
+    const key = textOf(bytes, offset, length);
+    this.#initial.set(key, owner);
+    return key;
+  }
+
+  findInitial(bytes: Uint8Array, offset: number, length: number): T | undefined {
+    return this.#initial.get(textOf(bytes, offset, length));
+  }
+
+  removeInitial(key: string): void {
+    this.#initial.delete(key);
+  }
+}
+
+function keyOf(id: Uint8Array): number {
+  const view = new DataView(id.buffer, id.byteOffset, id.byteLength);
+  return view.getUint32(0) + view.getUint16(4) * TWO_POW_32;
+}
+
+function textOf(bytes: Uint8Array, offset: number, length: number): string {
+  let text = "";
+  for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[offset + i] as number);
+  return text;
+}

@@ -1,0 +1,83 @@
+/**
+ * The version-independent part of a QUIC packet (RFC 8999): enough to find the connection that it belongs to. Bytes come from
+ * anybody: nothing here throws, and nothing is believed beyond its length.
+ */
+
+/** The length of every connection ID that we choose. */
+export const LOCAL_CID_BYTES = 16;
+const CID_BYTES_MAX = 20;
+export const QUIC_VERSION_1 = 1;
+/** RFC 9000 §14.1: a client's first packets are padded to this, and shorter ones are not answered. */
+export const INITIAL_BYTES_MIN = 1200;
+
+export const PacketType = {
+  malformed: 0,
+  short: 1,
+  initial: 2,
+  zeroRtt: 3,
+  handshake: 4,
+  retry: 5,
+  otherVersion: 6,
+  versionNegotiation: 7,
+} as const;
+
+/** What {@linkcode readLongHeader} found. One object is reused; read it before the next packet. */
+export interface LongHeader {
+  type: number;
+  version: number;
+  destinationOffset: number;
+  destinationLength: number;
+  sourceOffset: number;
+  sourceLength: number;
+  /** Offset and length of the token of an Initial. */
+  tokenOffset: number;
+  tokenLength: number;
+}
+
+export function emptyLongHeader(): LongHeader {
+  return {
+    type: PacketType.malformed,
+    version: 0,
+    destinationOffset: 0,
+    destinationLength: 0,
+    sourceOffset: 0,
+    sourceLength: 0,
+    tokenOffset: 0,
+    tokenLength: 0,
+  };
+}
+
+/** Reads a long header (first bit set) into `out` and returns its type. */
+export function readLongHeader(view: DataView, offset: number, length: number, out: LongHeader): number {
+  out.type = PacketType.malformed;
+  if (length < 7) return out.type;
+  const end = offset + length;
+  out.version = view.getUint32(offset + 1);
+  out.destinationLength = view.getUint8(offset + 5);
+  out.destinationOffset = offset + 6;
+  const sourceAt = out.destinationOffset + out.destinationLength;
+  if (sourceAt >= end) return out.type;
+  out.sourceLength = view.getUint8(sourceAt);
+  out.sourceOffset = sourceAt + 1;
+  const next = out.sourceOffset + out.sourceLength;
+  if (next > end) return out.type;
+  if (out.version === 0) return out.type = PacketType.versionNegotiation;
+  if (out.version !== QUIC_VERSION_1) return out.type = PacketType.otherVersion;
+  if (out.destinationLength > CID_BYTES_MAX || out.sourceLength > CID_BYTES_MAX) return out.type;
+  const type = PacketType.initial + ((view.getUint8(offset) >> 4) & 3);
+  if (type === PacketType.initial && !readToken(view, next, end, out)) return out.type;
+  return out.type = type;
+}
+
+/** The token's length is a variable-length integer (RFC 9000 §16). */
+function readToken(view: DataView, at: number, end: number, out: LongHeader): boolean {
+  if (at >= end) return false;
+  const first = view.getUint8(at);
+  const bytes = 1 << (first >> 6);
+  if (at + bytes > end || bytes > 4) return false;
+  let value = first & 0x3f;
+  for (let i = 1; i < bytes; i++) value = value * 256 + view.getUint8(at + i);
+  out.tokenOffset = at + bytes;
+  out.tokenLength = value;
+  return out.tokenOffset + value <= end;
+}

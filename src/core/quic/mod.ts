@@ -1,0 +1,10 @@
+/**
+ * QUIC as the roles use it: an endpoint with many connections over an engine. `handlePacket` takes packets in, the handler is
+ * told what they meant, `endTurn` gives packets out.
+ */
+export * from "./cid_table.ts";
+export * from "./connection.ts";
+export * from "./endpoint.ts";
+export * from "./engine.ts";
+export * from "./header.ts";
+export * from "./stream_header.ts";

@@ -1,0 +1,12 @@
+/**
+ * The world's side of the data plane: one reactor, UDP in batches, TCP edge-triggered, addresses. A packet comes in through
+ * `udp_socket` and leaves through it; what blocks is only the reactor's wait.
+ */
+export * from "./arena.ts";
+export * from "./dns.ts";
+export * from "./errno.ts";
+export * from "./native.ts";
+export * from "./reactor.ts";
+export * from "./sockaddr.ts";
+export * from "./tcp_socket.ts";
+export * from "./udp_socket.ts";

@@ -1,0 +1,39 @@
+/** The agent's counters and gauges. */
+import type { MetricTable } from "../../base/mod.ts";
+
+const refused = (code: string) => ({
+  name: "ztna_agent_connections_refused_total",
+  kind: "counter" as const,
+  help: "Local connections that were reset before they were joined, by reason.",
+  labels: { code },
+});
+const moved = (direction: string) => ({
+  name: "ztna_agent_stream_bytes_total",
+  kind: "counter" as const,
+  help: "Bytes moved between local connections and streams.",
+  labels: { direction },
+});
+
+export const AGENT_METRICS = {
+  uplinkUp: { name: "ztna_agent_uplink_up", kind: "gauge", help: "1 while the connection to the server stands." },
+  reconnections: { name: "ztna_agent_reconnections_total", kind: "counter", help: "Connections to the server that were lost." },
+  connections: { name: "ztna_agent_connections_total", kind: "counter", help: "Local connections accepted." },
+  activeConnections: { name: "ztna_agent_active_connections", kind: "gauge", help: "Local connections that are open now." },
+  bytesSent: moved("to_service"),
+  bytesReceived: moved("from_service"),
+  denied: refused("denied"),
+  unknownService: refused("unknown-service"),
+  noConnector: refused("no-connector"),
+  datagramOnly: refused("datagram-only"),
+  backendRefused: refused("backend-refused"),
+  backendTimeout: refused("backend-timeout"),
+  busy: refused("busy"),
+  noUplink: refused("no-uplink"),
+  noAnswer: refused("no-answer"),
+  tooMany: refused("too-many"),
+  datagramsDropped: {
+    name: "ztna_agent_datagrams_dropped_total",
+    kind: "counter",
+    help: "Datagrams that this version does not serve.",
+  },
+} as const satisfies MetricTable;

@@ -1,0 +1,165 @@
+/**
+ * The control plane's side of a role: it starts the data plane's worker, passes commands down and log records up, looks names
+ * up for it, and knows how it ended. A worker that throws ends the role.
+ */
+import {
+  type LogRecord,
+  type LogSink,
+  messageOf,
+  type MetricCells,
+  metricCells,
+  type MetricTable,
+  PosternError,
+} from "../../base/mod.ts";
+import { formatEndpoint } from "../../io/mod.ts";
+import { type CommandChannel, CommandWriter, createCommandChannel } from "./command_ring.ts";
+import type { BoundAddress, PlaneCommand, PlaneMessage, PlaneStart, PlaneStatus, RolePlan } from "./messages.ts";
+import type { Resolve } from "./plan.ts";
+
+/** What a host needs of the platform. */
+export interface HostPlatform {
+  /** Starts `worker.ts`. */
+  readonly spawnWorker: () => Worker;
+  readonly nativePath: string;
+  /** A new eventfd, and the way to signal one. */
+  readonly eventfd: () => number;
+  readonly signalEventfd: (fd: number) => void;
+  readonly resolve: Resolve;
+}
+
+/** A running role, seen from the control plane. */
+export interface RoleHost {
+  readonly addresses: readonly BoundAddress[];
+  readonly metrics: MetricCells<MetricTable>;
+  /** Resolves after a graceful end; rejects with the error that ended the role. */
+  readonly finished: Promise<void>;
+  status(): Promise<PlaneStatus>;
+  /** Ends gracefully, within the role's drain time. More calls change nothing. */
+  stop(): void;
+  /** Ends at once. */
+  abort(): void;
+  send(command: PlaneCommand): boolean;
+}
+
+const STATUS_TIMEOUT_MS = 2_000;
+
+/** Starts the data plane of `plan`. Resolves when every address is bound; rejects with the reason when one cannot be. */
+export async function startHost(platform: HostPlatform, plan: RolePlan, table: MetricTable, log: LogSink): Promise<RoleHost> {
+  const host = new Host(platform, plan, table, log);
+  await host.ready;
+  return host;
+}
+
+class Host implements RoleHost {
+  readonly metrics: MetricCells<MetricTable>;
+  readonly ready: Promise<void>;
+  readonly finished: Promise<void>;
+  addresses: readonly BoundAddress[] = [];
+  readonly #platform: HostPlatform;
+  readonly #log: LogSink;
+  readonly #worker: Worker;
+  readonly #commands: CommandWriter;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #finished = Promise.withResolvers<void>();
+  readonly #statusWaiters = new Map<number, (status: PlaneStatus) => void>();
+  #nextStatus = 1;
+  #isOver = false;
+
+  constructor(platform: HostPlatform, plan: RolePlan, table: MetricTable, log: LogSink) {
+    this.#platform = platform;
+    this.#log = log;
+    this.metrics = metricCells(table);
+    this.ready = this.#ready.promise;
+    this.finished = this.#finished.promise;
+    // Who only waits for `ready` is told by that; nobody need listen to both.
+    this.finished.catch(() => {});
+    this.ready.catch(() => {});
+    const commands: CommandChannel = createCommandChannel(platform.eventfd());
+    this.#commands = new CommandWriter(commands, () => platform.signalEventfd(commands.eventFd));
+    this.#worker = platform.spawnWorker();
+    this.#worker.onmessage = (event: MessageEvent<PlaneMessage>) => this.#onMessage(event.data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#end(new PosternError(`internal error in the data plane: ${event.message}`, { code: "internal" }));
+    };
+    const start: PlaneStart = { plan, nativePath: platform.nativePath, commands, cells: this.metrics.cells.buffer };
+    this.#worker.postMessage(start);
+  }
+
+  status(): Promise<PlaneStatus> {
+    const id = this.#nextStatus++;
+    const { promise, resolve, reject } = Promise.withResolvers<PlaneStatus>();
+    const timer = setTimeout(
+      () => reject(new PosternError("the data plane did not answer", { code: "status" })),
+      STATUS_TIMEOUT_MS,
+    );
+    this.#statusWaiters.set(id, (status) => {
+      clearTimeout(timer);
+      resolve(status);
+    });
+    this.send({ type: "status", id });
+    return promise.finally(() => this.#statusWaiters.delete(id));
+  }
+
+  send(command: PlaneCommand): boolean {
+    return !this.#isOver && this.#commands.send(command);
+  }
+
+  stop(): void {
+    if (!this.send({ type: "stop" })) this.abort();
+  }
+
+  abort(): void {
+    this.#end(null);
+  }
+
+  #onMessage(message: PlaneMessage): void {
+    switch (message.type) {
+      case "log":
+        return this.#log(message.record);
+      case "ready":
+        this.addresses = message.addresses;
+        this.#log(readyRecord(message.addresses));
+        return this.#ready.resolve();
+      case "status":
+        return this.#statusWaiters.get(message.id)?.(message.status);
+      case "resolve":
+        return void this.#resolve(message.host);
+      case "failed": {
+        const { message: text, hint, code, exitCode } = message;
+        return this.#end(new PosternError(text, { code, exitCode, ...(hint === null ? {} : { hint }) }));
+      }
+      case "stopped":
+        return this.#end(null);
+    }
+  }
+
+  async #resolve(host: string): Promise<void> {
+    try {
+      this.send({ type: "resolved", host, addresses: await this.#platform.resolve(host) });
+    } catch (error) {
+      this.#log({ level: "warn", event: "uplink-failed", message: messageOf(error), fields: { host } });
+    }
+  }
+
+  #end(error: PosternError | null): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#worker.terminate();
+    if (error === null) {
+      this.#ready.resolve();
+      this.#finished.resolve();
+    } else {
+      this.#ready.reject(error);
+      this.#finished.reject(error);
+    }
+  }
+}
+
+/** The one record by which scripts and people learn that the role is at work, and where. */
+function readyRecord(addresses: readonly BoundAddress[]): LogRecord {
+  const where = addresses.map((bound) => `${bound.name} on ${bound.transport} ${formatEndpoint(bound)}`);
+  const fields = Object.fromEntries(addresses.map((bound, i) => [`listen_${i}`, `${bound.transport}:${formatEndpoint(bound)}`]));
+  const message = where.length === 0 ? "Ready" : `Ready: ${where.join(", ")}`;
+  return { level: "info", event: "ready", message, fields };
+}

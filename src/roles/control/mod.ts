@@ -1,0 +1,9 @@
+/**
+ * How the two isolates of a role talk. `plan` makes what the data plane is started with, `host` starts and steers it from the
+ * control plane, `command_ring` is the way down, `messages` what is said, `plane` the data plane's side.
+ */
+export * from "./command_ring.ts";
+export * from "./host.ts";
+export * from "./messages.ts";
+export * from "./plan.ts";
+export * from "./plane.ts";

@@ -1,0 +1,67 @@
+/** From settings and loaded material to the plan that crosses to the data plane: names are resolved, paths are bytes. */
+import type { AgentSettings, ConnectorSettings, RoleMaterial, ServerSettings, UplinkSettings } from "../../config/mod.ts";
+import type { CommonSettings } from "../../config/mod.ts";
+import type { AgentPlan, ConnectorPlan, RolePlan, ServerPlan, ServicePlan, TlsMaterial, UplinkPlan } from "./messages.ts";
+
+export type RoleSettings = ServerSettings | ConnectorSettings | AgentSettings;
+
+/** Looks a name up; rejects when it has no address. */
+export type Resolve = (host: string) => Promise<readonly string[]>;
+
+/** Rejects when the server's name cannot be resolved. A backend's name may fail: its opens are refused until it can. */
+export async function createPlan(settings: RoleSettings, material: RoleMaterial, resolve: Resolve): Promise<RolePlan> {
+  switch (settings.role) {
+    case "server":
+      return serverPlan(settings, material);
+    case "connector":
+      return await connectorPlan(settings, material, resolve);
+    case "agent":
+      return await agentPlan(settings, material, resolve);
+  }
+}
+
+function serverPlan(settings: ServerSettings, material: RoleMaterial): ServerPlan {
+  return {
+    role: "server",
+    binds: settings.listen.map(({ address, port }) => ({ address, port })),
+    tls: tlsOf(material),
+    verifyPeer: settings.verifyPeer,
+    requireClientCert: settings.requireClientCert,
+    allowLegacyCerts: settings.allowLegacyCerts,
+    allowAnonymous: settings.allowAnonymous.map(({ role, service }) => `${role}:${service}`),
+    allowLegacyServiceIds: settings.allowLegacyServiceIds,
+  };
+}
+
+async function connectorPlan(settings: ConnectorSettings, material: RoleMaterial, resolve: Resolve): Promise<ConnectorPlan> {
+  const services = settings.services.map(async ({ service, host, port }): Promise<ServicePlan> => {
+    const addresses = await resolve(host).catch((): readonly string[] => []);
+    return { service, host, port, addresses };
+  });
+  return { role: "connector", uplink: await uplinkPlan(settings, material, resolve), services: await Promise.all(services) };
+}
+
+async function agentPlan(settings: AgentSettings, material: RoleMaterial, resolve: Resolve): Promise<AgentPlan> {
+  const forwards = settings.forwards.map(({ address, port, service }) => ({ listen: { address, port }, service }));
+  return { role: "agent", uplink: await uplinkPlan(settings, material, resolve), forwards };
+}
+
+async function uplinkPlan(
+  settings: UplinkSettings & CommonSettings,
+  material: RoleMaterial,
+  resolve: Resolve,
+): Promise<UplinkPlan> {
+  return {
+    serverHost: settings.serverHost,
+    serverPort: settings.serverPort,
+    serverAddresses: await resolve(settings.serverHost),
+    expectedName: settings.verifyPeer ? settings.serverName ?? settings.serverHost : null,
+    verifyPeer: settings.verifyPeer,
+    tls: tlsOf(material),
+    allowLegacyServiceIds: settings.allowLegacyServiceIds,
+  };
+}
+
+function tlsOf({ identity, trustPem }: RoleMaterial): TlsMaterial {
+  return { certificatePem: identity?.certificateChainPem ?? null, keyPem: identity?.privateKeyPem ?? null, trustPem };
+}

@@ -1,0 +1,81 @@
+/**
+ * What a data plane is given to work with, and the small things that all three do alike: hear commands, log, stop. The role
+ * is built on it by `startServer`, `startConnector` or `startAgent`; then the reactor runs until {@linkcode Plane.finish}.
+ */
+import type { LogEvent, LogFields, LogLevel } from "../../base/mod.ts";
+import { type ArenaLayout, EPOLLIN, type EventSource, type Reactor } from "../../io/mod.ts";
+import type { Engine } from "../../core/quic/mod.ts";
+import { type CommandChannel, CommandReader } from "./command_ring.ts";
+import type { PlaneCommand, PlaneMessage } from "./messages.ts";
+
+/** The worker's platform, made by `worker.ts` or by a test. */
+export interface PlanePlatform {
+  readonly reactor: Reactor;
+  readonly layout: ArenaLayout;
+  readonly engine: Engine;
+  /** Fills with cryptographically strong randomness. */
+  readonly entropy: (bytes: Uint8Array) => void;
+  /** In [0, 1), for jitter. */
+  readonly random: () => number;
+  /** Milliseconds since the epoch, for certificates only. */
+  readonly wallClockMs: () => number;
+  readonly post: (message: PlaneMessage) => void;
+}
+
+/** A role's data plane as the worker drives it. */
+export interface RolePlane {
+  /** Begins the graceful end; the role calls {@linkcode Plane.finish} when it is done. */
+  stop(nowMs: number): void;
+  onCommand(command: PlaneCommand, nowMs: number): void;
+}
+
+export class Plane implements EventSource {
+  readonly platform: PlanePlatform;
+  readonly #commands: CommandReader;
+  readonly #eventFd: number;
+  #role: RolePlane | null = null;
+  #stopping = false;
+
+  constructor(platform: PlanePlatform, channel: CommandChannel) {
+    this.platform = platform;
+    this.#commands = new CommandReader(channel);
+    this.#eventFd = channel.eventFd;
+    platform.reactor.add(channel.eventFd, EPOLLIN, this);
+  }
+
+  get isStopping(): boolean {
+    return this.#stopping;
+  }
+
+  /** Runs `role` until it has finished. */
+  run(role: RolePlane): void {
+    this.#role = role;
+    this.#takeCommands(this.platform.reactor.nowMs);
+    this.platform.reactor.run();
+    this.platform.post({ type: "stopped" });
+  }
+
+  log(level: LogLevel, event: LogEvent, message: string, fields: LogFields = {}): void {
+    this.platform.post({ type: "log", record: { level, event, message, fields } });
+  }
+
+  /** Ends the loop after this turn. */
+  finish(): void {
+    this.platform.reactor.stop();
+  }
+
+  onEvents(_events: number, nowMs: number): void {
+    this.platform.reactor.libc.eventfdDrain(this.#eventFd);
+    this.#takeCommands(nowMs);
+  }
+
+  #takeCommands(nowMs: number): void {
+    for (let command = this.#commands.take(); command !== null; command = this.#commands.take()) {
+      if (command.type !== "stop") this.#role?.onCommand(command, nowMs);
+      else if (!this.#stopping) {
+        this.#stopping = true;
+        this.#role?.stop(nowMs);
+      }
+    }
+  }
+}

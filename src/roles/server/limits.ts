@@ -1,0 +1,54 @@
+/**
+ * The bounds of the server. The times and sizes that WIRE fixes stand in `core/wire`; what is here we chose.
+ */
+import type { EndpointLimits, TransportLimits } from "../../core/quic/mod.ts";
+import type { UdpSocketLimits } from "../../io/mod.ts";
+import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
+
+/** Memory of the data plane: sockets, the engine, one chunk for all streams. */
+export const SERVER_ARENA_BYTES = 32 * 1024 * 1024;
+/** UDP sockets, one for each address to bind. */
+export const BINDS_MAX = 8;
+/** Bytes moved in one direction of one stream before the others have their turn, and at once. */
+export const STREAM_TURN_BYTES = 256 * 1024;
+export const STREAM_CHUNK_BYTES = 64 * 1024;
+/** From our OPEN to the connector's RESULT. Longer than a connector's own time for its backend. */
+export const RESULT_TIMEOUT_MS = 10_000;
+/** How long open streams may finish after a request to stop. */
+export const DRAIN_MS = 3_000;
+/** Flow table slots that are looked at for a dead flow, each time the sweep comes round. */
+export const FLOW_SWEEP_SLOTS = 4_096;
+export const FLOW_SWEEP_INTERVAL_MS = 1_000;
+
+export const SERVER_TRANSPORT: TransportLimits = {
+  idleTimeoutMs: IDLE_TIMEOUT_MS,
+  udpPayloadRecvMaxBytes: 65_527,
+  udpPayloadSendMaxBytes: 8_952,
+  discoverPathMtu: true,
+  connectionWindowBytes: 64 * 1024 * 1024,
+  connectionWindowMaxBytes: 128 * 1024 * 1024,
+  // Slow streams keep the first window: 64 MiB hold 256 of them, so that they cannot starve a fast one.
+  streamWindowBytes: 256 * 1024,
+  streamWindowMaxBytes: 4 * 1024 * 1024,
+  streamsBidiMax: 1_024,
+  datagramQueueMax: 4_096,
+  activeConnectionIdLimit: 4,
+  congestionControl: "cubic",
+};
+
+export const SERVER_ENDPOINT: EndpointLimits = {
+  connectionsMax: 10_000,
+  handshakesMax: 1_024,
+  packetBytesMax: SERVER_TRANSPORT.udpPayloadSendMaxBytes,
+  datagramBytesMax: 65_536,
+  datagramsPerTurn: 4_096,
+  bytesPerTurn: 1024 * 1024,
+};
+
+export const SERVER_SOCKET: UdpSocketLimits = {
+  receiveSlots: 32,
+  receiveBatchesPerTurn: 4,
+  sendTrains: 64,
+  sendBufferBytes: 1024 * 1024,
+  kernelBufferBytes: 8 * 1024 * 1024,
+};

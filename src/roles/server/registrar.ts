@@ -1,0 +1,95 @@
+/**
+ * What the server itself says in datagrams: the answers to registrations (WIRE 4) and the report of a client's address
+ * (WIRE 3.6). Deny is the default: a registration needs the name in the certificate, then a place in the registry.
+ */
+import { authorize, type AuthorizeOptions, formatDenyReason, type Role } from "../../core/auth/mod.ts";
+import { formatRefusal, NackStatus, type Registry } from "../../core/registry/mod.ts";
+import { ALPN_V2, decodeRegistration, encodeAck, encodeNack, encodeQad } from "../../core/wire/mod.ts";
+import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
+import type { Plane } from "../control/mod.ts";
+import type { ServerMetric } from "./metrics.ts";
+import type { Peer } from "./peer.ts";
+
+/** Room for the server's own small datagrams. */
+const REPLY_BYTES = 512;
+
+const NACK_NAMES = {
+  [NackStatus.invalid]: "invalid",
+  [NackStatus.notAuthorised]: "not-authorised",
+  [NackStatus.taken]: "taken",
+  [NackStatus.rateLimited]: "rate-limited",
+} as const;
+type NackName = typeof NACK_NAMES[keyof typeof NACK_NAMES];
+
+export interface RegistrarOptions {
+  readonly registry: Registry;
+  readonly authorization: AuthorizeOptions;
+  readonly serviceIds: { readonly legacy: boolean };
+  readonly count: (metric: ServerMetric) => void;
+}
+
+export class Registrar {
+  readonly #plane: Plane;
+  readonly #options: RegistrarOptions;
+  readonly #replyAt: number;
+  readonly #addressSlot: number;
+
+  constructor(plane: Plane, options: RegistrarOptions) {
+    this.#plane = plane;
+    this.#options = options;
+    this.#replyAt = plane.platform.layout.reserve(REPLY_BYTES);
+    this.#addressSlot = plane.platform.layout.reserve(SOCKADDR_SLOT_BYTES);
+  }
+
+  /** A REGISTER frame of `length` bytes at `offset`: answered with ACK or NACK, or ignored when it is not whole. */
+  register(peer: Peer, offset: number, length: number, nowMs: number): void {
+    const { registry, authorization, serviceIds, count } = this.#options;
+    const { bytes } = this.#plane.platform.engine.arena;
+    const asked = decodeRegistration(bytes, offset, length, serviceIds);
+    if (asked.kind === "malformed") return count("droppedMalformed");
+    if (asked.kind === "invalid-id") {
+      return this.#nack(peer, "invalid", "", asked.role, `the service id is malformed (${asked.why})`);
+    }
+    const { role, service } = asked;
+    const decision = authorize(peer.identity, role, service, authorization);
+    if (!decision.allowed) return this.#nack(peer, "not-authorised", service, role, formatDenyReason(decision.why));
+    const outcome = role === "agent" ? registry.registerAgent(peer.id, service) : registry.registerConnector(peer.id, service, {
+      identity: peer.identity?.key ?? null,
+      label: peer.label,
+      takesStreams: peer.protocol === ALPN_V2,
+    }, nowMs);
+    if (outcome.kind === "refused") return this.#nack(peer, NACK_NAMES[outcome.status], service, role, formatRefusal(outcome.why));
+    if (outcome.replaced !== null) this.#plane.log("warn", "connector-replaced", outcome.replaced.message, { service });
+    if (outcome.isNew) {
+      this.#plane.log("info", "registered", `Registered ${role} for ${service}`, { peer: peer.label, role, service });
+    }
+    count("registrations");
+    this.#reply(peer, encodeAck(bytes, this.#replyAt, service));
+  }
+
+  /** Tells the client under which address the server sees it. */
+  reportAddress(peer: Peer): void {
+    const { bytes, view } = this.#plane.platform.engine.arena;
+    const slot = this.#addressSlot;
+    if (!peer.connection.engine.peerAddress(slot)) return;
+    const isV4 = bytes[slot] === AF_INET;
+    const length = encodeQad(bytes, this.#replyAt, bytes, slot + (isV4 ? 4 : 8), isV4 ? 4 : 16, view.getUint16(slot + 2));
+    if (length > 0) this.#reply(peer, length);
+  }
+
+  #nack(peer: Peer, status: NackName, service: string, role: Role, why: string): void {
+    this.#options.count("rejections");
+    this.#plane.log("warn", "registration-refused", `Refused to register a ${role}: ${why}`, {
+      peer: peer.label,
+      role,
+      service,
+      status,
+    });
+    this.#reply(peer, encodeNack(this.#plane.platform.engine.arena.bytes, this.#replyAt, status, service));
+  }
+
+  #reply(peer: Peer, length: number): void {
+    peer.connection.engine.datagramSend(this.#replyAt, length);
+    peer.connection.touch();
+  }
+}

@@ -1,0 +1,332 @@
+/**
+ * One TCP connection on its way through the server: an agent's stream joined to a connector's (WIRE 7). Bytes leave one engine
+ * only when the other has room for all of them, so nothing is buffered here; a slow reader fills its own window and the
+ * sender stops.
+ *
+ *   header ──OPEN──► opening ──OPEN sent on──► asked ──accepted──► answering ──RESULT sent──► joined
+ *      └─── refused at any step: refusing ──RESULT sent──► over
+ */
+import { Timer } from "../../base/mod.ts";
+import { abortStream, type Connection, type Engine, EngineError, HeaderReader, sendWhole } from "../../core/quic/mod.ts";
+import {
+  AbortCode,
+  type AgentIdentity,
+  decodeOpen,
+  decodeResult,
+  encodeOpen,
+  encodeResult,
+  OPEN_MAX_BYTES,
+  RESULT_MAX_BYTES,
+  type ResultCode,
+  STREAM_HEADER_TIMEOUT_MS,
+} from "../../core/wire/mod.ts";
+import type { Deferred, Reactor } from "../../io/mod.ts";
+import { RESULT_TIMEOUT_MS, STREAM_CHUNK_BYTES, STREAM_TURN_BYTES } from "./limits.ts";
+import type { Peer } from "./peer.ts";
+
+/** The answer to "may this agent open this service, and where does it go?". */
+export type StreamRoute =
+  | { readonly kind: "connector"; readonly peer: Peer; readonly agent: AgentIdentity }
+  | { readonly kind: "refused"; readonly code: Exclude<ResultCode, "accepted">; readonly reason: string };
+
+/** What all relayed streams share. */
+export interface StreamRelayContext {
+  readonly engine: Engine;
+  readonly reactor: Reactor;
+  /** Offset of {@linkcode STREAM_CHUNK_BYTES} bytes that are used within one call only. */
+  readonly chunkAt: number;
+  readonly allowLegacyServiceIds: boolean;
+  readonly route: (agent: Peer, service: string) => StreamRoute;
+  readonly onJoined: (stream: RelayedStream) => void;
+  readonly onRefused: (stream: RelayedStream, code: ResultCode, reason: string) => void;
+  readonly onMalformed: (stream: RelayedStream, why: string) => void;
+  readonly onBytes: (isUp: boolean, bytes: number) => void;
+  readonly onOver: (stream: RelayedStream) => void;
+}
+
+type State = "header" | "opening" | "asked" | "answering" | "refusing" | "joined" | "over";
+
+export class RelayedStream implements Deferred {
+  isDeferred = false;
+  readonly agent: Peer;
+  readonly agentStream: number;
+  connector: Peer | null = null;
+  connectorStream = -1;
+  service = "";
+  readonly #context: StreamRelayContext;
+  readonly #timer: Timer;
+  #header: HeaderReader;
+  #identity: AgentIdentity | null = null;
+  #state: State = "header";
+  #answer: { readonly code: ResultCode; readonly reason: string } = { code: "accepted", reason: "" };
+  /** Ends that came right behind a header, and ends that were passed on. */
+  #agentEndedEarly = false;
+  #connectorEndedEarly = false;
+  #sentEndUp = false;
+  #sentEndDown = false;
+
+  constructor(context: StreamRelayContext, agent: Peer, agentStream: number, nowMs: number) {
+    this.#context = context;
+    this.agent = agent;
+    this.agentStream = agentStream;
+    this.#header = new HeaderReader(context.engine, context.chunkAt, OPEN_MAX_BYTES);
+    this.#timer = new Timer((now) => this.#onTimer(now));
+    context.reactor.setTimer(this.#timer, nowMs + STREAM_HEADER_TIMEOUT_MS);
+  }
+
+  /** Whether it got as far as moving bytes. */
+  wasJoined = false;
+
+  /** One of the two streams has something to read. */
+  onReadable(connection: Connection, nowMs: number): void {
+    if (connection === this.agent.connection) {
+      if (this.#state === "header") this.#readOpen(nowMs);
+      else if (this.#state !== "opening") this.#pumpUp();
+    } else if (this.#state === "asked") this.#readResult();
+    else if (this.#state === "joined") this.#pumpDown();
+  }
+
+  /** One of the two streams has room again. */
+  onWritable(connection: Connection): void {
+    if (connection === this.agent.connection) {
+      if (this.#state === "answering" || this.#state === "refusing") this.#sendAnswer();
+      else this.#pumpDown();
+    } else if (this.#state === "opening") this.#sendOpen();
+    else this.#pumpUp();
+  }
+
+  resume(): void {
+    this.#pumpUp();
+    this.#pumpDown();
+  }
+
+  /** One of the two connections is gone. The other end's stream is aborted, or refused when it was not joined yet. */
+  connectionLost(connection: Connection): void {
+    if (this.#state === "over") return;
+    if (connection === this.agent.connection) {
+      if (this.connector !== null) abortStream(this.connector.connection, this.connectorStream, AbortCode.peerLost);
+      this.#over();
+    } else if (this.#state === "joined" || this.#state === "answering") {
+      abortStream(this.agent.connection, this.agentStream, AbortCode.peerLost);
+      this.#over();
+    } else {
+      this.#forgetConnector();
+      this.#refuse("no-connector", "the connector was lost");
+    }
+  }
+
+  abort(code: number): void {
+    if (this.#state === "over") return;
+    abortStream(this.agent.connection, this.agentStream, code);
+    if (this.connector !== null) abortStream(this.connector.connection, this.connectorStream, code);
+    this.#over();
+  }
+
+  #readOpen(nowMs: number): void {
+    const header = this.#header;
+    for (;;) {
+      const open = decodeOpen(header.bytes, 0, header.length, { from: "agent", legacy: this.#context.allowLegacyServiceIds });
+      if (open.kind === "malformed") return this.#malformed(open.why);
+      if (open.kind === "open") {
+        this.service = open.service;
+        this.#agentEndedEarly = header.isAtEnd;
+        return this.#route(nowMs);
+      }
+      const progress = header.fill(this.agent.connection, this.agentStream, open.bytes);
+      if (progress === "need") return;
+      if (progress !== "complete") return this.#malformed(progress === "ended" ? "truncated" : "reset");
+    }
+  }
+
+  #route(nowMs: number): void {
+    const route = this.#context.route(this.agent, this.service);
+    if (route.kind === "refused") return this.#refuse(route.code, route.reason);
+    const stream = route.peer.takeStream();
+    if (stream < 0) return this.#refuse("busy", "the connector takes no further stream");
+    this.connector = route.peer;
+    this.connectorStream = stream;
+    this.#identity = route.agent;
+    route.peer.streams.set(stream, this);
+    this.#state = "opening";
+    this.#context.reactor.setTimer(this.#timer, nowMs + RESULT_TIMEOUT_MS);
+    this.#sendOpen();
+  }
+
+  #sendOpen(): void {
+    const { engine, chunkAt } = this.#context;
+    if (this.connector === null) return;
+    const length = encodeOpen(engine.arena.bytes, chunkAt, { service: this.service, agent: this.#identity });
+    if (length === 0) {
+      this.#forgetConnector();
+      return this.#refuse("denied", "the agent's identity cannot be passed on");
+    }
+    const progress = sendWhole(this.connector.connection, this.connectorStream, chunkAt, length, false);
+    if (progress === "wait") return;
+    if (progress !== "sent") {
+      this.#forgetConnector();
+      return this.#refuse("busy", "the connector takes no further stream");
+    }
+    this.#state = "asked";
+    this.#header = new HeaderReader(engine, chunkAt, RESULT_MAX_BYTES);
+    this.#pumpUp();
+  }
+
+  #readResult(): void {
+    const header = this.#header;
+    if (this.connector === null) return;
+    for (;;) {
+      const result = decodeResult(header.bytes, 0, header.length);
+      if (result.kind === "malformed") return this.#badConnector(`a malformed answer (${result.why})`);
+      if (result.kind === "result") {
+        if (result.code !== "accepted") {
+          abortStream(this.connector.connection, this.connectorStream, AbortCode.none);
+          this.#forgetConnector();
+          return this.#refuse(result.code, result.reason);
+        }
+        this.#connectorEndedEarly = header.isAtEnd;
+        return this.#answerNow("accepted", "");
+      }
+      const progress = header.fill(this.connector.connection, this.connectorStream, result.bytes);
+      if (progress === "need") return;
+      if (progress !== "complete") return this.#badConnector("the connector ended the stream without an answer");
+    }
+  }
+
+  #badConnector(reason: string): void {
+    if (this.connector !== null) abortStream(this.connector.connection, this.connectorStream, AbortCode.malformed);
+    this.#forgetConnector();
+    this.#refuse("no-connector", reason);
+  }
+
+  #refuse(code: Exclude<ResultCode, "accepted">, reason: string): void {
+    if (this.#state === "over") return;
+    this.#context.onRefused(this, code, reason);
+    this.#answerNow(code, reason);
+  }
+
+  #answerNow(code: ResultCode, reason: string): void {
+    this.#context.reactor.cancelTimer(this.#timer);
+    this.#state = code === "accepted" ? "answering" : "refusing";
+    this.#answer = { code, reason };
+    this.#sendAnswer();
+  }
+
+  #sendAnswer(): void {
+    const { engine, chunkAt } = this.#context;
+    const { code, reason } = this.#answer;
+    const length = encodeResult(engine.arena.bytes, chunkAt, code, reason);
+    const progress = sendWhole(this.agent.connection, this.agentStream, chunkAt, length, code !== "accepted");
+    if (progress === "wait") return;
+    if (progress !== "sent") return this.abort(AbortCode.aborted);
+    if (code !== "accepted") {
+      // WIRE 7.4: nothing follows a refusal, and what the opener still sends is not wanted.
+      this.agent.connection.engine.streamShutdown(this.agentStream, "read", AbortCode.none);
+      return this.#over();
+    }
+    this.#state = "joined";
+    this.wasJoined = true;
+    this.#context.onJoined(this);
+    this.resume();
+  }
+
+  #pumpUp(): void {
+    const { connector } = this;
+    if (connector === null || this.#sentEndUp || this.#state === "opening" || this.#state === "over") return;
+    this.#sentEndUp = this.#pump(
+      this.agent.connection,
+      this.agentStream,
+      connector.connection,
+      this.connectorStream,
+      true,
+      this.#agentEndedEarly,
+    );
+    if (this.#sentEndUp && this.#sentEndDown) this.#over();
+  }
+
+  #pumpDown(): void {
+    const { connector } = this;
+    if (connector === null || this.#sentEndDown || this.#state !== "joined") return;
+    this.#sentEndDown = this.#pump(
+      connector.connection,
+      this.connectorStream,
+      this.agent.connection,
+      this.agentStream,
+      false,
+      this.#connectorEndedEarly,
+    );
+    if (this.#sentEndUp && this.#sentEndDown) this.#over();
+  }
+
+  /** Moves bytes one way. Returns whether the end was passed on. */
+  #pump(from: Connection, fromStream: number, to: Connection, toStream: number, isUp: boolean, isAtEnd: boolean): boolean {
+    const { chunkAt, engine } = this.#context;
+    if (isAtEnd) return this.#passEnd(to, toStream);
+    let budget = STREAM_TURN_BYTES;
+    for (;;) {
+      const room = to.engine.streamCapacity(toStream);
+      if (room < 0) {
+        this.abort(AbortCode.aborted);
+        return false;
+      }
+      if (room === 0) to.engine.streamWantWrite(toStream, 1);
+      // Without room nothing is read, but a reset or a bare end must be seen all the same.
+      const count = from.engine.streamRecv(fromStream, chunkAt, Math.min(room, STREAM_CHUNK_BYTES));
+      if (count === EngineError.done) return false;
+      if (count < 0) {
+        this.abort(AbortCode.aborted);
+        return false;
+      }
+      const isEnd = engine.streamFin;
+      from.touch();
+      if (count > 0) {
+        if (to.engine.streamSend(toStream, chunkAt, count, isEnd) !== count) {
+          this.abort(AbortCode.aborted);
+          return false;
+        }
+        to.touch();
+        this.#context.onBytes(isUp, count);
+        if (isEnd) return true;
+      } else if (isEnd) return this.#passEnd(to, toStream);
+      if (room === 0) return false;
+      budget -= count;
+      if (budget <= 0) {
+        this.#context.reactor.defer(this);
+        return false;
+      }
+    }
+  }
+
+  #passEnd(to: Connection, toStream: number): boolean {
+    if (to.engine.streamSend(toStream, this.#context.chunkAt, 0, true) < 0) {
+      this.abort(AbortCode.aborted);
+      return false;
+    }
+    to.touch();
+    return true;
+  }
+
+  #malformed(why: string): void {
+    this.#context.onMalformed(this, why);
+    abortStream(this.agent.connection, this.agentStream, AbortCode.malformed);
+    this.#over();
+  }
+
+  #onTimer(_nowMs: number): void {
+    if (this.#state === "header") return this.#malformed("late");
+    if (this.#state === "opening" || this.#state === "asked") this.#badConnector("the connector did not answer in time");
+  }
+
+  #forgetConnector(): void {
+    this.connector?.streams.delete(this.connectorStream);
+    this.connector = null;
+  }
+
+  #over(): void {
+    if (this.#state === "over") return;
+    this.#state = "over";
+    this.#context.reactor.cancelTimer(this.#timer);
+    this.agent.streams.delete(this.agentStream);
+    this.connector?.streams.delete(this.connectorStream);
+    this.#context.onOver(this);
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The bounds of a client's connection to its server, and what both clients use of QUIC. The times that WIRE fixes stand in
+ * `core/wire`; what is here we chose.
+ */
+import type { EndpointLimits, TransportLimits } from "../../core/quic/mod.ts";
+import type { UdpSocketLimits } from "../../io/mod.ts";
+import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
+
+/** The first dial after a loss comes soon, later ones ever later. */
+export const RECONNECT_BACKOFF = { firstMs: 500, maxMs: 30_000 } as const;
+/** A registration that was refused is tried again, but seldom. */
+export const DENIED_BACKOFF = { firstMs: 5_000, maxMs: 300_000 } as const;
+/** From the first packet to the server's first answer after the handshake. */
+export const DIAL_TIMEOUT_MS = 10_000;
+/** How long open streams may finish after a request to stop. */
+export const DRAIN_MS = 3_000;
+
+export const UPLINK_TRANSPORT: TransportLimits = {
+  idleTimeoutMs: IDLE_TIMEOUT_MS,
+  udpPayloadRecvMaxBytes: 65_527,
+  udpPayloadSendMaxBytes: 8_952,
+  discoverPathMtu: true,
+  connectionWindowBytes: 64 * 1024 * 1024,
+  connectionWindowMaxBytes: 128 * 1024 * 1024,
+  // Slow streams keep the first window: 64 MiB hold 256 of them, so that they cannot starve a fast one.
+  streamWindowBytes: 256 * 1024,
+  streamWindowMaxBytes: 4 * 1024 * 1024,
+  streamsBidiMax: 1_024,
+  datagramQueueMax: 4_096,
+  activeConnectionIdLimit: 4,
+  congestionControl: "cubic",
+};
+
+export const UPLINK_ENDPOINT: EndpointLimits = {
+  connectionsMax: 8,
+  handshakesMax: 8,
+  packetBytesMax: UPLINK_TRANSPORT.udpPayloadSendMaxBytes,
+  datagramBytesMax: 65_536,
+  datagramsPerTurn: 1_024,
+  bytesPerTurn: 1024 * 1024,
+};
+
+export const UPLINK_SOCKET: UdpSocketLimits = {
+  receiveSlots: 16,
+  receiveBatchesPerTurn: 4,
+  sendTrains: 32,
+  sendBufferBytes: 1024 * 1024,
+  kernelBufferBytes: 8 * 1024 * 1024,
+};

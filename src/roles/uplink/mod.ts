@@ -1,0 +1,9 @@
+/**
+ * What the connector and the agent share: the connection to the server (`uplink`), and a TCP connection joined to one of its
+ * streams (`stream_bridge`).
+ */
+export * from "./limits.ts";
+export * from "./stream_bridge.ts";
+export * from "./uplink.ts";
+export * from "./uplink_state.ts";
+export * from "./uplink_trouble.ts";

@@ -1,0 +1,217 @@
+/**
+ * A client's connection to its server: dial, prove, keep alive, and dial again with backoff when it is lost. What travels on
+ * it belongs to the role, which is told when it is up and when it is gone.
+ */
+import { Backoff, Timer } from "../../base/mod.ts";
+import { type Connection, type Ending, Endpoint, type EndpointHandler, type EngineProfile } from "../../core/quic/mod.ts";
+import { CLIENT_PROTOCOLS, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
+import { AF_INET, AF_INET6, formatEndpoint, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../io/mod.ts";
+import type { Plane, UplinkPlan } from "../control/mod.ts";
+import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF, UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
+import { describe, explainTrouble, type UplinkTrouble } from "./uplink_trouble.ts";
+import { UPLINK_TABLE, type UplinkEvent, type UplinkState } from "./uplink_state.ts";
+
+/** What the role does with the uplink. Offsets are valid during the call. */
+export interface UplinkRole {
+  /** The server's certificate is verified and it answered us: the connection may be used. */
+  onUp(connection: Connection, nowMs: number): void;
+  /** A connection that was at least proving is gone; its streams are dead. */
+  onDown(connection: Connection, nowMs: number): void;
+  onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void;
+  onReadable(connection: Connection, stream: number, nowMs: number): void;
+  onWritable(connection: Connection, stream: number, nowMs: number): void;
+  /** The handshake is done but nothing was heard from the server: say something that it answers, if the role has that. */
+  onProving(connection: Connection, nowMs: number): void;
+  /** It never came up, and trying again cannot help. */
+  onFinalTrouble(trouble: UplinkTrouble): void;
+}
+
+export class Uplink implements EndpointHandler {
+  readonly endpoint: Endpoint;
+  readonly #plane: Plane;
+  readonly #plan: UplinkPlan;
+  readonly #role: UplinkRole;
+  readonly #profile: EngineProfile;
+  readonly #backoff = new Backoff(RECONNECT_BACKOFF);
+  readonly #redial = new Timer((nowMs) => this.#dial(nowMs));
+  readonly #dialTimeout = new Timer((nowMs) => this.#giveUpDial(nowMs));
+  readonly #keepAlive = new Timer((nowMs) => this.#sendKeepAlive(nowMs));
+  readonly #peerSlot: number;
+  readonly #sockets = new Map<number, UdpSocket>();
+  #addresses: readonly string[];
+  #nextAddress = 0;
+  #target = "";
+  #state: UplinkState = "waiting";
+  #connection: Connection | null = null;
+  /** Once true, trouble is the network's or the server's and worth waiting for. */
+  #wasUp = false;
+  reconnections = 0;
+
+  constructor(plane: Plane, plan: UplinkPlan, role: UplinkRole) {
+    const { layout, engine, reactor, entropy } = plane.platform;
+    this.#plane = plane;
+    this.#plan = plan;
+    this.#role = role;
+    this.#addresses = plan.serverAddresses;
+    this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
+    const { certificatePem, keyPem, trustPem } = plan.tls;
+    this.#profile = engine.createProfile({
+      side: "client",
+      identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
+      verify: plan.verifyPeer ? { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem: null } : { kind: "off" },
+      protocols: CLIENT_PROTOCOLS,
+      transport: UPLINK_TRANSPORT,
+    });
+    this.endpoint = new Endpoint({
+      engine,
+      timers: reactor,
+      entropy,
+      handler: this,
+      limits: UPLINK_ENDPOINT,
+      datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
+    });
+    reactor.onTurnEnd((nowMs) => this.endpoint.endTurn(nowMs));
+    // Both sockets' memory is laid out now; which of them is used depends on what the server's name resolves to.
+    for (const address of new Set(plan.serverAddresses.map((text) => text.includes(":") ? "::" : "0.0.0.0"))) {
+      this.#openSocket(address);
+    }
+  }
+
+  get state(): UplinkState {
+    return this.#state;
+  }
+
+  /** The connection that may be used, or null. */
+  get connection(): Connection | null {
+    return this.#state === "up" ? this.#connection : null;
+  }
+
+  start(nowMs: number): void {
+    this.#dial(nowMs);
+  }
+
+  /** New addresses of `host`, for the next dial, if that is the server's name. */
+  setAddressesOf(host: string, addresses: readonly string[]): void {
+    if (host === this.#plan.serverHost && addresses.length > 0) this.#addresses = addresses;
+  }
+
+  /** Closes for good; what was sent before leaves with this turn. */
+  stop(reason: string): void {
+    if (this.#state === "stopped") return;
+    this.#step("stop");
+    for (const timer of [this.#redial, this.#dialTimeout, this.#keepAlive]) this.#plane.platform.reactor.cancelTimer(timer);
+    this.endpoint.closeAll(CloseCode.shuttingDown, reason);
+  }
+
+  /** The role heard from the server: our certificate was accepted. */
+  answered(nowMs: number): void {
+    if (this.#state !== "proving" || this.#connection === null) return;
+    this.#step("answered");
+    this.#wasUp = true;
+    this.#backoff.reset();
+    const { reactor } = this.#plane.platform;
+    reactor.cancelTimer(this.#dialTimeout);
+    reactor.setTimer(this.#keepAlive, nowMs + KEEPALIVE_INTERVAL_MS);
+    const { group, cipher } = this.#connection.engine.tlsDescription();
+    this.#plane.log("info", "uplink-connected", "Connected to the server", {
+      protocol: this.#connection.engine.applicationProtocol(),
+      group,
+      cipher,
+    });
+    this.#role.onUp(this.#connection, nowMs);
+  }
+
+  onEstablished(connection: Connection, nowMs: number): void {
+    if (connection !== this.#connection) return;
+    this.#step("established");
+    this.#role.onProving(connection, nowMs);
+  }
+
+  onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
+    if (connection === this.#connection) this.#role.onDatagram(connection, offset, length, nowMs);
+  }
+
+  onReadable(connection: Connection, stream: number, nowMs: number): void {
+    if (connection === this.#connection) this.#role.onReadable(connection, stream, nowMs);
+  }
+
+  onWritable(connection: Connection, stream: number, nowMs: number): void {
+    if (connection === this.#connection) this.#role.onWritable(connection, stream, nowMs);
+  }
+
+  onClosed(connection: Connection, ending: Ending, nowMs: number): void {
+    if (connection !== this.#connection) return;
+    this.#connection = null;
+    const wasUp = this.#state === "up";
+    const isStopping = this.#state === "stopped";
+    this.#step("lost");
+    const { reactor } = this.#plane.platform;
+    reactor.cancelTimer(this.#dialTimeout);
+    reactor.cancelTimer(this.#keepAlive);
+    if (connection.isEstablished) this.#role.onDown(connection, nowMs);
+    if (isStopping) return;
+    const trouble = explainTrouble(this.#plan, connection, ending, this.#target);
+    if (!this.#wasUp && trouble.isFinal) {
+      this.#role.onFinalTrouble(trouble);
+      return;
+    }
+    const delayMs = this.#backoff.next(this.#plane.platform.random());
+    if (wasUp) {
+      this.#plane.log("warn", "uplink-lost", `Lost the server: ${ending.info === null ? "no answer" : describe(ending.info)}`, {
+        retry_ms: delayMs,
+      });
+    } else this.#plane.log("warn", "uplink-failed", trouble.message, { hint: trouble.hint, retry_ms: delayMs });
+    this.reconnections++;
+    this.#plane.platform.post({ type: "resolve", host: this.#plan.serverHost });
+    reactor.setTimer(this.#redial, nowMs + delayMs);
+  }
+
+  #dial(nowMs: number): void {
+    const address = this.#addresses[this.#nextAddress++ % this.#addresses.length] as string;
+    const endpoint = { address, port: this.#plan.serverPort };
+    this.#target = formatEndpoint(endpoint);
+    const { layout, reactor } = this.#plane.platform;
+    const family = writeSockaddr(layout.arena, this.#peerSlot, endpoint);
+    const socket = this.#sockets.get(family);
+    this.#plane.log("debug", "uplink-connecting", "Dialling the server", { address: this.#target });
+    const connection = socket === undefined
+      ? null
+      : this.endpoint.connect(socket, this.#profile, this.#plan.expectedName, this.#peerSlot);
+    if (connection === null) {
+      reactor.setTimer(this.#redial, nowMs + this.#backoff.next(this.#plane.platform.random()));
+      return;
+    }
+    this.#connection = connection;
+    this.#step("dial");
+    reactor.setTimer(this.#dialTimeout, nowMs + DIAL_TIMEOUT_MS);
+  }
+
+  #giveUpDial(_nowMs: number): void {
+    this.#connection?.close(CloseCode.shuttingDown, "no answer in time");
+  }
+
+  #sendKeepAlive(nowMs: number): void {
+    if (this.#connection === null) return;
+    this.#connection.engine.keepAlive();
+    this.#connection.touch();
+    this.#plane.platform.reactor.setTimer(this.#keepAlive, nowMs + KEEPALIVE_INTERVAL_MS);
+  }
+
+  #openSocket(address: string): void {
+    const { reactor, layout } = this.#plane.platform;
+    const socket = new UdpSocket(
+      reactor,
+      layout,
+      { address, port: 0 },
+      UPLINK_SOCKET,
+      (from, offset, length, peer) => this.endpoint.handlePacket(from, offset, length, peer),
+      () => this.endpoint.pathWritable(),
+    );
+    this.#sockets.set(address === "::" ? AF_INET6 : AF_INET, socket);
+  }
+
+  #step(event: UplinkEvent): void {
+    const next = UPLINK_TABLE[this.#state][event];
+    if (next !== null) this.#state = next;
+  }
+}

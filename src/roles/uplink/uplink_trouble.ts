@@ -1,0 +1,89 @@
+/**
+ * Why a client could not connect, in words for a person: which end refused, what was expected, what came, what to do.
+ */
+import type { CloseInfo, Connection, Ending } from "../../core/quic/mod.ts";
+import type { UplinkPlan } from "../control/mod.ts";
+
+export interface UplinkTrouble {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+  /** Trying again with the same material cannot help. */
+  readonly isFinal: boolean;
+}
+
+/** TLS alerts travel as 0x100 + alert (RFC 9001 §4.8). */
+const CRYPTO_ERROR = 0x100;
+const ALERTS: Readonly<Record<number, string>> = {
+  40: "the handshake failed",
+  42: "our certificate is not usable",
+  43: "our certificate is of a kind that it does not take (extended key usage clientAuth is missing)",
+  44: "our certificate is revoked",
+  45: "our certificate is expired or its revocation list is",
+  46: "our certificate is not acceptable",
+  48: "our certificate is signed by an authority that it does not trust",
+  116: "it wants a client certificate",
+  120: "it speaks none of our protocols",
+};
+
+/** Reads the ending of a connection that never came up. */
+export function explainTrouble(plan: UplinkPlan, connection: Connection, ending: Ending, target: string): UplinkTrouble {
+  const refused = connection.engine.verifyError();
+  if (refused !== null) return serverNotTrusted(plan, refused.reason, offeredNames(refused.offered), target);
+  if (ending.by === "peer" && ending.info !== null) return refusedByServer(ending.info, target);
+  if (ending.info !== null) {
+    return {
+      code: "handshake-failed",
+      message: `the handshake with ${target} failed: ${describe(ending.info)}`,
+      hint: "check that a postern server listens there",
+      isFinal: false,
+    };
+  }
+  return {
+    code: "no-answer",
+    message: `no answer from ${target}`,
+    hint: "check the address, and that UDP passes both ways",
+    isFinal: false,
+  };
+}
+
+function serverNotTrusted(plan: UplinkPlan, reason: string, offered: string, target: string): UplinkTrouble {
+  const expected = plan.expectedName === null ? "" : `; expected the name ${plan.expectedName}, it offers ${offered}`;
+  return {
+    code: "server-not-trusted",
+    message: `TLS: the certificate of ${target} is not trusted: ${reason}${expected}`,
+    hint:
+      "name what the certificate has with --server-name, give its authority with --ca-cert, or install a right certificate on the server",
+    isFinal: true,
+  };
+}
+
+function refusedByServer(info: CloseInfo, target: string): UplinkTrouble {
+  const alert = info.isApplication || info.code < CRYPTO_ERROR || info.code > CRYPTO_ERROR + 0xff ? null : info.code - CRYPTO_ERROR;
+  if (alert === null) {
+    const isAuth = !info.isApplication && info.code === 1 || info.isApplication && (info.code === 0x101 || info.code === 0x102);
+    return {
+      code: "refused",
+      message: `the server ${target} closed the connection: ${describe(info)}`,
+      hint: isAuth ? "give a certificate that the server trusts with --client-cert and --client-key" : "look into the server's log",
+      isFinal: isAuth,
+    };
+  }
+  return {
+    code: "refused",
+    message: `TLS: the server ${target} refused us: ${ALERTS[alert] ?? `alert ${alert}`}`,
+    hint: alert === 120 ? "update the older end" : "give a certificate that the server trusts with --client-cert and --client-key",
+    isFinal: true,
+  };
+}
+
+function offeredNames(offered: { readonly dnsNames: readonly string[]; readonly ipAddresses: readonly string[] } | null): string {
+  const names = offered === null ? [] : [...offered.dnsNames, ...offered.ipAddresses];
+  return names.length === 0 ? "none" : names.slice(0, 8).join(", ") + (names.length > 8 ? ", …" : "");
+}
+
+/** A close in words. */
+export function describe(info: CloseInfo): string {
+  const code = `${info.isApplication ? "application" : "transport"} code 0x${info.code.toString(16)}`;
+  return info.reason === "" ? code : `${info.reason} (${code})`;
+}

@@ -1,0 +1,79 @@
+/**
+ * The data plane's isolate: it builds its platform over the native library, then runs one role's data plane in a loop that
+ * blocks in `epoll_wait` until it is told to stop. It hears its start message once; everything later comes by the command ring.
+ */
+import { createRolePlane, ROLE_ARENA_BYTES } from "./src/roles/mod.ts";
+import { Plane, type PlaneMessage, type PlanePlatform, type PlaneStart } from "./src/roles/control/mod.ts";
+import { ArenaLayout, Reactor } from "./src/io/mod.ts";
+import { messageOf, metricCells, PosternError } from "./src/base/mod.ts";
+import {
+  createArena,
+  createCertificateReader,
+  createLibc,
+  createQuicheEngine,
+  ENGINE_SCRATCH_BYTES,
+  LIBC_SCRATCH_BYTES,
+} from "./ffi/mod.ts";
+
+const ENTROPY_BYTES = 4096;
+
+const scope = self as unknown as {
+  postMessage(message: PlaneMessage): void;
+  onmessage: ((event: MessageEvent<PlaneStart>) => void) | null;
+};
+
+scope.onmessage = ({ data }) => {
+  scope.onmessage = null;
+  try {
+    const plane = new Plane(createPlatform(data), data.commands);
+    plane.run(createRolePlane(plane, data));
+  } catch (error) {
+    const known = error instanceof PosternError ? error : null;
+    scope.postMessage({
+      type: "failed",
+      message: messageOf(error),
+      hint: known?.hint ?? null,
+      code: known?.code ?? "internal",
+      exitCode: known?.exitCode ?? 1,
+    });
+    if (known === null) throw error;
+  }
+};
+
+function createPlatform({ plan, nativePath }: PlaneStart): PlanePlatform {
+  const arena = createArena(ROLE_ARENA_BYTES[plan.role]);
+  const layout = new ArenaLayout(arena);
+  const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
+  const reader = createCertificateReader(nativePath);
+  const summarize = (der: Uint8Array<ArrayBuffer>) => {
+    try {
+      return reader.summarize(der);
+    } catch {
+      return null;
+    }
+  };
+  return {
+    reactor: new Reactor(libc, layout, () => performance.now()),
+    layout,
+    engine: createQuicheEngine(nativePath, arena, layout.reserve(ENGINE_SCRATCH_BYTES), summarize),
+    entropy: pooledEntropy(),
+    random: Math.random,
+    wallClockMs: Date.now,
+    post: (message) => scope.postMessage(message),
+  };
+}
+
+/** Randomness from the system in pages: a call for each connection ID would cost more than the ID. */
+function pooledEntropy(): (bytes: Uint8Array) => void {
+  const pool = new Uint8Array(ENTROPY_BYTES);
+  let used = ENTROPY_BYTES;
+  return (bytes) => {
+    if (used + bytes.length > ENTROPY_BYTES) {
+      crypto.getRandomValues(pool);
+      used = 0;
+    }
+    bytes.set(pool.subarray(used, used + bytes.length));
+    pool.fill(0, used, used + bytes.length);
+    used += bytes.length;
+  };
+}
