@@ -1,6 +1,6 @@
 /** What the kernel knows about this process, under the names that Prometheus clients share. Nothing where /proc cannot be read. */
 import type { MetricDefinition, MetricSample } from "../../base/mod.ts";
-import type { ProcessNative } from "../../io/native_process.ts";
+import type { ProcessNative } from "../../io/http/mod.ts";
 
 /** USER_HZ of /proc, the same on every Linux that we run on. */
 const TICKS_PER_SECOND = 100;

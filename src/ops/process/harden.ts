@@ -5,7 +5,7 @@
  *
  * Call it first, before a file, a socket or a library is opened: whatever is open then is closed by the second start.
  */
-import type { CapabilityName, HardeningNative } from "../../io/native_process.ts";
+import type { CapabilityName, HardeningNative } from "../../io/http/mod.ts";
 
 export interface HardeningResult {
   readonly isComplete: boolean;

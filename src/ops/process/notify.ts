@@ -5,7 +5,7 @@
  */
 import { messageOf } from "../../base/mod.ts";
 import { errnoText } from "../../io/mod.ts";
-import type { ProcessNative } from "../../io/native_process.ts";
+import type { ProcessNative } from "../../io/http/mod.ts";
 
 export interface ServiceNotifier {
   ready(status: string): void;

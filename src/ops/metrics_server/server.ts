@@ -1,0 +1,247 @@
+/** The metrics listener while it runs: binding after everything is checked, the proof, the requests, the new certificates. */
+import { type LogSink, messageOf, type SecurityEventInput } from "../../base/mod.ts";
+import type { MetricsAclRule } from "../../config/mod.ts";
+import {
+  type CertificateSummary,
+  DEFAULT_TLS_LISTENER_LIMITS,
+  errorResponse,
+  type HttpHandler,
+  type Poller,
+  serveHttp,
+  type TlsConnection,
+  TlsListener,
+  type TlsListenerLimits,
+  type TlsRefusal,
+} from "../../io/http/mod.ts";
+import type { OpsMetrics } from "../metrics/mod.ts";
+import type { OpsNative } from "../native.ts";
+import { mayRead } from "./acl.ts";
+import { loadMetricsCredentials, type MetricsCredentials } from "./credentials.ts";
+import { filesFingerprint } from "./file_watch.ts";
+import { proveRefusal } from "./self_test.ts";
+import { describeMetricsSettings, type MetricsServerConfig } from "./settings.ts";
+
+export interface MetricsServerOptions {
+  readonly config: MetricsServerConfig;
+  readonly acl: readonly MetricsAclRule[] | null;
+  readonly native: OpsNative;
+  readonly poller: Poller;
+  /** Answers `/metrics`, `/healthz`, `/readyz`, `/health/*`. */
+  readonly handler: HttpHandler;
+  readonly log: LogSink;
+  readonly record: (event: SecurityEventInput) => void;
+  readonly counters: OpsMetrics;
+  readonly limits?: TlsListenerLimits;
+  /** How often the files are looked at. */
+  readonly watchMs?: number;
+}
+
+export interface MetricsServer {
+  /** With the port that was bound. */
+  readonly config: MetricsServerConfig;
+  readonly certificates: () => { readonly server: CertificateSummary; readonly authorities: readonly CertificateSummary[] };
+  /** When the certificates were read, milliseconds since the epoch. */
+  readonly loadedAtMs: () => number;
+  /** Reads the files now. False when they are refused: the old ones stay in use and the log says why. */
+  reload(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+const WATCH_MS = 2_000;
+
+/**
+ * Reads and checks the files, binds, proves that an anonymous client is refused, then serves. Throws a PosternError before anything is
+ * bound, or after it was unbound again.
+ */
+export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
+  const { native, log } = options;
+  const fingerprint = await filesFingerprint(options.config);
+  const credentials = await loadMetricsCredentials(options.config, native);
+  let listener: TlsListener;
+  try {
+    listener = TlsListener.open(
+      options.poller,
+      options.config.listen,
+      credentials.context,
+      options.limits ?? DEFAULT_TLS_LISTENER_LIMITS,
+    );
+  } catch (error) {
+    credentials.context[Symbol.dispose]();
+    throw error;
+  }
+  const config = { ...options.config, listen: listener.address };
+  const state = { isProving: true };
+  listener.serve({
+    onConnection: (connection) => serveConnection(options, connection),
+    onRefused: (refusal) => {
+      if (!state.isProving) reportRefusal(options, refusal);
+    },
+  });
+  try {
+    await proveRefusal(listener.address, native);
+  } catch (error) {
+    await listener.close();
+    throw error;
+  }
+  state.isProving = false;
+  for (const message of describeMetricsSettings(config)) log({ level: "info", event: "metrics-listening", message, fields: {} });
+  return watched(options, config, listener, credentials, fingerprint);
+}
+
+function watched(
+  options: MetricsServerOptions,
+  config: MetricsServerConfig,
+  listener: TlsListener,
+  first: MetricsCredentials,
+  firstFingerprint: string,
+): MetricsServer {
+  let current = first, fingerprint = firstFingerprint, loadedAtMs = Date.now();
+  let running: Promise<boolean> | null = null;
+  const load = async (seen: string): Promise<boolean> => {
+    fingerprint = seen;
+    try {
+      const next = await loadMetricsCredentials(config, options.native);
+      listener.replaceContext(next.context);
+      current = next;
+      loadedAtMs = Date.now();
+      noteReload(options, next.server);
+      return true;
+    } catch (error) {
+      noteFailedReload(options, messageOf(error));
+      return false;
+    }
+  };
+  const reload = (onlyChanged: boolean): Promise<boolean> => {
+    running ??= (async () => {
+      const seen = await filesFingerprint(config);
+      return onlyChanged && seen === fingerprint ? true : await load(seen);
+    })().finally(() => running = null);
+    return running;
+  };
+  const timer = setInterval(() => void reload(true), options.watchMs ?? WATCH_MS);
+  Deno.unrefTimer(timer);
+  return {
+    config,
+    certificates: () => ({ server: current.server, authorities: current.authorities }),
+    loadedAtMs: () => loadedAtMs,
+    reload: async () => {
+      // A look that is under way may have begun before the change.
+      await running;
+      return await reload(false);
+    },
+    close: async () => {
+      clearInterval(timer);
+      await running;
+      await listener.close();
+    },
+  };
+}
+
+async function serveConnection(options: MetricsServerOptions, connection: TlsConnection): Promise<void> {
+  const { counters, record } = options;
+  const { cells, index } = counters;
+  const add = (cell: number, by: number) => cells[cell] = (cells[cell] ?? 0) + by;
+  add(index.tlsConnections, 1);
+  add(index.tlsVersion, 1);
+  add(index.openMetrics, 1);
+  record({
+    event_type: "tls_connection",
+    details: { server_name: "", resumed: false, negotiated_protocol: "http/1.1", peer_certificates: 1, verified_chains: 1 },
+    remote_addr: connection.remote,
+    tls_version: "TLS 1.3",
+    cipher_suite: connection.cipher,
+    peer_cert_info: describePeer(connection.certificate),
+  });
+  const handler: HttpHandler = (request, signal) => {
+    add(index.requestsMetrics, 1);
+    if (mayRead(options.acl, connection.certificate, request.path)) return options.handler(request, signal);
+    add(index.deniedMetrics, 1);
+    record({
+      event_type: "metrics_denied",
+      details: { path: request.path, subject: connection.certificate?.subject ?? "" },
+      remote_addr: connection.remote,
+    });
+    return errorResponse(
+      403,
+      "acl",
+      "this certificate may not read this path",
+      "metrics_acl in the configuration lists who may read what",
+    );
+  };
+  const onFailure = (error: unknown) =>
+    options.log({ level: "error", event: "request-failed", message: `A metrics request failed: ${messageOf(error)}`, fields: {} });
+  await serveHttp(connection.stream, handler, onFailure);
+  add(index.tlsVersion, -1);
+  add(index.openMetrics, -1);
+}
+
+const REFUSAL_CELLS = {
+  "no-certificate": "refusedNoCertificate",
+  "bad-certificate": "refusedCertificate",
+  "protocol": "refusedProtocol",
+  "timeout": "refusedTimeout",
+  "limit": "refusedLimit",
+  "left": null,
+} as const;
+
+function reportRefusal({ counters, record, log }: MetricsServerOptions, refusal: TlsRefusal): void {
+  const { cells, index } = counters;
+  const add = (cell: number) => cells[cell] = (cells[cell] ?? 0) + 1;
+  const cell = REFUSAL_CELLS[refusal.reason];
+  if (cell !== null) add(index[cell]);
+  if (refusal.reason !== "limit") add(index.tlsFailures);
+  log({
+    level: "debug",
+    event: "metrics-refused",
+    message: `The metrics listener refused a client: ${refusal.detail}`,
+    fields: { reason: refusal.reason, remote: refusal.remote },
+  });
+  for (const event of eventsOf(refusal)) record({ ...event, remote_addr: refusal.remote });
+}
+
+/** What a refusal is in the language of security events: the specific one first, then the failed handshake. */
+function eventsOf({ reason, detail, offered }: TlsRefusal): SecurityEventInput[] {
+  if (reason === "left" || reason === "limit") return [];
+  const events: SecurityEventInput[] = [];
+  const names = { subject: offered?.subject ?? "", issuer: offered?.issuer ?? "", serial: offered?.serial ?? "" };
+  if (/has expired/.test(detail)) {
+    events.push({ event_type: "certificate_expired", details: { ...names, not_after: isoTime(offered?.notAfterMs) } });
+  } else if (/is revoked/.test(detail)) events.push({ event_type: "certificate_revoked", details: names });
+  else if (/unsupported protocol/.test(detail)) {
+    events.push({ event_type: "weak_protocol", details: { version_code: "below TLS 1.3" } });
+  }
+  const peer = offered === null ? {} : { peer_cert_info: describePeer(offered) };
+  events.push({ event_type: "handshake_failure", details: { error: detail }, ...peer });
+  return events;
+}
+
+function noteReload({ counters, record, log }: MetricsServerOptions, server: CertificateSummary): void {
+  counters.cells[counters.index.rotations] = (counters.cells[counters.index.rotations] ?? 0) + 1;
+  record({ event_type: "certificate_reloaded", details: { purpose: "metrics", subject: server.subject, serial: server.serial } });
+  log({
+    level: "info",
+    event: "metrics-reloaded",
+    message: "The metrics listener uses its new certificates",
+    fields: { serial: server.serial, not_after: isoTime(server.notAfterMs) },
+  });
+}
+
+function noteFailedReload({ counters, record, log }: MetricsServerOptions, why: string): void {
+  counters.cells[counters.index.rotationFailures] = (counters.cells[counters.index.rotationFailures] ?? 0) + 1;
+  record({ event_type: "certificate_reload_failed", details: { purpose: "metrics", error: why } });
+  log({
+    level: "error",
+    event: "metrics-reload-failed",
+    message: `The metrics listener keeps its old certificates: ${why}`,
+    fields: {},
+  });
+}
+
+function describePeer(certificate: CertificateSummary | null): string {
+  if (certificate === null) return "";
+  return `CN=${certificate.commonName ?? ""}, Issuer=${certificate.issuer}, Expiry=${isoTime(certificate.notAfterMs)}`;
+}
+
+function isoTime(ms: number | undefined): string {
+  return ms === undefined ? "" : new Date(ms).toISOString();
+}
