@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { PosternError } from "../base/mod.ts";
 import type { CertificateSummary } from "../core/quic/mod.ts";
-import { type Outcome, runInTest, type TestWorld } from "./test_platform.ts";
+import { type Outcome, runInTest, type TestWorld } from "./platform_fixture.ts";
 
 const EC = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const keys = await crypto.subtle.generateKey(EC, true, ["sign", "verify"]);

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { type CompletionNode, completionScript, type Shell, SHELLS } from "./completions.ts";
-import { runInTest } from "./test_platform.ts";
+import { runInTest } from "./platform_fixture.ts";
 
 async function run(shell: string, script: string): Promise<string> {
   const command = new Deno.Command(shell, {

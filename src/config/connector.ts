@@ -2,9 +2,10 @@
 
 import { z } from "zod";
 import { type HostPort, parseHostPort, parseServiceId, usageError } from "../base/mod.ts";
-import { type CommonSettings, commonSettings, finishCommon, finishUplink, type UplinkSettings, uplinkSettings } from "./common.ts";
 import { legacyHint, settingError } from "./problem.ts";
+import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
 import { formatSource, list, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
+import { finishUplink, type UplinkSettings, uplinkSettings } from "./uplink.ts";
 import { hostPort, isUnspecified, refuse, text } from "./value.ts";
 
 /** One service and where it really runs. */

@@ -2,9 +2,10 @@
 
 import { z } from "zod";
 import { parseServiceId, usageError } from "../base/mod.ts";
-import { type CommonSettings, commonSettings, DEFAULT_SERVER_PORT, finishCommon } from "./common.ts";
 import { settingError } from "./problem.ts";
+import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
 import { formatSource, list, onOff, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
+import { DEFAULT_SERVER_PORT } from "./uplink.ts";
 import { bindAddress, externalIp, numberFromText, path, portNumber, refuse, text } from "./value.ts";
 
 /** A client that may register without a certificate, while certificates are not required. */

@@ -1,27 +1,12 @@
-/**
- * The settings that several roles share, as parts of their tables: what every role has, and what both clients have to reach
- * and to trust their server. Not here: what one role has alone.
- */
+/** The settings of a client's way to its server: where it is, how it is verified, what we show it. Connector and agent share them. */
 
 import { z } from "zod";
 import { parseHostPort, usageError } from "../base/mod.ts";
-import { formatSource, onOff, type Resolved, type Role, type SettingTable, type SettingValues, word } from "./setting.ts";
-import { instanceName, isUnspecified, logFormat, logLevel, path, refuse, serverName, text } from "./value.ts";
+import { formatSource, onOff, type Resolved, type SettingTable, word } from "./setting.ts";
+import { isUnspecified, path, refuse, serverName, text } from "./value.ts";
 
 /** The port of a server that names none (UDP). */
 export const DEFAULT_SERVER_PORT = 4433;
-
-export type LogFormat = "auto" | "json" | "text";
-
-/** What every role knows about itself. */
-export interface CommonSettings {
-  readonly name: string;
-  /** A level or a filter; null when nobody chose one. */
-  readonly logLevel: string | null;
-  readonly logFormat: LogFormat;
-  /** Service ids as earlier ztna-v1 peers take them. */
-  readonly allowLegacyServiceIds: boolean;
-}
 
 /** What a client knows about its server. */
 export interface UplinkSettings {
@@ -35,26 +20,6 @@ export interface UplinkSettings {
   readonly clientKeyPath: string | null;
   /** Null: the bundle of the operating system. */
   readonly caCertPath: string | null;
-}
-
-/** Settings of every role. */
-export function commonSettings(role: Role) {
-  return {
-    allow_legacy_service_ids: onOff(false, {
-      summary: "Also take service ids of up to 255 bytes with upper case and other characters",
-    }),
-    name: word("NAME", role as string, { schema: instanceName, summary: "What this process calls itself in logs and pages" }),
-    log_level: word<string | null>("LEVEL", null, {
-      schema: logLevel,
-      example: "info",
-      summary: "trace, debug, info, warn, error, fatal or off; modules apart: info,uplink=debug",
-      variableAliases: ["POSTERN_LOG", "RUST_LOG"],
-    }),
-    log_format: word<LogFormat>("FORMAT", "auto", {
-      schema: logFormat,
-      summary: "json, text, or auto: text on a terminal and JSON lines elsewhere",
-    }),
-  } satisfies SettingTable;
 }
 
 /** Host and port of `--server`; a null port means that the text has none. */
@@ -125,18 +90,7 @@ export function uplinkSettings(
   } satisfies SettingTable;
 }
 
-type CommonTable = ReturnType<typeof commonSettings>;
 type UplinkTable = ReturnType<typeof uplinkSettings>;
-
-/** The common part of a role's settings object. */
-export function finishCommon(values: SettingValues<CommonTable>): CommonSettings {
-  return {
-    name: values.name,
-    logLevel: values.log_level,
-    logFormat: values.log_format,
-    allowLegacyServiceIds: values.allow_legacy_service_ids,
-  };
-}
 
 /** The uplink part of a client's settings object. `filePort` is a port that stands apart from its host in the file. */
 export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number | null): UplinkSettings {

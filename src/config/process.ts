@@ -1,0 +1,48 @@
+/** The settings that every process of ours has, whatever its role: its name, its log, the grammar of service ids. */
+
+import { onOff, type Role, type SettingTable, type SettingValues, word } from "./setting.ts";
+import { instanceName, logFormat, logLevel } from "./value.ts";
+
+export type LogFormat = "auto" | "json" | "text";
+
+/** What every role knows about itself. */
+export interface CommonSettings {
+  readonly name: string;
+  /** A level or a filter; null when nobody chose one. */
+  readonly logLevel: string | null;
+  readonly logFormat: LogFormat;
+  /** Service ids as earlier ztna-v1 peers take them. */
+  readonly allowLegacyServiceIds: boolean;
+}
+
+/** Settings of every role. */
+export function commonSettings(role: Role) {
+  return {
+    allow_legacy_service_ids: onOff(false, {
+      summary: "Also take service ids of up to 255 bytes with upper case and other characters",
+    }),
+    name: word("NAME", role as string, { schema: instanceName, summary: "What this process calls itself in logs and pages" }),
+    log_level: word<string | null>("LEVEL", null, {
+      schema: logLevel,
+      example: "info",
+      summary: "trace, debug, info, warn, error, fatal or off; modules apart: info,uplink=debug",
+      variableAliases: ["POSTERN_LOG", "RUST_LOG"],
+    }),
+    log_format: word<LogFormat>("FORMAT", "auto", {
+      schema: logFormat,
+      summary: "json, text, or auto: text on a terminal and JSON lines elsewhere",
+    }),
+  } satisfies SettingTable;
+}
+
+type CommonTable = ReturnType<typeof commonSettings>;
+
+/** The common part of a role's settings object. */
+export function finishCommon(values: SettingValues<CommonTable>): CommonSettings {
+  return {
+    name: values.name,
+    logLevel: values.log_level,
+    logFormat: values.log_format,
+    allowLegacyServiceIds: values.allow_legacy_service_ids,
+  };
+}
