@@ -74,12 +74,6 @@ const REFUSED:
       0,
       "handshake_failure",
     ],
-    [
-      "a weak key",
-      ({ authority }) => authority.issue({ commonName: "a", keyType: "rsa1024", eku: ["clientAuth"] }),
-      0,
-      "handshake_failure",
-    ],
   ];
 
 for (const [name, make, alert, event] of REFUSED) {
