@@ -2,10 +2,9 @@
 
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
-import { createHash } from "node:crypto";
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { createCertificateReader, loadNative } from "../../ffi/mod.ts";
 import { PosternError } from "../base/mod.ts";
-import type { CertificateSummary } from "../core/quic/mod.ts";
 import { type Outcome, runInTest, type TestWorld } from "./platform_fixture.ts";
 
 const EC = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
@@ -20,24 +19,13 @@ const certificate = await x509.X509CertificateGenerator.createSelfSigned({
 const KEY_PEM = x509.PemConverter.encode(await crypto.subtle.exportKey("pkcs8", keys.privateKey), "PRIVATE KEY") + "\n";
 const CERT_PEM = certificate.toString("pem") + "\n";
 
-/** Stands where the native library's reader stands in the program. */
-const SUMMARY: CertificateSummary = {
-  commonName: "self",
-  subject: "CN=self",
-  issuer: "CN=self",
-  serial: "01",
-  dnsNames: [],
-  uris: [],
-  ipAddresses: [],
-  notBeforeMs: Date.UTC(2026, 0, 1),
-  notAfterMs: Date.UTC(2027, 0, 1),
-  fingerprint: "00",
-  spkiSha256: createHash("sha256").update(new Uint8Array(certificate.publicKey.rawData)).digest("base64"),
-  isSelfSigned: true,
-};
+const native = createCertificateReader(loadNative().path);
 
 const FILES = { "c.pem": CERT_PEM, "k.pem": KEY_PEM };
-const WORLD: TestWorld = { files: FILES, readCertificates: (pem) => pem.length === 0 ? [] : [SUMMARY] };
+const WORLD: TestWorld = {
+  files: FILES,
+  readCertificates: (pem) => native.certificatesOf(new Uint8Array(pem)).map((der) => native.summarize(der)),
+};
 const SERVER_ARGS = ["server", "--cert", "c.pem", "--key", "k.pem", "--ca-cert", "c.pem"];
 
 /** The lines for a person: `postern: error: ...` and `postern: hint: ...`. */
@@ -275,7 +263,9 @@ Deno.test("config show: value and source of every setting", async () => {
 Deno.test("certs inspect and check, in words and as JSON", async () => {
   assertMatch((await runInTest(["certs", "inspect", "c.pem"], WORLD)).out, /^Subject: {4}CN=self\n/);
   const [report] = JSON.parse((await runInTest(["certs", "inspect", "--json", "c.pem"], WORLD)).out);
-  assertEquals([report.subject, report.daysLeft, report.spkiSha256], ["CN=self", 40, SUMMARY.spkiSha256]);
+  const [summary] = native.certificatesOf(new TextEncoder().encode(CERT_PEM)).map((der) => native.summarize(der));
+  assertEquals([report.subject, report.daysLeft, report.spkiSha256], ["CN=self", 40, summary?.spkiSha256]);
+  assertEquals(report.fingerprint, summary?.fingerprint);
   const fine = await runInTest(["certs", "check", "--cert", "c.pem", "--key", "k.pem"], WORLD);
   assertEquals([fine.code, fine.error], [0, ""]);
   assertMatch(fine.out, /^ok {3}pair: .*\nok {3}validity: .*\n$/);

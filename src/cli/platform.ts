@@ -26,7 +26,7 @@ export interface Platform {
   readonly readFile: (path: string) => Promise<Uint8Array>;
   /** The permission bits of a file, or null where there are none. */
   readonly fileMode: (path: string) => Promise<number | null>;
-  /** The certificates of a PEM text, read by the library that verifies peers; leaf first. Throws when one is damaged. */
+  /** The certificates of a PEM text, read by the library that verifies peers; leaf first. Throws when there is none or one is damaged. */
   readonly readCertificates: (pem: Uint8Array) => readonly CertificateSummary[];
   /** Milliseconds since the epoch. */
   readonly nowMs: () => number;

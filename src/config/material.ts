@@ -27,7 +27,7 @@ export interface MaterialReader {
   readonly readFile: (path: string) => Promise<Uint8Array>;
   /** The permission bits, or null where there are none. */
   readonly fileMode: (path: string) => Promise<number | null>;
-  /** Every certificate of a PEM text, leaf first. Throws when a block is damaged; none at all is an empty list. */
+  /** Every certificate of a PEM text, leaf first. Throws when there is none or one is damaged. */
   readonly readCertificates: (pem: Uint8Array) => readonly CertificateFacts[];
   /** Milliseconds since the epoch. */
   readonly nowMs: number;
@@ -186,7 +186,9 @@ async function readMaterial(path: string, what: string, reader: MaterialReader):
   return bytes;
 }
 
+/** No block at all is an empty list: the caller says what is missing. */
 function readPem(path: string, pem: Uint8Array, reader: MaterialReader): readonly CertificateFacts[] {
+  if (!new TextDecoder().decode(pem).includes("-----BEGIN CERTIFICATE-----")) return [];
   try {
     return reader.readCertificates(pem);
   } catch (cause) {

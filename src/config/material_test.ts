@@ -2,8 +2,8 @@
 
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
-import { createHash } from "node:crypto";
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { createCertificateReader, loadNative } from "../../ffi/mod.ts";
 import { PosternError } from "../base/mod.ts";
 import {
   AGENT,
@@ -49,19 +49,10 @@ const soon = await selfSigned("soon", -1, 3);
 const expired = await selfSigned("expired", -9, -1);
 const future = await selfSigned("future", 1, 9);
 
-/** Stands where the native library's reader stands in the program. */
+const native = createCertificateReader(loadNative().path);
+
 function readCertificates(pem: Uint8Array): CertificateFacts[] {
-  const blocks = new TextDecoder().decode(pem).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => {
-    const certificate = new x509.X509Certificate(block);
-    return {
-      subject: certificate.subject,
-      dnsNames: [],
-      notBeforeMs: certificate.notBefore.getTime(),
-      notAfterMs: certificate.notAfter.getTime(),
-      spkiSha256: createHash("sha256").update(new Uint8Array(certificate.publicKey.rawData)).digest("base64"),
-    };
-  });
+  return native.certificatesOf(new Uint8Array(pem)).map((der) => native.summarize(der));
 }
 
 interface Disk {
