@@ -22,6 +22,7 @@ Deno.test("a refused request takes nothing", () => {
 Deno.test("a clock that goes back gives nothing and takes nothing", () => {
   const bucket = new TokenBucket({ perSecond: 1000, burst: 1 }, 1000);
   assertEquals([bucket.take(1, 1000), bucket.take(1, 0), bucket.take(1, 500), bucket.take(1, 1001)], [true, false, false, true]);
+  assertEquals(new TokenBucket({ perSecond: 1000, burst: 1 }, 1000).take(1, 0), true);
 });
 
 Deno.test("a new rate keeps what was saved up, up to the new burst", () => {

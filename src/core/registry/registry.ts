@@ -164,6 +164,11 @@ export class Registry implements ConnectorDirectory {
     return this.#byNumber.get(service)?.pool.forStream(isExcluded) ?? { kind: "no-connector" };
   }
 
+  /** A connector for something else than packets and streams, such as a signalling session; -1 when there is none. */
+  connectorFor(service: string): number {
+    return this.connectorForFlow(this.serviceNumber(service), -1);
+  }
+
   streamOpened(peer: number): void {
     const connector = this.#peers.get(peer)?.connector ?? null;
     if (connector !== null) connector.activeStreams++;

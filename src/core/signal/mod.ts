@@ -1,0 +1,10 @@
+/**
+ * How an agent and a connector learn each other's addresses through the server. Bytes of a stream become messages in
+ * {@linkcode SignalReceiver}; {@linkcode SignalSessions} decides what each may cause; {@linkcode filterCandidates} keeps
+ * out addresses that nobody should be made to send to.
+ */
+export * from "./candidate_filter.ts";
+export * from "./limits.ts";
+export * from "./receiver.ts";
+export * from "./session_table.ts";
+export * from "./sessions.ts";
