@@ -1,0 +1,56 @@
+/**
+ * What we tell the peer that it may send: room in the session's receive ring, which fills when the owner takes nothing. The
+ * end of the window never moves back, and moves on only in steps worth a segment (RFC 9293 §3.8.6.2.2).
+ */
+import type { TcpSession } from "./tcp_session.ts";
+import { BUFFER_MIN_BYTES } from "./limits.ts";
+import { distance, laterOf } from "./sequence.ts";
+
+/** The shift that lets a 16-bit field name a window of `bytes` (RFC 7323 §2.2). */
+export function scaleFor(bytes: number): number {
+  let scale = 0;
+  while (scale < 14 && 0xffff * 2 ** scale < bytes) scale++;
+  return scale;
+}
+
+/** How much the ring may hold: all that it can, less when all rings together near their bound. */
+function receiveLimitBytes(session: TcpSession): number {
+  const { ring } = session.receive;
+  const fair = Math.max(ring.capacity, BUFFER_MIN_BYTES + Math.floor(session.environment.pool.freeBytes / 4));
+  return Math.min(ring.maxBytes, fair);
+}
+
+/** How far the window's end could move on now, in bytes; below zero when it was told further than there is room now. */
+function windowGainBytes(session: TcpSession): number {
+  const { receive } = session;
+  const freeBytes = Math.max(0, receiveLimitBytes(session) - receive.ring.used);
+  return distance(receive.edge, (receive.next + freeBytes) | 0);
+}
+
+/** The window field of a segment that is sent now; what it says is remembered as told. */
+export function windowField(session: TcpSession, isSyn: boolean): number {
+  const { receive } = session;
+  const limitBytes = receiveLimitBytes(session);
+  const freeBytes = Math.max(0, limitBytes - receive.ring.used);
+  const scale = isSyn ? 0 : receive.scale;
+  let field: number;
+  if (windowGainBytes(session) >= Math.min(limitBytes / 2, session.segmentMaxBytes)) {
+    field = freeBytes >> scale;
+  } else {
+    const openBytes = Math.max(0, distance(receive.next, receive.edge));
+    // Rounded up, for the end must not move back; down only where the buffer would not hold the difference.
+    field = (openBytes + (1 << scale) - 1) >> scale;
+    if (field << scale > freeBytes) field = openBytes >> scale;
+  }
+  field = Math.min(0xffff, field);
+  receive.edge = laterOf(receive.edge, (receive.next + (field << scale)) | 0);
+  return field;
+}
+
+/** Whether the owner has taken so much that the peer should hear of it at once. */
+export function isWindowUpdateDue(session: TcpSession): boolean {
+  const { receive } = session;
+  const limitBytes = receiveLimitBytes(session);
+  const openBytes = Math.max(0, distance(receive.next, receive.edge));
+  return openBytes < limitBytes / 2 && windowGainBytes(session) >= Math.min(limitBytes / 2, 2 * session.segmentMaxBytes);
+}
