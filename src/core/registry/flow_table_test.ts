@@ -1,8 +1,9 @@
 /** Answers find their way: learning, expiry, pools, and every reason to drop. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import fc from "fast-check";
 import { A, answerAsSeen, B, C1, C2, KINDS, PING, Rig, TCP, UDP } from "./flow_rig.ts";
 import { FlowDrop, flowDropName } from "./mod.ts";
-import { answerTo, buildPacket } from "./sample_packets.ts";
+import { answerTo, buildError, buildPacket } from "./sample_packets.ts";
 
 Deno.test("an answer reaches the agent that asked, unchanged, for every protocol and family", () => {
   for (const sample of KINDS) {
@@ -149,4 +150,36 @@ Deno.test("an answer that could belong to flows of two services is dropped", () 
   rig.up(B, buildPacket(UDP), db);
   assertEquals(rig.answer(both, buildPacket(answerTo(UDP)), -1), "ambiguous");
   assertEquals(rig.answer(both, buildPacket(answerTo(UDP)), db), B);
+});
+
+Deno.test("arbitrary and damaged packets never throw, and what is dropped is not touched", () => {
+  const good = KINDS.flatMap((sample) => [sample, answerTo(sample)]).map((sample) => buildPacket(sample));
+  const errors = good.map((packet) => buildError(packet));
+  const damage = fc.array(fc.tuple(fc.nat(99), fc.nat(255)), { maxLength: 4 });
+  const damaged = fc.tuple(fc.constantFrom(...good, ...errors), damage, fc.nat(120)).map(([packet, changes, length]) => {
+    const copy = packet.slice(0, length);
+    for (const [at, value] of changes) if (at < copy.length) copy[at] = value;
+    return copy;
+  });
+  const rig = new Rig();
+  for (const sample of KINDS) for (const agent of [A, B]) rig.up(agent, buildPacket(sample));
+  fc.assert(
+    fc.property(fc.oneof(fc.uint8Array({ maxLength: 100 }), damaged), fc.boolean(), (packet, isUp) => {
+      // Something stands before and behind the packet, as in the arena.
+      const arena = new Uint8Array(packet.length + 64).fill(0x45);
+      arena.set(packet, 32);
+      const before = arena.slice();
+      const slot = isUp
+        ? rig.flows.fromAgent(B, rig.service, arena, 32, packet.length, rig.nowMs)
+        : rig.flows.fromConnector(C1, rig.service, arena, 32, packet.length, rig.nowMs);
+      if (slot < 0) {
+        assert(flowDropName(slot) !== null);
+        assertEquals(arena, before);
+      } else {
+        if (isUp) assertEquals(rig.flows.agentOf(slot), B);
+        assertEquals([arena.subarray(0, 32), arena.subarray(-32)], [before.subarray(0, 32), before.subarray(-32)]);
+      }
+    }),
+    { numRuns: 5000 },
+  );
 });
