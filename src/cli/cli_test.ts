@@ -169,6 +169,24 @@ Deno.test("the first signal asks for the end, the second does not wait; both are
   assertEquals(hasty.code, 0);
 });
 
+Deno.test("signals while a role starts: one ends it as soon as it runs, two end a start that hangs", async () => {
+  const early = await runInTest(SERVER_ARGS, {
+    ...WORLD,
+    starting: ({ signal }) => Promise.resolve(signal("SIGTERM")),
+    role: ({ stopped }) => stopped,
+  });
+  assertEquals([early.code, early.records.at(-1)?.event], [0, "stopped"]);
+  const hanging = await runInTest(SERVER_ARGS, {
+    ...WORLD,
+    starting: ({ signal }) => {
+      signal("SIGINT");
+      signal("SIGINT");
+      return new Promise(() => {});
+    },
+  });
+  assertEquals(hanging.code, 0);
+});
+
 Deno.test("a role that fails: the error for a person, and as a record where logs are JSON", async () => {
   const role = () =>
     Promise.reject(new PosternError("UDP port 4433 is busy", { code: "port-busy", hint: "choose another --port" }));

@@ -11,6 +11,8 @@ export interface TestWorld {
   readonly terminals?: boolean;
   readonly nowMs?: number;
   readonly readCertificates?: (pem: Uint8Array) => readonly CertificateSummary[];
+  /** What happens while the role starts. */
+  readonly starting?: (run: TestRun) => Promise<void>;
   /** What the role does once it runs. */
   readonly role?: (run: TestRun) => Promise<void>;
 }
@@ -64,14 +66,13 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
       close: () => {},
       statistics: () => ({ written: 0, dropped: 0, failed: 0 }),
     }),
-    startRole: (start) => {
+    startRole: async (start) => {
       started.push(start);
       const stopped = Promise.withResolvers<void>();
       const aborted = Promise.withResolvers<void>();
       const run: TestRun = { start, signal: (name) => handlers.get(name)?.(), stopped: stopped.promise, aborted: aborted.promise };
-      // As a real role: it begins to work after it was started.
-      const finished = new Promise<void>((resolve) => setTimeout(resolve, 0)).then(() => world.role?.(run));
-      return Promise.resolve({ finished, stop: stopped.resolve, abort: aborted.resolve });
+      await world.starting?.(run);
+      return { finished: world.role?.(run) ?? Promise.resolve(), stop: stopped.resolve, abort: aborted.resolve };
     },
     onSignal: (signal, handler) => {
       handlers.set(signal, handler);

@@ -115,7 +115,7 @@ async function runRole<S extends SettingTable, R extends CommonSettings & { read
     for (const message of resolution.warnings) log.sink({ level: "warn", event: "settings-warning", message, fields: {} });
     const material = await text.load(settings, materialReader(platform));
     for (const notice of material.notices) log.sink(notice);
-    await untilStopped(await platform.startRole(text.start(settings, material, log)), log, platform);
+    await runUntilStopped(() => platform.startRole(text.start(settings, material, log)), log, platform);
     return 0;
   } catch (error) {
     const isJson = settings.logFormat === "json" || settings.logFormat === "auto" && !platform.isTerminal("stderr");
@@ -135,12 +135,18 @@ function materialReader(platform: Platform): MaterialReader {
   };
 }
 
-/** Waits for the end. The first signal asks for it, the second does not wait. */
-async function untilStopped(handle: RoleHandle, log: Log, platform: Platform): Promise<void> {
+/**
+ * Starts a role and waits for its end. The first signal asks for the end, also while the role is still starting; the second
+ * does not wait, not even for a start that hangs.
+ */
+async function runUntilStopped(start: () => Promise<RoleHandle>, log: Log, platform: Platform): Promise<void> {
+  let handle: RoleHandle | null = null;
   let isStopping = false;
+  const hurry = Promise.withResolvers<"hurry">();
   const onSignal = (signal: string) => () => {
     if (isStopping) {
-      handle.abort();
+      handle?.abort();
+      hurry.resolve("hurry");
       return;
     }
     isStopping = true;
@@ -150,12 +156,16 @@ async function untilStopped(handle: RoleHandle, log: Log, platform: Platform): P
       message: `${signal}: ending gracefully, once more to end at once`,
       fields: { signal },
     });
-    handle.stop();
+    handle?.stop();
   };
   const releases = (["SIGTERM", "SIGINT"] as const).map((signal) => platform.onSignal(signal, onSignal(signal)));
   try {
-    await handle.finished;
-    log.sink({ level: "info", event: "stopped", message: "Graceful shutdown complete", fields: {} });
+    const started = await Promise.race([start(), hurry.promise]);
+    if (started === "hurry") return;
+    handle = started;
+    if (isStopping) handle.stop();
+    const ended = await Promise.race([handle.finished, hurry.promise]);
+    if (ended !== "hurry") log.sink({ level: "info", event: "stopped", message: "Graceful shutdown complete", fields: {} });
   } finally {
     for (const release of releases) release();
   }
