@@ -1,10 +1,11 @@
 /**
  * The program: builds the platform (native library, clock, terminal, the three roles) and hands it to the command line, whose
  * answer is the exit code. The native library is opened when the first command needs it; `--help` and `--version` never do.
+ *
+ * A role's worker is started before anything else is loaded: its modules load on another core meanwhile.
  */
 import denoConfig from "./deno.json" with { type: "json" };
-import { type Platform, runCli } from "./src/cli/mod.ts";
-import { openLog } from "./src/ops/log/mod.ts";
+import type { Platform } from "./src/cli/mod.ts";
 import { resolveHost } from "./src/io/mod.ts";
 import { createPlan, type HostPlatform, startHost } from "./src/roles/control/mod.ts";
 import { ROLE_METRICS } from "./src/roles/mod.ts";
@@ -17,7 +18,23 @@ import {
   loadNative,
 } from "./ffi/mod.ts";
 
+const ROLE_COMMANDS = ["server", "connector", "agent"];
 const encoder = new TextEncoder();
+
+let earlyWorker = ROLE_COMMANDS.includes(Deno.args[0] ?? "") ? spawnWorker() : null;
+const { runCli } = await import("./src/cli/mod.ts");
+const { openLog } = await import("./src/ops/log/mod.ts");
+
+function spawnWorker(): Worker {
+  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "data-plane" });
+}
+
+/** The worker that is already loading, the first time. */
+function takeWorker(): Worker {
+  const worker = earlyWorker ?? spawnWorker();
+  earlyWorker = null;
+  return worker;
+}
 
 function createPlatform(): Platform {
   let reader: CertificateReader | null = null;
@@ -53,7 +70,7 @@ function createPlatform(): Platform {
 function createHostPlatform(): HostPlatform {
   const libc = createLibc(createArena(LIBC_SCRATCH_BYTES), 0);
   return {
-    spawnWorker: () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "data-plane" }),
+    spawnWorker: takeWorker,
     nativePath: loadNative().path,
     eventfd: () => libc.eventfd(),
     signalEventfd: (fd) => libc.eventfdSignal(fd),
