@@ -57,9 +57,9 @@ export function readVariables(
     else if (name.startsWith("POSTERN_")) conflicts.push({ first: first.name, second: name });
   }
   for (const [name, text] of Object.entries(environment).sort(([a], [b]) => a < b ? -1 : 1)) {
-    if (!name.startsWith("POSTERN_") || known.has(name) || otherNames.has(name)) continue;
+    if (!name.startsWith("POSTERN_") || known.has(name)) continue;
     if (KUBERNETES_NAME.test(name) || KUBERNETES_VALUE.test(text)) ignored.push(name);
-    else warnings.push(unknownVariable(name, [...known.keys()]));
+    else if (!otherNames.has(name)) warnings.push(unknownVariable(name, [...known.keys()]));
   }
   if (ignored.length > 0) warnings.push(`Ignored what Kubernetes sets for a service called postern: ${ignored.sort().join(", ")}`);
   return { byKey, warnings, conflicts };

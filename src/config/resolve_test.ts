@@ -389,6 +389,11 @@ Deno.test("variables: both forms of a switch, empty ones, unknown ones, what Kub
   ]);
 });
 
+Deno.test("what Kubernetes sets is told to roles without that setting too", async () => {
+  const { warnings } = await resolve(CONNECTOR, { environment: { POSTERN_PORT: "tcp://10.0.0.1:4433" } });
+  assertEquals(warnings, ["Ignored what Kubernetes sets for a service called postern: POSTERN_PORT"]);
+});
+
 Deno.test("all problems are told at once, each on its line", async () => {
   const error = await (async () => {
     try {
