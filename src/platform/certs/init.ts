@@ -10,6 +10,8 @@ export interface DevelopmentPkiOptions {
   readonly directory: string;
   /** The service that the agent's and the connector's certificate are for. A valid service id. */
   readonly service: string;
+  /** Further services that stand in the same two certificates. */
+  readonly furtherServices?: readonly string[];
   /** Further names and addresses of the server. */
   readonly serverNames: readonly AlternativeName[];
   readonly days: number;
@@ -99,12 +101,13 @@ export async function createDevelopmentPki(options: DevelopmentPkiOptions): Prom
   return created;
 }
 
-function tunnelLeaves({ service, serverNames }: DevelopmentPkiOptions): Planned[] {
+function tunnelLeaves({ service, furtherServices = [], serverNames }: DevelopmentPkiOptions): Planned[] {
   const names = uniqueNames([...SERVER_NAMES, ...serverNames]);
+  const named = (role: string) => [service, ...furtherServices].map((id) => `${role}.${id}.ztna`);
   return [
     { ...pem("server"), leaf: { commonName: "ztna-server", purpose: "server", names } },
-    { ...pem("agent"), leaf: client("test-agent", [`agent.${service}.ztna`]) },
-    { ...pem("connector"), leaf: client("test-connector", [`connector.${service}.ztna`]) },
+    { ...pem("agent"), leaf: client("test-agent", named("agent")) },
+    { ...pem("connector"), leaf: client("test-connector", named("connector")) },
     { ...pem("agent-wildcard"), leaf: client("wildcard-agent", ["agent.*.ztna"]) },
     { ...pem("legacy"), leaf: client("legacy-client", []) },
   ];

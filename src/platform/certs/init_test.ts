@@ -104,6 +104,15 @@ Deno.test("certs init: subjects, names, purposes and lifetimes", () =>
     assertEquals((await read("agent-cert.pem"))?.authorises, ["agent:db.internal"]);
   }));
 
+Deno.test("certs init: several services stand in the same two certificates", () =>
+  withDirectory(async (directory) => {
+    await createDevelopmentPki(options(directory, { service: "web", furtherServices: ["db"] }));
+    const read = async (name: string) =>
+      (await inspectCertificates(name, await Deno.readFile(`${directory}/${name}`), Date.now()))[0];
+    assertEquals((await read("agent-cert.pem"))?.authorises, ["agent:web", "agent:db"]);
+    assertEquals((await read("connector-cert.pem"))?.names, ["DNS:connector.web.ztna", "DNS:connector.db.ztna"]);
+  }));
+
 Deno.test("certs init: what is there is never overwritten, also when only one file is", () =>
   withDirectory(async (directory) => {
     await Deno.mkdir(`${directory}/metrics`);
