@@ -9,6 +9,9 @@ import * as x509 from "@peculiar/x509";
 
 x509.cryptoProvider.set(crypto);
 
+/** For `CertificateOptions`: import them from here, since the library must be loaded behind reflect-metadata. */
+export { Extension, KeyUsageFlags } from "@peculiar/x509";
+
 export type KeyType = "p256" | "p384" | "rsa2048" | "rsa1024" | "ed25519";
 export type ExtendedKeyUsage = "clientAuth" | "serverAuth" | "codeSigning";
 
@@ -28,8 +31,12 @@ export interface CertificateOptions {
   readonly notAfter?: Date;
   /** Default: p256. */
   readonly keyType?: KeyType;
+  /** Default: the key's own, SHA-256 or SHA-384. For ECDSA authorities only. */
+  readonly signatureHash?: "SHA-1";
   /** Hexadecimal; default: random. */
   readonly serial?: string;
+  /** Default: keyCertSign and cRLSign for an authority, digitalSignature for a leaf. */
+  readonly keyUsage?: x509.KeyUsageFlags;
   /** Further extensions as they are. */
   readonly extensions?: readonly x509.Extension[];
 }
@@ -84,6 +91,11 @@ export async function createAuthority(options: CertificateOptions = {}): Promise
   return authorityOf(await issued(certificate, keys, []), [], keyType);
 }
 
+/** Any certificate used as an authority, whether it may be one or not: for the chains that must be refused. */
+export function asAuthority(self: Issued, keyType: KeyType = "p256"): Authority {
+  return authorityOf(self, [self.certificate], keyType);
+}
+
 /** A leaf that signs itself. */
 export async function createSelfSigned(options: CertificateOptions = {}): Promise<Issued> {
   const keyType = options.keyType ?? "p256";
@@ -122,6 +134,8 @@ function authorityOf(self: Issued, chain: readonly x509.X509Certificate[], signe
         entries: (options.revoked ?? []).map((each) => ({
           serialNumber: each.certificate.serialNumber,
           revocationDate: new Date(now - HOUR_MS),
+          // Without a reason the generator writes an empty list of extensions, which RFC 5280 §5.1 forbids and BoringSSL refuses.
+          reason: x509.X509CrlReason.keyCompromise,
         })),
       });
       return ENCODER.encode(pem("X509 CRL", list.rawData));
@@ -152,7 +166,10 @@ async function sign(
     notAfter: options.notAfter ?? new Date(Date.now() + DAY_MS),
     publicKey: keys.publicKey,
     signingKey: signer?.keys.privateKey ?? keys.privateKey,
-    signingAlgorithm: KEY_ALGORITHMS[signer?.keyType ?? keyType],
+    signingAlgorithm: {
+      ...KEY_ALGORITHMS[signer?.keyType ?? keyType],
+      ...(options.signatureHash && { hash: options.signatureHash }),
+    },
     extensions: [...await extensionsOf(options, keys, signer, isAuthority)],
   });
 }
@@ -165,7 +182,7 @@ async function extensionsOf(
 ): Promise<x509.Extension[]> {
   const extensions: x509.Extension[] = [new x509.BasicConstraintsExtension(isAuthority, undefined, true)];
   const usage = isAuthority ? x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign : x509.KeyUsageFlags.digitalSignature;
-  extensions.push(new x509.KeyUsagesExtension(usage, true));
+  extensions.push(new x509.KeyUsagesExtension(options.keyUsage ?? usage, true));
   extensions.push(await x509.SubjectKeyIdentifierExtension.create(keys.publicKey));
   extensions.push(await x509.AuthorityKeyIdentifierExtension.create(signer?.keys.publicKey ?? keys.publicKey));
   const eku = options.eku === undefined ? (isAuthority ? null : ["clientAuth", "serverAuth"] as const) : options.eku;

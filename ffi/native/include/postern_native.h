@@ -52,6 +52,9 @@ int32_t postern_conn_expect_name(quiche_conn *conn, const uint8_t *name, size_t 
 int32_t postern_conn_export_key(quiche_conn *conn, const uint8_t *label, size_t label_len, const uint8_t *context, size_t context_len, uint8_t *out, size_t out_len);
 int32_t postern_conn_group(quiche_conn *conn, uint8_t *out, size_t cap);
 int32_t postern_conn_cipher(quiche_conn *conn, uint8_t *out, size_t cap);
+/* As quiche_conn_stream_readable_next and quiche_conn_stream_writable_next; a double is the cheaper result for the caller. */
+double postern_conn_readable_next(quiche_conn *conn);
+double postern_conn_writable_next(quiche_conn *conn);
 /* 1: the peer showed a certificate that passed every check. */
 int32_t postern_conn_peer_verified(quiche_conn *conn);
 /* As presented, leaf first: u32 LE length and DER of each. */
@@ -155,6 +158,7 @@ void quiche_config_set_max_pacing_rate(quiche_config *config, uint64_t v);
 void quiche_config_enable_dgram(quiche_config *config, bool enabled, size_t recv_queue_len, size_t send_queue_len);
 void quiche_config_set_max_connection_window(quiche_config *config, uint64_t v);
 void quiche_config_set_max_stream_window(quiche_config *config, uint64_t v);
+void quiche_config_set_use_initial_max_data_as_flow_control_win(quiche_config *config, bool v);
 void quiche_config_set_active_connection_id_limit(quiche_config *config, uint64_t v);
 void quiche_config_set_stateless_reset_token(quiche_config *config, const uint8_t *v);
 void quiche_config_set_disable_dcid_reuse(quiche_config *config, bool v);
@@ -173,6 +177,7 @@ ssize_t quiche_conn_send(quiche_conn *conn, uint8_t *out, size_t out_len, quiche
 size_t quiche_conn_send_quantum(const quiche_conn *conn);
 uint64_t quiche_conn_timeout_as_millis(const quiche_conn *conn);
 void quiche_conn_on_timeout(quiche_conn *conn);
+void quiche_conn_peer_cert(const quiche_conn *conn, const uint8_t **out, size_t *out_len);
 bool quiche_conn_is_established(const quiche_conn *conn);
 bool quiche_conn_is_closed(const quiche_conn *conn);
 bool quiche_conn_is_draining(const quiche_conn *conn);

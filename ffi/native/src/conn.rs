@@ -1,4 +1,4 @@
-//! What quiche's C interface does not tell of a connection: its TLS facts.
+//! What quiche's C interface does not tell of a connection, or not cheaply: its TLS facts, its next streams.
 //!
 //! `conn` is what `quiche_accept` and `quiche_connect` returned, made with a configuration of `postern_config_new`.
 
@@ -46,6 +46,19 @@ pub unsafe extern "C" fn postern_conn_group(conn: *mut quiche::Connection, out: 
 pub unsafe extern "C" fn postern_conn_cipher(conn: *mut quiche::Connection, out: *mut u8, cap: usize) -> i32 {
     let Some(ssl) = ssl(conn) else { return no_connection() };
     give(session::cipher(ssl), out, cap)
+}
+
+/// As `quiche_conn_stream_readable_next`: the next stream with something to read, -1 for none. A double holds every ID below
+/// 2^53 and costs the caller a tenth of a 64-bit integer.
+#[no_mangle]
+pub unsafe extern "C" fn postern_conn_readable_next(conn: *mut quiche::Connection) -> f64 {
+    conn.as_mut().and_then(|conn| conn.stream_readable_next()).map_or(-1.0, |stream| stream as f64)
+}
+
+/// As `quiche_conn_stream_writable_next`, likewise.
+#[no_mangle]
+pub unsafe extern "C" fn postern_conn_writable_next(conn: *mut quiche::Connection) -> f64 {
+    conn.as_mut().and_then(|conn| conn.stream_writable_next()).map_or(-1.0, |stream| stream as f64)
 }
 
 /// 1 when the peer showed a certificate that passed every check, else 0. With verification off it is 0.

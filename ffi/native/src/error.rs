@@ -30,9 +30,9 @@ impl From<ErrorStack> for Failure {
     }
 }
 
-/// The reason that was pushed last, which is the most general: "bad password read", "no start line".
+/// The reason that was pushed first, which is the cause of the others: "wrong tag", "no start line".
 pub fn words(stack: &ErrorStack) -> String {
-    let reason = stack.errors().last().and_then(|error| error.reason()).unwrap_or("unknown error");
+    let reason = stack.errors().first().and_then(|error| error.reason()).unwrap_or("unknown error");
     reason.replace('_', " ").to_lowercase()
 }
 

@@ -24,4 +24,6 @@ mod name;
 mod revocation;
 mod session;
 mod tls;
+mod tls_facts;
+mod tls_transfer;
 mod verify;

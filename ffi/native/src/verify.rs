@@ -212,19 +212,34 @@ unsafe fn path_refusal(store: *mut ffi::X509_STORE_CTX) -> String {
         ffi::X509_V_ERR_CRL_NOT_YET_VALID => format!("the CRL of the issuer {} is not valid yet", issuer()),
         ffi::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT
         | ffi::X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
-        | ffi::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE => format!("the issuer {} is not trusted", issuer()),
-        ffi::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT => "the self-signed certificate is not trusted".into(),
-        ffi::X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN => "the chain's root is not trusted".into(),
+        | ffi::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
+        | ffi::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
+        | ffi::X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN => untrusted(certificate, depth),
         ffi::X509_V_ERR_CERT_HAS_EXPIRED => "the certificate has expired".into(),
         ffi::X509_V_ERR_CERT_NOT_YET_VALID => "the certificate is not valid yet".into(),
         ffi::X509_V_ERR_CERT_REVOKED => "the certificate is revoked".into(),
         ffi::X509_V_ERR_INVALID_PURPOSE => "the certificate's extended key usage does not allow this use".into(),
         ffi::X509_V_ERR_HOSTNAME_MISMATCH => "the certificate has no DNS name that matches".into(),
         ffi::X509_V_ERR_IP_ADDRESS_MISMATCH => "the certificate has no IP address that matches".into(),
-        ffi::X509_V_ERR_CERT_CHAIN_TOO_LONG => format!("the chain has more than {INTERMEDIATES_MAX} intermediate certificates"),
+        ffi::X509_V_ERR_CERT_CHAIN_TOO_LONG => too_long(),
         _ => library_words(code),
     };
     format!("{what} ({})", place(depth, certificate))
+}
+
+unsafe fn untrusted(certificate: *const ffi::X509, depth: usize) -> String {
+    let issuer = ffi::X509_get_issuer_name(certificate);
+    match (ffi::X509_NAME_cmp(ffi::X509_get_subject_name(certificate), issuer), depth) {
+        (0, 0) => "the self-signed certificate is not trusted".into(),
+        (0, _) => "the root of the chain is not trusted".into(),
+        // The search for issuers stops there, whatever else it would have found.
+        (_, depth) if depth > INTERMEDIATES_MAX as usize => too_long(),
+        _ => format!("the issuer {} is not trusted", name::text(issuer)),
+    }
+}
+
+fn too_long() -> String {
+    format!("the chain has more than {INTERMEDIATES_MAX} intermediate certificates")
 }
 
 unsafe fn library_words(code: c_int) -> String {
