@@ -209,6 +209,7 @@ Deno.test("unknown keys: the path, the line and what was probably meant", async 
     "f.yaml:4: services[0].port: unknown key",
   );
   await refused(SERVER, { file: { zzz: 1 } }, "f.json:1: zzz: unknown key\n");
+  await refused(SERVER, { file: { kx: 1 } }, "f.json:1: kx: unknown key\n");
   await refused(SERVER, { file: { constructor: 1 } }, "constructor: unknown key");
 });
 

@@ -1,10 +1,10 @@
 /** What `certs check` and `certs inspect` find in good and bad material, including what a forger would try. */
 
-import { createHash, createPrivateKey, createPublicKey } from "node:crypto";
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { PosternError } from "../../base/mod.ts";
 import { checkCertificate, type Finding } from "./check.ts";
 import { formatReport, inspectCertificates } from "./inspect.ts";
+import { keyDigest } from "./key_fixture.ts";
 import { issueAuthority, type Issued, issueLeaf } from "./issue.ts";
 
 const DAY_MS = 86_400_000;
@@ -21,11 +21,6 @@ const leaf = await issueLeaf(authority, {
 
 function pem(path: string, text: string) {
   return { path, bytes: new TextEncoder().encode(text) };
-}
-
-function keyDigest(_path: string, bytes: Uint8Array): string {
-  const key = createPublicKey(createPrivateKey(new TextDecoder().decode(bytes)).export({ type: "pkcs8", format: "pem" }));
-  return createHash("sha256").update(key.export({ type: "spki", format: "der" })).digest("base64");
 }
 
 async function check(cert: string, key: string, ca: string | null, nowMs = NOW_MS): Promise<Record<string, boolean>> {

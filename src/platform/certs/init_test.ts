@@ -4,6 +4,7 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { PosternError } from "../../base/mod.ts";
 import { createDevelopmentPki, type DevelopmentPkiOptions } from "./init.ts";
 import { inspectCertificates } from "./inspect.ts";
+import { type PemFile, writePemFiles } from "./pem_files.ts";
 
 const DAY_MS = 86_400_000;
 
@@ -125,6 +126,16 @@ Deno.test("certs init: what is there is never overwritten, also when only one fi
     assertEquals(error.exitCode, 1);
     assertMatch(error.hint ?? "", /--force/);
     assertEquals([...Deno.readDirSync(directory)].map((entry) => entry.name), ["metrics"]);
+  }));
+
+Deno.test("certs init: of two at once one wins, and its set stays whole", () =>
+  withDirectory(async (directory) => {
+    const set = (text: string): PemFile[] =>
+      Array.from({ length: 20 }, (_, i) => ({ name: `${i}.pem`, text, isPrivate: i % 2 === 0 }));
+    const results = await Promise.allSettled(["a", "b"].map((text) => writePemFiles(directory, set(text), false)));
+    assertEquals(results.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+    const winner = results[0]?.status === "fulfilled" ? "a" : "b";
+    for (let i = 0; i < 20; i++) assertEquals(await Deno.readTextFile(`${directory}/${i}.pem`), winner);
   }));
 
 Deno.test("certs init --force: replaces the set, keeps modes, follows no link and leaves nothing behind", () =>
