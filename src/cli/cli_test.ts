@@ -228,6 +228,13 @@ Deno.test("what a caller wrote cannot move the cursor of who reads the error", a
   }
 });
 
+Deno.test("a reader that went away is no error", async () => {
+  for (const args of [["--help"], ["version"], ["config", "schema", "server"]]) {
+    const { code, error } = await runInTest(args, { isOutClosed: true });
+    assertEquals([code, error], [0, ""], args.join(" "));
+  }
+});
+
 Deno.test("default files: read in their order, an absent one is nothing, a wrong one is exit 2", async () => {
   const files = {
     ...FILES,

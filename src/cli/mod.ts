@@ -17,6 +17,8 @@ export async function runCli(args: readonly string[], platform: Platform): Promi
     await createProgram(context).parseAsync([...args], { from: "user" });
     return context.exitCode;
   } catch (error) {
+    // Who reads our output has seen enough, as in `postern ... | head -1`: no failure, and nobody left to tell.
+    if (error instanceof Deno.errors.BrokenPipe) return 0;
     return reportError(error, platform);
   }
 }

@@ -11,6 +11,8 @@ export interface TestWorld {
   readonly terminals?: boolean;
   readonly nowMs?: number;
   readonly readCertificates?: (pem: Uint8Array) => readonly CertificateSummary[];
+  /** Whether the reader of standard output has gone. */
+  readonly isOutClosed?: boolean;
   /** What happens while the role starts. */
   readonly starting?: (run: TestRun) => Promise<void>;
   /** What the role does once it runs. */
@@ -45,7 +47,10 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
   const platform: Platform = {
     version: "9.8.7",
     components: { deno: "2", quiche: "0" },
-    writeOut: (text) => out += text,
+    writeOut: (text) => {
+      if (world.isOutClosed === true) throw new Deno.errors.BrokenPipe("Broken pipe");
+      out += text;
+    },
     writeError: (text) => error += text,
     isTerminal: () => world.terminals ?? false,
     environment: () => world.environment ?? {},

@@ -8,6 +8,7 @@ import { createHash, createPrivateKey, createPublicKey } from "node:crypto";
 import type { AgentSettings } from "./agent.ts";
 import type { ConnectorSettings } from "./connector.ts";
 import type { ServerSettings } from "./server.ts";
+import { isLoopback } from "./value.ts";
 import { type LogRecord, messageOf, PosternError, usageError } from "../base/mod.ts";
 
 /** What of a certificate is looked at here. */
@@ -95,6 +96,12 @@ export async function loadClientMaterial(
     : await loadIdentity(clientCertPath, clientKeyPath, reader, notices);
   if (identity === null) {
     notices.push(warning("No client certificate: only a server that takes anonymous clients will let this one in", "client_cert"));
+  }
+  for (const { address, port } of settings.role === "agent" ? settings.forwards : []) {
+    if (isLoopback(address)) continue;
+    notices.push(
+      warning(`The forward on ${address} port ${port} serves whoever reaches it, under this agent's identity`, "forward"),
+    );
   }
   if (!settings.verifyPeer) {
     notices.push({

@@ -184,7 +184,7 @@ const TRUTH: Readonly<Record<string, boolean>> = {
 };
 
 function variableValue(setting: Setting<unknown>, { text, isNegated }: Variable): unknown {
-  if (setting.shape === "list") return text.split(",").map((part) => textValue(setting, part.trim()));
+  if (setting.shape === "list") return text.split(",").flatMap((part) => textValue(setting, part.trim()));
   if (setting.shape === "word") return textValue(setting, text);
   const truth = TRUTH[text.toLowerCase()];
   return truth === undefined ? text : truth !== isNegated;
@@ -218,7 +218,7 @@ function fromFlags(settings: SettingTable, flags: ReadonlyMap<string, FlagValue>
       take(given, key, setting, value, { kind: "flag", name: flagOf(value ? key : `no_${key}`) }, problems);
       continue;
     }
-    const texts = value.map((text) => textValue(setting, text));
+    const texts = value.flatMap((text) => textValue(setting, text));
     take(given, key, setting, setting.shape === "list" ? texts : texts.at(-1), { kind: "flag", name: flagOf(key) }, problems);
   }
   return given;
