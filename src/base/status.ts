@@ -5,7 +5,10 @@
 
 export type RoleName = "server" | "connector" | "agent";
 
-/** `degraded` works but not with everything (a service without its connector, an uplink that is down). */
+/**
+ * `degraded` means that it cannot do its work now though it runs: the uplink is lost, the certificate has ended. A service that nobody
+ * serves at the moment is no such thing; that stands in the service's own state.
+ */
 export type Phase = "starting" | "ready" | "degraded" | "draining" | "stopping";
 
 export interface ListenerStatus {
@@ -101,9 +104,6 @@ export interface StatusSnapshot {
   readonly flowsTotal: number;
   readonly limits: readonly LimitStatus[];
   readonly drops: readonly DropStatus[];
-  /** Payload bytes relayed since the start, both directions: rates are differences of two snapshots. */
-  readonly relayedBytes: number;
-  readonly relayedDatagrams: number;
 }
 
 /** A certificate that this process uses. */
@@ -119,6 +119,13 @@ export interface CertificateStatus {
   readonly isSelfSigned: boolean;
   /** Null: no revocation list is set. */
   readonly isRevoked: boolean | null;
+}
+
+/** A revocation list in use. */
+export interface RevocationListStatus {
+  readonly path: string;
+  readonly issuer: string;
+  readonly nextUpdateMs: number;
 }
 
 /** One effective setting for `GET /v1/config`; secrets are masked by who fills it. */

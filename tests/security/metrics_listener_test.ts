@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { PosternError } from "../../src/base/mod.ts";
 import { errorResponse, TlsListener } from "../../src/io/http/mod.ts";
-import { proveRefusal } from "../../src/ops/metrics_server/self_test.ts";
+import { proveRefusal } from "../../src/ops/metrics_server/refusal_proof.ts";
 import { makePoller } from "../e2e/ops_fixture.ts";
 import {
   connectTo,

@@ -1,5 +1,5 @@
 /**
- * A listening Unix socket whose callers the kernel identifies. It is bound under umask 077, so there is no moment in which
+ * A listening Unix socket whose callers the kernel identifies. It is bound under umask 177, so there is no moment in which
  * somebody else could connect; a lock beside it makes sure that a live socket is never replaced and a stale one always can be.
  */
 import { messageOf, PosternError } from "../../base/mod.ts";
@@ -158,7 +158,7 @@ function bind(poller: Poller, path: string, addressBytes: number, isShared: bool
   const { libc } = poller;
   const fd = libc.socket(AF_UNIX, SOCK_STREAM);
   if (fd < 0) throw socketError(path, errnoText(-fd));
-  const mask = Deno.umask(0o077);
+  const mask = Deno.umask(0o177);
   const bound = libc.bind(fd, poller.bounceAt, addressBytes);
   Deno.umask(mask);
   if (bound < 0) {

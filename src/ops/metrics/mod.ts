@@ -5,4 +5,4 @@
  */
 export { chooseFormat, EXPOSITION_TYPES, type ExpositionFormat, formatExposition } from "./exposition.ts";
 export { processMetrics } from "./process_metrics.ts";
-export { OPS_METRICS, type OpsMetrics } from "./ops_metrics.ts";
+export { certificateExpiry, OPS_METRICS, type OpsMetrics } from "./ops_metrics.ts";

@@ -1,6 +1,6 @@
 /**
  * The network side of watching: HTTPS over IPv6, TLS 1.3, client certificate always. `settings.ts` decides whether and where,
- * `credentials.ts` reads and checks the three files as one, `server.ts` binds, proves by `self_test.ts` that an anonymous client is
+ * `credentials.ts` reads and checks the three files as one, `server.ts` binds, proves by `refusal_proof.ts` that an anonymous client is
  * refused, and serves; `acl.ts` says which certificate may read what; the files are read anew when they change.
  */
 export {

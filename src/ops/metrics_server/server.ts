@@ -18,7 +18,7 @@ import type { OpsNative } from "../native.ts";
 import { mayRead } from "./acl.ts";
 import { loadMetricsCredentials, type MetricsCredentials } from "./credentials.ts";
 import { filesFingerprint } from "./file_watch.ts";
-import { proveRefusal } from "./self_test.ts";
+import { proveRefusal } from "./refusal_proof.ts";
 import { describeMetricsSettings, type MetricsServerConfig } from "./settings.ts";
 
 export interface MetricsServerOptions {

@@ -1,0 +1,91 @@
+/** Snapshots as the JSON that `schemas.ts` describes: snake_case names, RFC 3339 times, durations in seconds. Pure. */
+import type { z } from "zod";
+import type { FlowStatus, PeerStatus, StatusSnapshot } from "../../base/mod.ts";
+import type { certificatesSchema, flowSchema, peerSchema, statusSchema } from "./schemas.ts";
+
+export interface StatusExtras {
+  readonly pid: number;
+  readonly logLevel: string;
+  readonly throughput: { readonly bytes_per_second: number; readonly datagrams_per_second: number };
+  readonly certificates: z.infer<typeof certificatesSchema>["certificates"];
+}
+
+/** The status page shows this many peers; `/v1/peers` has all. */
+const STATUS_PEERS_MAX = 100;
+
+export function statusView(snapshot: StatusSnapshot, extras: StatusExtras, nowMs: number): z.infer<typeof statusSchema> {
+  return {
+    role: snapshot.role,
+    name: snapshot.name,
+    version: snapshot.version,
+    pid: extras.pid,
+    phase: snapshot.phase,
+    reasons: [...snapshot.reasons],
+    started: isoTime(snapshot.startedAtMs),
+    uptime: seconds(nowMs - snapshot.startedAtMs),
+    log_level: extras.logLevel,
+    listeners: snapshot.listeners.map(({ protocol, address }) => ({ protocol, address })),
+    uplinks: snapshot.uplinks.map((uplink) => ({
+      server: uplink.server,
+      state: uplink.state,
+      protocol: uplink.protocol,
+      connected: isoTime(uplink.connectedAtMs),
+      rtt_ms: uplink.rttMs,
+      attempts: uplink.attempts,
+      last_error: uplink.lastError,
+    })),
+    services: snapshot.services.map(({ id, state, connectors, agents, endpoint }) => ({ id, state, connectors, agents, endpoint })),
+    peers: snapshot.peers.slice(0, STATUS_PEERS_MAX).map((peer) => peerView(peer, nowMs)),
+    peers_total: snapshot.peersTotal,
+    flows_total: snapshot.flowsTotal,
+    throughput: extras.throughput,
+    drops: snapshot.drops.map(({ reason, count }) => ({ reason, count })),
+    certificates: extras.certificates,
+  };
+}
+
+export function peerView(peer: PeerStatus, nowMs: number): z.infer<typeof peerSchema> {
+  return {
+    id: peer.id,
+    role: peer.role,
+    common_name: peer.commonName,
+    serial: peer.serial,
+    fingerprint: peer.fingerprint,
+    certificate_not_after: isoTime(peer.certificateNotAfterMs),
+    services: [...peer.services],
+    remote_addr: peer.remoteAddr,
+    transport: peer.transport,
+    protocol: peer.protocol,
+    tls_version: peer.tlsVersion,
+    cipher_suite: peer.cipherSuite,
+    group: peer.group,
+    established: isoTime(peer.establishedAtMs),
+    last_activity: isoTime(peer.lastActivityMs),
+    duration: seconds(nowMs - peer.establishedAtMs),
+    idle_duration: seconds(nowMs - peer.lastActivityMs),
+    bytes_sent: peer.bytesSent,
+    bytes_received: peer.bytesReceived,
+    rtt_ms: peer.rttMs,
+    packets_lost: peer.packetsLost,
+  };
+}
+
+export function flowView(flow: FlowStatus): z.infer<typeof flowSchema> {
+  return {
+    service: flow.service,
+    protocol: flow.protocol,
+    agent: flow.agent,
+    connector: flow.connector,
+    started: isoTime(flow.startedAtMs),
+    bytes_to_service: flow.bytesToService,
+    bytes_from_service: flow.bytesFromService,
+  };
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}
+
+function seconds(ms: number): number {
+  return Math.max(0, Math.round(ms / 100) / 10);
+}

@@ -1,0 +1,83 @@
+/** The status page: one screen that says what a role is doing and what is wrong, most important first. Pure. */
+import type { z } from "zod";
+import type { certificateSchema, peerSchema, statusSchema } from "../admin/schemas.ts";
+import { escapeText } from "../log/mod.ts";
+import { formatBytes, formatDuration, table } from "./layout.ts";
+
+export type StatusJson = z.infer<typeof statusSchema>;
+export type PeerJson = z.infer<typeof peerSchema>;
+
+/** The whole page, each line ending in a line feed. */
+export function statusPage(status: StatusJson): string {
+  const { role, name, version, pid, phase } = status;
+  const title = name === role ? role : `${role} ${escapeText(name)}`;
+  let page = `${title} is ${phase}, up ${
+    formatDuration(status.uptime)
+  } (version ${version}, pid ${pid}, log ${status.log_level})\n`;
+  for (const reason of status.reasons) page += `  ! ${escapeText(reason)}\n`;
+  for (const { protocol, address } of status.listeners) page += `  listening   ${escapeText(protocol)} ${escapeText(address)}\n`;
+  for (const uplink of status.uplinks) page += `  uplink      ${uplinkLine(uplink)}\n`;
+  const { bytes_per_second, datagrams_per_second } = status.throughput;
+  page += `  throughput  ${formatBytes(bytes_per_second)}/s, ${datagrams_per_second} datagrams/s, ${status.flows_total} flows\n`;
+  page += section("Services", servicesTable(status));
+  page += section(`Peers (${status.peers_total})`, peersTable(status.peers));
+  page += section("Dropped", table(["REASON", "COUNT"], dropRows(status)));
+  page += section("Certificates", certificatesTable(status.certificates));
+  return page;
+}
+
+export function peersTable(peers: readonly PeerJson[]): string {
+  const rows = peers.map((peer) => [
+    peer.id,
+    peer.role,
+    peer.common_name === "" ? "-" : peer.common_name,
+    peer.services.join(" ") || "-",
+    peer.remote_addr,
+    `${peer.protocol} ${peer.group}`.trim(),
+    formatDuration(peer.duration),
+    formatBytes(peer.bytes_received),
+    formatBytes(peer.bytes_sent),
+    peer.rtt_ms === null ? "-" : `${peer.rtt_ms.toFixed(1)} ms`,
+  ]);
+  return table(["ID", "ROLE", "NAME", "SERVICES", "FROM", "PROTOCOL", "FOR", "RECEIVED", "SENT", "RTT"], rows);
+}
+
+function servicesTable({ services }: StatusJson): string {
+  const rows = services.map((
+    { id, state, connectors, agents, endpoint },
+  ) => [id, state, String(connectors), String(agents), endpoint || "-"]);
+  return table(["SERVICE", "STATE", "CONNECTORS", "AGENTS", "ENDPOINT"], rows);
+}
+
+function certificatesTable(certificates: readonly z.infer<typeof certificateSchema>[]): string {
+  const rows = certificates.map((certificate) => [
+    certificate.role,
+    certificate.subject,
+    certificate.not_after ?? "-",
+    daysText(certificate.days_left) + (certificate.revoked === true ? ", revoked" : ""),
+  ]);
+  return table(["PURPOSE", "SUBJECT", "ENDS", "LEFT"], rows);
+}
+
+function daysText(days: number): string {
+  if (days < 0) return "ended";
+  return `${days} ${days === 1 ? "day" : "days"}`;
+}
+
+function dropRows({ drops }: StatusJson): string[][] {
+  return drops.filter(({ count }) => count > 0).map(({ reason, count }) => [reason, String(count)]);
+}
+
+function uplinkLine(uplink: StatusJson["uplinks"][number]): string {
+  const server = escapeText(uplink.server);
+  if (uplink.state === "connected") {
+    return `${server} connected, ${uplink.protocol}${uplink.rtt_ms === null ? "" : `, ${uplink.rtt_ms.toFixed(1)} ms`}`;
+  }
+  return `${server} ${uplink.state}, attempt ${uplink.attempts}${
+    uplink.last_error === "" ? "" : `: ${escapeText(uplink.last_error)}`
+  }`;
+}
+
+function section(title: string, body: string): string {
+  return body === "" ? "" : `${title}\n${body}`;
+}
