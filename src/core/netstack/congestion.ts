@@ -22,6 +22,8 @@ export class Congestion {
   resentEdge = 0;
   /** What lies before it and was not selectively acknowledged is taken for lost. */
   lostEdge = 0;
+  /** Numbers before it were sent in a window that was full: only their acknowledgements let it grow. */
+  limitedEdge = 0;
   /** Without SACK: acknowledgements that said the same, each for a segment that left the network. */
   duplicates = 0;
   hasSack = false;
@@ -68,8 +70,8 @@ export class Congestion {
     return this.lostEdge;
   }
 
-  /** New data was acknowledged up to `una`. `flightBytes` is what was outstanding before. */
-  onAcked(ackedBytes: number, flightBytes: number, una: number, next: number, segmentBytes: number): void {
+  /** New data was acknowledged up to `una`. */
+  onAcked(ackedBytes: number, una: number, next: number, segmentBytes: number): void {
     this.sacked.dropBelow(una);
     if (this.mode === "fast") {
       if (!isBefore(una, this.recoveryPoint)) return this.#leaveFast(una, next, segmentBytes);
@@ -78,8 +80,8 @@ export class Congestion {
     }
     if (this.mode === "timeout" && !isBefore(una, this.recoveryPoint)) this.mode = "open";
     this.duplicates = 0;
-    // A window that was not used is not grown: it would say nothing about the path.
-    if (2 * flightBytes < this.windowBytes) return;
+    // A window that was not used is not grown: it says nothing about the path.
+    if (!isBefore((una - ackedBytes) | 0, this.limitedEdge)) return;
     if (this.windowBytes < this.thresholdBytes) {
       // RFC 5681 §3.1 with the limit of RFC 3465 §2.3.
       this.windowBytes += Math.min(ackedBytes, 2 * segmentBytes);
@@ -127,8 +129,7 @@ export class Congestion {
   resendAll(una: number, next: number): void {
     this.mode = "timeout";
     this.duplicates = 0;
-    this.recoveryPoint = next;
-    this.lostEdge = next;
+    this.recoveryPoint = this.limitedEdge = this.lostEdge = next;
     this.resentEdge = una;
   }
 

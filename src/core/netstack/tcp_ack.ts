@@ -39,7 +39,7 @@ export function receiveAck(session: TcpSession): boolean {
   if (!isBefore(ack, send.una)) takeWindow(session);
   const isAdvance = isAfter(ack, send.una);
   const flightBytes = distance(send.una, send.next);
-  if (isAdvance) takeAdvance(session, ack, flightBytes);
+  if (isAdvance) takeAdvance(session, ack);
   else if (flightBytes === 0) session.unansweredSinceMs = Infinity;
   const isDuplicate = ack === send.una && !isAdvance && flightBytes > 0 && tcp.payloadBytes === 0 && isSameWindow;
   if (newlySacked > 0 || (isDuplicate && !congestion.hasSack && (tcp.flags & 0x03) === 0)) {
@@ -71,7 +71,7 @@ function takeWindow(session: TcpSession): void {
   if (bytes > send.windowMaxBytes) send.windowMaxBytes = bytes;
 }
 
-function takeAdvance(session: TcpSession, ack: number, flightBytes: number): void {
+function takeAdvance(session: TcpSession, ack: number): void {
   const { send, congestion, rtt, environment } = session;
   const { nowMs } = environment;
   const ackedBytes = distance(send.una, ack);
@@ -87,10 +87,11 @@ function takeAdvance(session: TcpSession, ack: number, flightBytes: number): voi
     send.timedAtMs = Infinity;
   }
   rtt.backoff = 0;
-  congestion.onAcked(ackedBytes, flightBytes, ack, send.next, session.segmentMaxBytes);
+  congestion.onAcked(ackedBytes, ack, send.next, session.segmentMaxBytes);
   const isAllAcked = ack === send.next;
-  session.retransmitAtMs = isAllAcked ? Infinity : nowMs + rtt.timeoutMs;
   session.unansweredSinceMs = isAllAcked ? Infinity : nowMs;
+  if (isAllAcked) session.retransmitAtMs = Infinity;
+  else session.armRetransmit();
   session.progressMs = nowMs;
   if (isAllAcked && send.isFinSent) moveSession(session, "finAcked");
 }

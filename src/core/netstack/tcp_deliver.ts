@@ -55,6 +55,8 @@ function receiveInOrder(
 ): void {
   const { receive, environment } = session;
   session.progressMs = environment.nowMs;
+  // Duplicate acknowledgements that are still owed would say what is no longer so.
+  receive.acksDue = Math.min(1, receive.acksDue);
   const hadGap = receive.beyond.count > 0;
   if (length > 0) takeInOrder(session, memory, offset, length);
   if (session.isReported) return;
@@ -97,6 +99,7 @@ function fillGaps(session: TcpSession): void {
   const { receive } = session;
   const { beyond, ring } = receive;
   beyond.dropBelow(receive.next);
+  if (beyond.count === 0 && ring.used === 0) ring.release();
   if (beyond.count === 0 || beyond.left(0) !== receive.next) return;
   const right = beyond.right(0);
   ring.used += distance(receive.next, right);

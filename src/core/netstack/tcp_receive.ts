@@ -160,9 +160,10 @@ function openSession(session: TcpSession): void {
   if (flightBytes > 0 && send.timedAtMs !== Infinity) session.rtt.sample(environment.nowMs - send.timedAtMs);
   send.timedAtMs = Infinity;
   send.isSynDue = false;
+  if (session.rtt.backoff > 0) session.rtt.handshakeTimedOut();
   session.rtt.backoff = 0;
   session.retransmitAtMs = session.unansweredSinceMs = Infinity;
-  session.congestion.recoveryPoint = send.una;
+  session.congestion.recoveryPoint = session.congestion.limitedEdge = send.una;
   session.congestion.restart(session.segmentMaxBytes);
   if (send.isFinQueued) moveSession(session, "close");
   session.handler?.onOpen(session);

@@ -63,7 +63,7 @@ function buildSyn(session: TcpSession, memory: PacketMemory, offset: number): nu
     send.timedAtMs = Infinity;
     environment.counters.segmentsRetransmitted++;
   }
-  if (session.retransmitAtMs === Infinity) session.retransmitAtMs = environment.nowMs + session.rtt.timeoutMs;
+  if (session.retransmitAtMs === Infinity) session.armRetransmit();
   return emit(session, memory, offset, isAnswer ? TcpFlag.syn | TcpFlag.ack : TcpFlag.syn, send.initial, 0);
 }
 
@@ -81,7 +81,7 @@ function buildLost(session: TcpSession, memory: PacketMemory, offset: number, se
   congestion.resentEdge = end;
   send.timedAtMs = Infinity;
   environment.counters.segmentsRetransmitted++;
-  if (hole === send.una) session.retransmitAtMs = environment.nowMs + session.rtt.timeoutMs;
+  if (hole === send.una) session.armRetransmit();
   const hasFin = isAfter(end, send.dataEnd);
   const dataBytes = distance(hole, hasFin ? send.dataEnd : end);
   return emit(session, memory, offset, TcpFlag.ack | (hasFin ? TcpFlag.fin : TcpFlag.psh), hole, dataBytes);
@@ -104,15 +104,16 @@ function buildNew(session: TcpSession, memory: PacketMemory, offset: number, seg
     congestion.restart(session.segmentMaxBytes);
   }
   const pipe = congestion.pipe(send.una, send.next, session.segmentMaxBytes);
-  if (pipe > 0 && pipe + length > congestion.windowBytes) return 0;
+  if (pipe > 0 && pipe + length > congestion.windowBytes) {
+    congestion.limitedEdge = send.next;
+    return 0;
+  }
   const sequence = send.next;
   send.next = (sequence + length + (hasFin ? 1 : 0)) | 0;
   send.isSmallAllowed = false;
   if (hasFin) send.isFinSent = true;
-  if (send.una === sequence || session.retransmitAtMs === Infinity) {
-    session.retransmitAtMs = environment.nowMs + session.rtt.timeoutMs;
-  }
   if (send.una === sequence) session.unansweredSinceMs = environment.nowMs;
+  if (send.una === sequence || session.retransmitAtMs === Infinity) session.armRetransmit();
   startTiming(session);
   const flags = TcpFlag.ack | (hasFin ? TcpFlag.fin : 0) | (length > 0 && length === available ? TcpFlag.psh : 0);
   return emit(session, memory, offset, flags, sequence, length);
@@ -121,9 +122,7 @@ function buildNew(session: TcpSession, memory: PacketMemory, offset: number, seg
 /** Nothing is on the way that would bring an acknowledgement, and the window is closed: ask from time to time. */
 function waitForWindow(session: TcpSession): number {
   const { send } = session;
-  if (send.una === send.next && session.retransmitAtMs === Infinity) {
-    session.retransmitAtMs = session.environment.nowMs + session.rtt.timeoutMs;
-  }
+  if (send.una === send.next && session.retransmitAtMs === Infinity) session.armRetransmit();
   return 0;
 }
 

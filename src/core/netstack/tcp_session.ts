@@ -113,6 +113,14 @@ export class TcpSession implements FlowNode {
     this.send.peerMssBytes = this.ends.isIpv4 ? MSS_DEFAULT_IPV4_BYTES : MSS_DEFAULT_IPV6_BYTES;
   }
 
+  /** Begins the wait for an acknowledgement anew; not beyond the moment when the user time-out ends the session. */
+  armRetransmit(): void {
+    const { nowMs, limits } = this.environment;
+    const lastMs = this.unansweredSinceMs + limits.userTimeoutMs;
+    const dueMs = nowMs + this.rtt.timeoutMs;
+    this.retransmitAtMs = lastMs > nowMs ? Math.min(dueMs, lastMs) : dueMs;
+  }
+
   /** The largest payload of a segment without options: RFC 9293 §3.7.1. */
   get segmentMaxBytes(): number {
     const headers = ipHeaderBytes(this.ends.isIpv4) + TCP_HEADER_BYTES;

@@ -51,7 +51,6 @@ function onRetransmit(session: TcpSession): void {
   const { environment, send, rtt, congestion, state } = session;
   const { nowMs } = environment;
   if (state === "synSent" || state === "synReceived") {
-    if (rtt.backoff === 0) rtt.handshakeTimedOut();
     send.isSynDue = true;
   } else if (send.una !== send.next) {
     // A peer that answers but keeps its window closed is alive: RFC 9293 §3.8.6.1.
@@ -72,7 +71,7 @@ function onRetransmit(session: TcpSession): void {
   }
   send.timedAtMs = Infinity;
   rtt.backoff++;
-  session.retransmitAtMs = nowMs + rtt.timeoutMs;
+  session.armRetransmit();
   environment.markReady(session);
 }
 
