@@ -116,7 +116,7 @@ class Connection {
     const verdict = checkHead(head, this.#limits);
     if (verdict.kind === "refused") return refused(verdict.status, verdict.code, verdict.why);
     const parsed: ParsedRequest | null = parseRequestHead(head);
-    if (parsed === null) return refused(501, "unknown-method", "the method is not known here");
+    if (parsed === null) return refused(405, "unknown-method", "the method is not known here", { allow: KNOWN_METHODS });
     this.#consume(headBytes);
     const body = new Uint8Array(verdict.bodyBytes);
     let have = Math.min(this.#filled, body.length);
@@ -202,12 +202,15 @@ class Connection {
   }
 }
 
+/** What any of our handlers may know; which of them a path knows is the handler's word. */
+const KNOWN_METHODS = "GET, HEAD, POST, PUT, DELETE";
+
 const encoder = new TextEncoder();
 const CRLF = encoder.encode("\r\n");
 const LAST_CHUNK = encoder.encode("0\r\n\r\n");
 
-function refused(status: number, code: string, why: string): Incoming {
-  const response = errorResponse(status, code, why);
+function refused(status: number, code: string, why: string, headers: Readonly<Record<string, string>> = {}): Incoming {
+  const response = errorResponse(status, code, why, null, headers);
   return { kind: "refused", response, body: response.body instanceof Uint8Array ? response.body : new Uint8Array(0) };
 }
 

@@ -74,7 +74,7 @@ const REFUSALS: readonly (readonly [string, string, number])[] = [
   ["NUL in a header", "GET / HTTP/1.1\r\nhost: h\r\na: b\0c\r\n\r\n", 400],
   ["CR in a header", "GET / HTTP/1.1\r\nhost: h\r\na: b\rc\r\n\r\n", 400],
   ["byte over 127", "GET / HTTP/1.1\r\nhost: h\r\na: \u00e9\r\n\r\n", 400],
-  ["unknown method", "FROB / HTTP/1.1\r\nhost: h\r\n\r\n", 501],
+  ["unknown method", "FROB / HTTP/1.1\r\nhost: h\r\n\r\n", 405],
   ["lower-case method", "get / HTTP/1.1\r\nhost: h\r\n\r\n", 400],
   ["HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400],
   ["HTTP/1.2", "GET / HTTP/1.2\r\nhost: h\r\n\r\n", 505],

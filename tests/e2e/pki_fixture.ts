@@ -1,0 +1,78 @@
+/**
+ * The PKI of a test: what `postern certs init` makes, and certificates beside it that it would never make (other names, other
+ * times, other authorities), written as files because the binary takes files.
+ */
+import "reflect-metadata";
+import { join } from "node:path";
+import { X509Certificate } from "@peculiar/x509";
+import { asAuthority, type Authority, type CertificateOptions, createAuthority } from "../pki/mod.ts";
+import { BINARY } from "./processes_fixture.ts";
+
+/** A certificate and its key as files. */
+export interface CertificateFiles {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface DevelopmentPki {
+  readonly folder: string;
+  readonly caCert: string;
+  readonly server: CertificateFiles;
+  /** May reach the service `web`. */
+  readonly agent: CertificateFiles;
+  /** May offer the service `web`. */
+  readonly connector: CertificateFiles;
+  /** May reach any service. */
+  readonly wildcardAgent: CertificateFiles;
+  /** Signed by the authority of this PKI, unless another is given. */
+  issue(name: string, options: CertificateOptions, by?: Authority): Promise<CertificateFiles>;
+  /** An authority that nobody in this PKI trusts; its certificate is written to the second path. */
+  foreignAuthority(name: string): Promise<{ readonly authority: Authority; readonly caCert: string }>;
+}
+
+/** Makes a PKI for the service `web` in `folder` with the binary under test. */
+export async function makePki(folder: string): Promise<DevelopmentPki> {
+  const { code, stderr } = await new Deno.Command(BINARY, {
+    args: ["certs", "init", folder, "--service", "web"],
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (code !== 0) throw new Error(`postern certs init ended with ${code}: ${new TextDecoder().decode(stderr)}`);
+  const files = (name: string): CertificateFiles => ({
+    cert: join(folder, `${name}-cert.pem`),
+    key: join(folder, `${name}-key.pem`),
+  });
+  const authority = await readAuthority(files("ca"));
+  return {
+    folder,
+    caCert: files("ca").cert,
+    server: files("server"),
+    agent: files("agent"),
+    connector: files("connector"),
+    wildcardAgent: files("agent-wildcard"),
+    issue: async (name, options, by = authority) => {
+      const { certificatePem, privateKeyPem } = await by.issue({ commonName: name, ...options });
+      const written = files(name);
+      Deno.writeFileSync(written.cert, certificatePem);
+      Deno.writeFileSync(written.key, privateKeyPem, { mode: 0o600 });
+      return written;
+    },
+    foreignAuthority: async (name) => {
+      const foreign = await createAuthority({ commonName: name });
+      Deno.writeFileSync(files(name).cert, foreign.certificatePem);
+      return { authority: foreign, caCert: files(name).cert };
+    },
+  };
+}
+
+/** The authority whose key lies beside its certificate. */
+async function readAuthority({ cert, key }: CertificateFiles): Promise<Authority> {
+  const certificatePem = Deno.readFileSync(cert), privateKeyPem = Deno.readFileSync(key);
+  const certificate = new X509Certificate(new TextDecoder().decode(certificatePem));
+  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
+  const pem = new TextDecoder().decode(privateKeyPem).replace(/-----[A-Z ]+-----|\s/g, "");
+  const der = Uint8Array.from(atob(pem), (character) => character.charCodeAt(0));
+  const privateKey = await crypto.subtle.importKey("pkcs8", der, algorithm, true, ["sign"]);
+  const publicKey = await certificate.publicKey.export(algorithm, ["verify"]);
+  return asAuthority({ certificatePem, privateKeyPem, certificate, keys: { privateKey, publicKey } });
+}
