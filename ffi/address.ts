@@ -42,3 +42,22 @@ export class AddressTable {
     return (this.#pages[offset >>> 16] as bigint) + (BIGINTS[offset & 0xffff] as bigint);
   }
 }
+
+/** The address of an offset that is nearly always the same, without an addition. */
+export class AddressMemo {
+  readonly #table: AddressTable;
+  #offset = -1;
+  #address = 0n;
+
+  constructor(table: AddressTable) {
+    this.#table = table;
+  }
+
+  at(offset: number): bigint {
+    if (offset !== this.#offset) {
+      this.#offset = offset;
+      this.#address = this.#table.at(offset);
+    }
+    return this.#address;
+  }
+}

@@ -9,6 +9,7 @@ import { AddressTable, big } from "../address.ts";
 import { LIBC_SYMBOLS } from "./symbols.ts";
 
 const SOCK_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000;
+const EAGAIN = 11;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const SOL_SOCKET = 1;
@@ -29,7 +30,8 @@ export function createLibc(arena: Arena, scratch: number): Libc {
   const errnoPointer = c.__errno_location();
   if (errnoPointer === null) throw new Error("postern: internal error: no errno");
   const errno = new Deno.UnsafePointerView(errnoPointer);
-  const result = (n: number) => n >= 0 ? n : -errno.getInt32(0);
+  // A failure without a number would look like success: then "try again" is the harmless reading.
+  const result = (n: number) => n >= 0 ? n : -(errno.getInt32(0) || EAGAIN);
 
   return {
     arena,

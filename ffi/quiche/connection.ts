@@ -7,6 +7,7 @@ import { addressOf, big } from "../address.ts";
 import { ShutdownDirection } from "./symbols.ts";
 import type { QuicheContext, QuicheLibrary } from "./engine.ts";
 
+const AF_INET = 2;
 const CLOSE_REASON_BYTES_MAX = 200;
 const CHAIN_BYTES_MAX = 65_536;
 /** Offsets in struct quiche_stats and struct quiche_path_stats; tests/abi compares them with the library. */
@@ -35,14 +36,9 @@ export class QuicheConnection implements EngineConnection {
   }
 
   recv(packet: number, length: number, fromAddress: number, toAddress: number): number {
-    const { arena, address, scratch } = this.#context;
-    const { view, bytes } = arena;
-    const info = scratch.recvInfo;
-    view.setBigUint64(info, address.at(fromAddress), true);
-    view.setUint32(info + 8, bytes[fromAddress] === 2 ? 16 : 28, true);
-    view.setBigUint64(info + 16, address.at(toAddress), true);
-    view.setUint32(info + 24, bytes[toAddress] === 2 ? 16 : 28, true);
-    return this.#library.quiche_conn_recv(this.#live, address.at(packet), big(length), scratch.recvInfoAddress);
+    const context = this.#context;
+    if (fromAddress !== context.recvFrom || toAddress !== context.recvTo) nameAddresses(context, fromAddress, toAddress);
+    return this.#library.quiche_conn_recv(this.#live, context.address.at(packet), big(length), context.scratch.recvInfoAddress);
   }
 
   send(packet: number, capacity: number): number {
@@ -104,7 +100,7 @@ export class QuicheConnection implements EngineConnection {
     const count = this.#library.quiche_conn_stream_recv(
       this.#live,
       big(stream),
-      context.address.at(offset),
+      context.streamChunk.at(offset),
       big(capacity),
       scratch.valuesAddress,
       scratch.valuesAddress + 8n,
@@ -115,11 +111,11 @@ export class QuicheConnection implements EngineConnection {
   }
 
   streamSend(stream: number, offset: number, length: number, fin: boolean): number {
-    const { scratch, address } = this.#context;
+    const { scratch, streamChunk } = this.#context;
     return this.#library.quiche_conn_stream_send(
       this.#live,
       big(stream),
-      address.at(offset),
+      streamChunk.at(offset),
       big(length),
       fin,
       scratch.valuesAddress + 8n,
@@ -144,12 +140,12 @@ export class QuicheConnection implements EngineConnection {
   }
 
   datagramSend(offset: number, length: number): number {
-    const sent = this.#library.quiche_conn_dgram_send(this.#live, this.#context.address.at(offset), big(length));
+    const sent = this.#library.quiche_conn_dgram_send(this.#live, this.#context.datagramOut.at(offset), big(length));
     return sent < 0 ? sent : 0;
   }
 
   datagramRecv(offset: number, capacity: number): number {
-    return this.#library.quiche_conn_dgram_recv(this.#live, this.#context.address.at(offset), big(capacity));
+    return this.#library.quiche_conn_dgram_recv(this.#live, this.#context.datagramIn.at(offset), big(capacity));
   }
 
   datagramMax(): number {
@@ -341,4 +337,17 @@ export class QuicheConnection implements EngineConnection {
     const at = scratch.struct + SOCKADDR_STORAGE_BYTES;
     return arena.bytes.slice(at, at + 32);
   }
+}
+
+/** Writes struct quiche_recv_info. Sockets keep their slots, so this is rare; a slot keeps its family. */
+function nameAddresses(context: QuicheContext, from: number, to: number): void {
+  const { arena, address, scratch } = context;
+  const { view, bytes } = arena;
+  const info = scratch.recvInfo;
+  view.setBigUint64(info, address.at(from), true);
+  view.setUint32(info + 8, bytes[from] === AF_INET ? 16 : 28, true);
+  view.setBigUint64(info + 16, address.at(to), true);
+  view.setUint32(info + 24, bytes[to] === AF_INET ? 16 : 28, true);
+  context.recvFrom = from;
+  context.recvTo = to;
 }

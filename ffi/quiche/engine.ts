@@ -12,7 +12,7 @@ import type {
   ExpectedName,
 } from "../../src/core/quic/engine.ts";
 import { PosternError } from "../../src/base/mod.ts";
-import { addressOf, AddressTable, big } from "../address.ts";
+import { AddressMemo, addressOf, AddressTable, big } from "../address.ts";
 import { QUICHE_SYMBOLS, type QuicheSymbols } from "./symbols.ts";
 import { createQuicheProfile, QuicheProfile } from "./profile.ts";
 import { QuicheConnection } from "./connection.ts";
@@ -48,6 +48,13 @@ export interface QuicheContext {
   readonly arena: Arena;
   readonly address: AddressTable;
   readonly scratch: Scratch;
+  /** For the buffers of received datagrams, of datagrams to send and of streams: each role has one of each. */
+  readonly datagramIn: AddressMemo;
+  readonly datagramOut: AddressMemo;
+  readonly streamChunk: AddressMemo;
+  /** The slots that the structure of `quiche_conn_recv` names now. */
+  recvFrom: number;
+  recvTo: number;
   /** Set by the last `streamRecv`. */
   streamFin: boolean;
   streamErrorCode: number;
@@ -195,5 +202,18 @@ function createContext(library: QuicheLibrary, arena: Arena, scratch: number, su
     struct,
     structAddress: address.at(struct),
   };
-  return { library, arena, address, scratch: places, streamFin: false, streamErrorCode: 0, summarize };
+  return {
+    library,
+    arena,
+    address,
+    scratch: places,
+    datagramIn: new AddressMemo(address),
+    datagramOut: new AddressMemo(address),
+    streamChunk: new AddressMemo(address),
+    recvFrom: -1,
+    recvTo: -1,
+    streamFin: false,
+    streamErrorCode: 0,
+    summarize,
+  };
 }

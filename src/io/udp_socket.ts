@@ -14,7 +14,7 @@ import { errnoText } from "./errno.ts";
 const SOL_SOCKET = 1, SO_RCVBUF = 8, SO_SNDBUF = 7, SO_RCVBUFFORCE = 33, SO_SNDBUFFORCE = 32;
 const SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
 const IPPROTO_IP = 0, IP_MTU_DISCOVER = 10, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 26, IPV6_MTU_DISCOVER = 23, PMTUDISC_PROBE = 3;
-const EAGAIN = 11, EIO = 5, EINVAL = 22;
+const EAGAIN = 11, EIO = 5, EINVAL = 22, EMSGSIZE = 90;
 
 const MMSGHDR_BYTES = 64, IOVEC_BYTES = 16, RX_CONTROL_BYTES = 64, TX_CONTROL_BYTES = 32;
 /** The largest thing GRO hands over. */
@@ -45,6 +45,8 @@ export class UdpSocket implements EventSource {
   readonly family: number;
   /** Socket errors on sending, and trains given up because of them. */
   sendErrors = 0;
+  /** Packets that were larger than the interface takes: how a probe for a larger path MTU fails. */
+  oversized = 0;
   /** The kernel refused a GSO train; since then segments are sent one by one. */
   gsoOff = false;
   /** The receive buffer that the kernel granted, in bytes as it counts them. */
@@ -296,12 +298,7 @@ export class UdpSocket implements EventSource {
         this.#reactor.modify(this.#fd, EPOLLIN | EPOLLOUT, this.#token);
         return;
       } else {
-        const isTrain = this.#libc.arena.view.getUint32(this.#tx.headers + at * MMSGHDR_BYTES + 40, true) > 0;
-        // Some interfaces accept UDP_SEGMENT and then fail: send the segments one by one, now and from now on.
-        if (isTrain && (sent === -EIO || sent === -EINVAL)) {
-          this.gsoOff = true;
-          this.#sendSegments(at);
-        } else this.sendErrors++;
+        this.#sendFailed(at, sent);
         at++;
       }
     }
@@ -319,18 +316,34 @@ export class UdpSocket implements EventSource {
     if (!this.#blocked) this.#onWritable(this);
   }
 
-  #sendSegments(train: number): void {
+  /** One train was refused: others may follow. */
+  #sendFailed(train: number, result: number): void {
+    const isTrain = this.#libc.arena.view.getUint32(this.#tx.headers + train * MMSGHDR_BYTES + 40, true) > 0;
+    if (isTrain && (result === -EIO || result === -EINVAL)) {
+      // Some interfaces accept UDP_SEGMENT and then fail: if the segments pass one by one, they go that way from now on.
+      if (this.#sendSegments(train)) this.gsoOff = true;
+    } else if (result === -EMSGSIZE) this.oversized++;
+    else this.sendErrors++;
+  }
+
+  /** Sends the segments of a train one by one. Returns whether any of them passed. */
+  #sendSegments(train: number): boolean {
     const { view } = this.#libc.arena;
     const header = this.#tx.headers + train * MMSGHDR_BYTES;
     const iovec = this.#tx.iovecs + train * IOVEC_BYTES;
     const start = view.getBigUint64(iovec, true);
     const total = view.getUint32(iovec + 8, true);
     const segment = view.getUint16(this.#tx.control + train * TX_CONTROL_BYTES + 16, true);
+    let anySent = false;
     view.setUint32(header + 40, 0, true);
     for (let at = 0; at < total; at += segment) {
       view.setBigUint64(iovec, start + BigInt(at), true);
       view.setUint32(iovec + 8, Math.min(segment, total - at), true);
-      if (this.#libc.sendmmsg(this.#fd, header, 1) < 0) this.sendErrors++;
+      const sent = this.#libc.sendmmsg(this.#fd, header, 1);
+      if (sent > 0) anySent = true;
+      else if (sent === -EMSGSIZE) this.oversized++;
+      else this.sendErrors++;
     }
+    return anySent;
   }
 }

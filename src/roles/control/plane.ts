@@ -3,7 +3,7 @@
  * is built on it by `startServer`, `startConnector` or `startAgent`; then the reactor runs until {@linkcode Plane.finish}.
  */
 import type { LogEvent, LogFields, LogLevel } from "../../base/mod.ts";
-import { type ArenaLayout, EPOLLIN, type EventSource, type Reactor } from "../../io/mod.ts";
+import { type ArenaLayout, EPOLLIN, type EventSource, type Reactor, type UdpSocket } from "../../io/mod.ts";
 import type { Engine } from "../../core/quic/mod.ts";
 import { type CommandChannel, CommandReader } from "./command_ring.ts";
 import type { PlaneCommand, PlaneMessage } from "./messages.ts";
@@ -57,6 +57,23 @@ export class Plane implements EventSource {
 
   log(level: LogLevel, event: LogEvent, message: string, fields: LogFields = {}): void {
     this.platform.post({ type: "log", record: { level, event, message, fields } });
+  }
+
+  /** Warns when the kernel gave a socket less room than it should have: then bursts are lost. */
+  noteBuffers(socket: UdpSocket, wantedBytes: number): void {
+    // The kernel reports twice what it grants, for its own bookkeeping (socket(7)).
+    const granted = socket.grantedReceiveBytes / 2;
+    if (granted >= wantedBytes) return;
+    this.log(
+      "warn",
+      "socket-buffers",
+      `The kernel grants a receive buffer of ${granted} of ${wantedBytes} bytes: bursts may be lost`,
+      {
+        granted,
+        wanted: wantedBytes,
+        hint: `sysctl -w net.core.rmem_max=${wantedBytes} net.core.wmem_max=${wantedBytes}`,
+      },
+    );
   }
 
   /** Ends the loop after this turn. */

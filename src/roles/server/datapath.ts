@@ -108,6 +108,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
         () => this.#endpoint.pathWritable(),
       )
     );
+    for (const socket of this.#sockets) plane.noteBuffers(socket, limits.SERVER_SOCKET.kernelBufferBytes);
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
     reactor.setTimer(this.#sweep, reactor.nowMs + limits.FLOW_SWEEP_INTERVAL_MS);
     this.#endpoint.accept(this.#profile);
@@ -265,6 +266,13 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     cells[index.ignoredConnectionLimit] = counters.overConnectionLimit;
     cells[index.ignoredHandshakeLimit] = counters.overHandshakeLimit;
     cells[index.undecryptable] = counters.undecryptable;
+    let sendErrors = 0, gsoOff = 0;
+    for (const socket of this.#sockets) {
+      sendErrors += socket.sendErrors;
+      if (socket.gsoOff) gsoOff = 1;
+    }
+    cells[index.sendErrors] = sendErrors;
+    cells[index.gsoOff] = gsoOff;
   }
 
   onClosed(connection: Connection, ending: Ending): void {

@@ -207,6 +207,7 @@ export class Uplink implements EndpointHandler {
       (from, offset, length, peer) => this.endpoint.handlePacket(from, offset, length, peer),
       () => this.endpoint.pathWritable(),
     );
+    this.#plane.noteBuffers(socket, UPLINK_SOCKET.kernelBufferBytes);
     this.#sockets.set(address === "::" ? AF_INET6 : AF_INET, socket);
   }
 

@@ -1,0 +1,191 @@
+/**
+ * A load of ztna-v1 datagrams on a relay, as a process of its own: one connector and one or more agents over the same engine
+ * that the product uses. Agents send IPv4/UDP packets of a fixed size as fast as congestion control and a window allow; the
+ * connector counts what arrives. Prints one JSON line.
+ *
+ *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --seconds 5 --size 1200 --agents 1
+ */
+import { parseArgs } from "node:util";
+import { type Connection, Endpoint, type EndpointHandler, type Engine, type EngineProfile } from "../../../src/core/quic/mod.ts";
+import { ArenaLayout, Reactor, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../../src/io/mod.ts";
+import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "../../../src/roles/uplink/mod.ts";
+import { ALPN_V1, classifyFrame, encodeRegistration, FrameKind } from "../../../src/core/wire/mod.ts";
+import {
+  createArena,
+  createCertificateReader,
+  createLibc,
+  createQuicheEngine,
+  ENGINE_SCRATCH_BYTES,
+  LIBC_SCRATCH_BYTES,
+  loadNative,
+} from "../../../ffi/mod.ts";
+
+const SERVICE = "load";
+/** Datagrams handed to the engine in one go; its queue is refilled when it has drained. */
+const BURST = 64;
+const SETTLE_MS = 300;
+
+const { values: options } = parseArgs({
+  options: {
+    relay: { type: "string", default: "127.0.0.1:4433" },
+    pki: { type: "string", default: "certs" },
+    seconds: { type: "string", default: "5" },
+    size: { type: "string", default: "1200" },
+    agents: { type: "string", default: "1" },
+    name: { type: "string", default: "127.0.0.1" },
+  },
+});
+const size = Number(options.size), durationMs = Number(options.seconds) * 1000, agentCount = Number(options.agents);
+
+const arena = createArena(16 * 1024 * 1024);
+const layout = new ArenaLayout(arena);
+const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
+const native = loadNative();
+const reader = createCertificateReader(native.path);
+const engine: Engine = createQuicheEngine(native.path, arena, layout.reserve(ENGINE_SCRATCH_BYTES), (der) => reader.summarize(der));
+const reactor = new Reactor(libc, layout, () => performance.now());
+
+const profileOf = (role: "agent" | "connector"): EngineProfile =>
+  engine.createProfile({
+    side: "client",
+    identity: {
+      certificateChainPem: Deno.readFileSync(`${options.pki}/${role}-cert.pem`),
+      privateKeyPem: Deno.readFileSync(`${options.pki}/${role}-key.pem`),
+    },
+    verify: { kind: "require", trustPem: Deno.readFileSync(`${options.pki}/ca-cert.pem`), crlPem: null },
+    protocols: [ALPN_V1],
+    transport: { ...UPLINK_TRANSPORT, udpPayloadSendMaxBytes: 1350, udpPayloadRecvMaxBytes: 1350, discoverPathMtu: false },
+  });
+
+/** One end of the load: a connection with its role, registered once the server has acknowledged. */
+interface End {
+  readonly role: "agent" | "connector";
+  readonly index: number;
+  connection: Connection | null;
+  isRegistered: boolean;
+  sent: number;
+  received: number;
+}
+
+const ends: End[] = [];
+const byConnection = new Map<number, End>();
+const frameAt = layout.reserve(2048), packetAt = layout.reserve(2048), peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
+
+const handler: EndpointHandler = {
+  onEstablished(connection) {
+    const end = byConnection.get(connection.id);
+    if (end === undefined) return;
+    connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, end.role, SERVICE));
+    connection.touch();
+  },
+  onDatagram(connection, offset, length) {
+    const end = byConnection.get(connection.id);
+    if (end === undefined) return;
+    const kind = classifyFrame(arena.bytes, offset, length);
+    if (kind === FrameKind.ack) end.isRegistered = true;
+    else if (kind === FrameKind.nack) throw new Error(`the relay refused to register a ${end.role}`);
+    else if (kind === FrameKind.ipv4) end.received++;
+  },
+  onReadable() {},
+  onWritable() {},
+  onClosed(connection, ending) {
+    throw new Error(`the relay closed a connection: ${JSON.stringify(connection.engine.verifyError() ?? ending)}`);
+  },
+};
+
+const endpoint = new Endpoint({
+  engine,
+  timers: reactor,
+  entropy: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+  handler,
+  limits: { ...UPLINK_ENDPOINT, connectionsMax: 4096, handshakesMax: 4096, packetBytesMax: 1350 },
+  datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
+});
+const socket: UdpSocket = new UdpSocket(
+  reactor,
+  layout,
+  { address: "127.0.0.1", port: 0 },
+  UPLINK_SOCKET,
+  (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
+  () => endpoint.pathWritable(),
+);
+reactor.onTurnEnd((nowMs) => endpoint.endTurn(nowMs));
+
+function dial(role: End["role"], index: number, profile: EngineProfile): End {
+  const [address, port] = (options.relay ?? "").split(":") as [string, string];
+  writeSockaddr(arena, peerSlot, { address, port: Number(port) });
+  const end: End = { role, index, connection: null, isRegistered: false, sent: 0, received: 0 };
+  end.connection = endpoint.connect(socket, profile, options.name ?? null, peerSlot);
+  if (end.connection === null) throw new Error("the engine does not dial");
+  byConnection.set(end.connection.id, end);
+  ends.push(end);
+  return end;
+}
+
+/** An IPv4/UDP packet of `size` bytes from 100.64.0.1; the port tells the agents apart. */
+function writePacket(agent: number): void {
+  const { bytes, view } = arena;
+  bytes.fill(0x61, packetAt, packetAt + size);
+  bytes.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 100, 64, 0, 1, 10, 100, 0, 1], packetAt);
+  view.setUint16(packetAt + 2, size);
+  let sum = 0;
+  for (let i = 0; i < 20; i += 2) sum += view.getUint16(packetAt + i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  view.setUint16(packetAt + 10, ~sum & 0xffff);
+  view.setUint16(packetAt + 20, 20_000 + agent);
+  view.setUint16(packetAt + 22, 9999);
+  view.setUint16(packetAt + 24, size - 20);
+  view.setUint16(packetAt + 26, 0);
+}
+
+function turnUntil(isDone: () => boolean, limitMs: number, what: string): void {
+  const deadline = performance.now() + limitMs;
+  while (!isDone()) {
+    if (performance.now() > deadline) throw new Error(`no ${what} within ${limitMs} ms`);
+    reactor.again();
+    reactor.turn();
+  }
+}
+
+/** Refills the agents' queues and turns, for a time. */
+function blast(forMs: number): void {
+  const agents = ends.filter((end) => end.role === "agent");
+  const until = performance.now() + forMs;
+  while (performance.now() < until) {
+    for (const agent of agents) {
+      writePacket(agent.index);
+      for (let i = 0; i < BURST && agent.connection !== null && !agent.connection.engine.isDatagramQueueFull(); i++) {
+        if (agent.connection.engine.datagramSend(packetAt, size) < 0) break;
+        agent.sent++;
+      }
+      agent.connection?.touch();
+    }
+    reactor.again();
+    reactor.turn();
+  }
+}
+
+const connector = dial("connector", 0, profileOf("connector"));
+turnUntil(() => connector.isRegistered, 5_000, "registration of the connector");
+const agentProfile = profileOf("agent");
+for (let i = 0; i < agentCount; i++) dial("agent", i, agentProfile);
+turnUntil(() => ends.every((end) => end.isRegistered), 10_000, "registration of the agents");
+blast(SETTLE_MS);
+// The measurement begins and ends with lines on stdout, so that the parent can read the relay's CPU time at both.
+console.log(JSON.stringify({ event: "begin" }));
+const receivedBefore = connector.received, sentBefore = total("sent"), begin = performance.now();
+blast(durationMs);
+const seconds = (performance.now() - begin) / 1000;
+console.log(JSON.stringify({
+  event: "end",
+  seconds,
+  sent: total("sent") - sentBefore,
+  received: connector.received - receivedBefore,
+  lost: connector.connection?.engine.stats().packetsLost ?? 0,
+}));
+
+function total(key: "sent" | "received"): number {
+  return ends.reduce((sum, end) => end.role === "agent" ? sum + end[key] : sum, 0);
+}
+
+Deno.exit(0);
