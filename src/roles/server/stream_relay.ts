@@ -265,6 +265,8 @@ export class RelayedStream implements Deferred {
     for (;;) {
       const room = to.engine.streamCapacity(toStream);
       if (room < 0) {
+        // A connector that refuses wants nothing more; its answer says why and may stand behind this one's turn (WIRE 7.6).
+        if (this.#state === "asked") return false;
         this.abort(AbortCode.aborted);
         return false;
       }

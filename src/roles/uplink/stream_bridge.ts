@@ -107,7 +107,8 @@ export class StreamBridge implements TcpOwner, Deferred {
     let budget = BRIDGE_TURN_BYTES;
     while (socket.isReadable) {
       const room = engine.streamCapacity(this.stream);
-      if (room < 0) return this.#abort(AbortCode.aborted, "aborted-by-peer");
+      // Before the answer is read, "nothing more is wanted" belongs to a refusal: the answer says why (WIRE 7.6).
+      if (room < 0) return this.#isUpstreamOnly ? undefined : this.#abort(AbortCode.aborted, "aborted-by-peer");
       if (room === 0) {
         engine.streamWantWrite(this.stream, 1);
         return;
