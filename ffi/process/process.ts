@@ -24,6 +24,7 @@ const GROUPS_MAX = 4096;
 const EINVAL = 22;
 /** More than any file of /proc that is read here. */
 const SYSTEM_FILE_BYTES_MAX = 1 << 20;
+const SYSTEM_FILE_BYTES_FIRST = 4096;
 /** capabilities(7). */
 const CAPABILITIES: Readonly<Record<CapabilityName, number>> = {
   net_bind_service: 10,
@@ -139,14 +140,22 @@ function errnoReader(c: Symbols): (n: number) => number {
 function readSystemFile(c: Symbols, path: string): Uint8Array | null {
   const fd = c.open(cString(path), O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0) return null;
-  const bytes = new Uint8Array(SYSTEM_FILE_BYTES_MAX);
+  // Files of /proc have no size beforehand.
+  let bytes = new Uint8Array(SYSTEM_FILE_BYTES_FIRST);
   let length = 0, count = 0;
   do {
+    if (length === bytes.length) bytes = grown(bytes);
     count = c.read(fd, bytes.subarray(length), BigInt(bytes.length - length));
     length += Math.max(count, 0);
-  } while (count > 0 && length < bytes.length);
+  } while (count > 0 && length < SYSTEM_FILE_BYTES_MAX);
   c.close(fd);
   return count < 0 ? null : bytes.slice(0, length);
+}
+
+function grown(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(bytes.length * 2);
+  larger.set(bytes);
+  return larger;
 }
 
 function readPeerCredentials(c: Symbols, fd: number): PeerCredentials | null {

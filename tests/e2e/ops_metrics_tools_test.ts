@@ -40,8 +40,8 @@ interface Ran {
 }
 
 /** Runs a program; `text` is all that it said. */
-async function run(program: string, args: readonly string[], input = ""): Promise<Ran> {
-  const child = new Deno.Command(program, { args: [...args], stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
+async function run(program: string, args: readonly string[], input = "", cwd = Deno.cwd()): Promise<Ran> {
+  const child = new Deno.Command(program, { args: [...args], cwd, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
   const writer = child.stdin.getWriter();
   await writer.write(new TextEncoder().encode(input)).catch(() => {});
   await writer.close().catch(() => {});
@@ -192,7 +192,7 @@ Deno.test(
     { tools: ["schemathesis"] },
     "schemathesis finds no answer of the admin API that its document does not allow",
     async () => {
-      await withRole({}, async ({ path, world }) => {
+      await withRole({}, async ({ path, world, folder }) => {
         const bridge = openBridge(path);
         try {
           const url = `http://127.0.0.1:${bridge.port}`;
@@ -213,7 +213,12 @@ Deno.test(
             "--exclude-path",
             "/v1/events/stream",
           ];
-          const { code, text } = await run("schemathesis", [...args, "-H", `Authorization: ${token}`, `${url}/openapi.json`]);
+          const { code, text } = await run(
+            "schemathesis",
+            [...args, "-H", `Authorization: ${token}`, `${url}/openapi.json`],
+            "",
+            folder,
+          );
           assertEquals(code, 0, text.slice(-4000));
           assert(world.asked.includes("drain") && world.asked.includes("reload"), "what steers was reached");
         } finally {
