@@ -1,7 +1,7 @@
 /** What happens to flows when agents go, come back and take too much. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { type ConnectorDirectory, FLOW_LIMITS, flowDropName, FlowTable } from "./mod.ts";
-import { addressesOf, answerTo, buildPacket, type Sample } from "./sample_packets.ts";
+import { addressesOf, answerTo, buildPacket, type Sample } from "./sample_packets_fixture.ts";
 
 const SERVICE = 1;
 const CONNECTOR = 9;

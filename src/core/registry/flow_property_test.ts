@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { bytesEqual } from "../../base/mod.ts";
 import { FLOW_LIMITS, FlowTable, Registry } from "./mod.ts";
-import { addressesOf, answerTo, assertChecksums, buildPacket, type Sample } from "./sample_packets.ts";
+import { addressesOf, answerTo, assertChecksums, buildPacket, type Sample } from "./sample_packets_fixture.ts";
 
 const AGENTS = 6;
 const CONNECTORS = 4;

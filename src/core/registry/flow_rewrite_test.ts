@@ -1,9 +1,9 @@
 /** Sources replaced on the way up and put back on the way down, in packets and in what ICMP errors quote. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
-import { A, answerAsSeen, B, C1, KINDS, Rig, TCP, UDP } from "./flow_rig.ts";
+import { A, answerAsSeen, B, C1, KINDS, Rig, TCP, UDP } from "./flow_rig_fixture.ts";
 import { flowDropName } from "./mod.ts";
-import { addressesOf, answerTo, assertChecksums, buildError, buildPacket } from "./sample_packets.ts";
+import { addressesOf, answerTo, assertChecksums, buildError, buildPacket } from "./sample_packets_fixture.ts";
 
 Deno.test("two agents with the same inner addresses and ports both work, and neither end notices", () => {
   for (const sample of KINDS) {

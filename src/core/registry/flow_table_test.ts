@@ -1,9 +1,9 @@
 /** Answers find their way: learning, expiry, pools, and every reason to drop. */
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
-import { A, answerAsSeen, B, C1, C2, KINDS, PING, Rig, TCP, UDP } from "./flow_rig.ts";
+import { A, answerAsSeen, B, C1, C2, KINDS, PING, Rig, TCP, UDP } from "./flow_rig_fixture.ts";
 import { FlowDrop, flowDropName } from "./mod.ts";
-import { answerTo, buildError, buildPacket } from "./sample_packets.ts";
+import { answerTo, buildError, buildPacket } from "./sample_packets_fixture.ts";
 
 Deno.test("an answer reaches the agent that asked, unchanged, for every protocol and family", () => {
   for (const sample of KINDS) {

@@ -2,7 +2,7 @@
 
 import { assert } from "@std/assert";
 import { FLOW_LIMITS, flowDropName, FlowTable, Registry } from "./mod.ts";
-import { addressesOf, answerTo, buildPacket, type Sample } from "./sample_packets.ts";
+import { addressesOf, answerTo, buildPacket, type Sample } from "./sample_packets_fixture.ts";
 
 export const A = 1;
 export const B = 2;
