@@ -42,8 +42,13 @@ export function openNotifier(
     status: (text) => send(`STATUS=${oneLine(text)}`),
     startWatchdog(isAlive) {
       if (path === "" || intervalMs === null || timer !== null) return;
+      let isAsking = false;
       timer = setInterval(() => {
-        isAlive().then((alive) => alive ? send("WATCHDOG=1") : undefined, (error) => onFailure(messageOf(error)));
+        // Who still waits for the last answer is stuck; asking again would not help.
+        if (isAsking) return;
+        isAsking = true;
+        isAlive().then((alive) => alive ? send("WATCHDOG=1") : undefined, (error) => onFailure(messageOf(error)))
+          .finally(() => isAsking = false);
       }, intervalMs);
       Deno.unrefTimer(timer);
     },
