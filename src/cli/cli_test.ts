@@ -3,8 +3,8 @@
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { createCertificateReader, loadNative } from "../../ffi/mod.ts";
 import { PosternError } from "../base/mod.ts";
+import { readCertificatesForTest } from "../config/certificate_fixture.ts";
 import { type Outcome, runInTest, type TestWorld } from "./platform_fixture.ts";
 
 const EC = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
@@ -19,12 +19,10 @@ const certificate = await x509.X509CertificateGenerator.createSelfSigned({
 const KEY_PEM = x509.PemConverter.encode(await crypto.subtle.exportKey("pkcs8", keys.privateKey), "PRIVATE KEY") + "\n";
 const CERT_PEM = certificate.toString("pem") + "\n";
 
-const native = createCertificateReader(loadNative().path);
-
 const FILES = { "c.pem": CERT_PEM, "k.pem": KEY_PEM };
 const WORLD: TestWorld = {
   files: FILES,
-  readCertificates: (pem) => native.certificatesOf(new Uint8Array(pem)).map((der) => native.summarize(der)),
+  readCertificates: readCertificatesForTest,
 };
 const SERVER_ARGS = ["server", "--cert", "c.pem", "--key", "k.pem", "--ca-cert", "c.pem"];
 
@@ -288,7 +286,7 @@ Deno.test("config show: value and source of every setting", async () => {
 Deno.test("certs inspect and check, in words and as JSON", async () => {
   assertMatch((await runInTest(["certs", "inspect", "c.pem"], WORLD)).out, /^Subject: {4}CN=self\n/);
   const [report] = JSON.parse((await runInTest(["certs", "inspect", "--json", "c.pem"], WORLD)).out);
-  const [summary] = native.certificatesOf(new TextEncoder().encode(CERT_PEM)).map((der) => native.summarize(der));
+  const [summary] = readCertificatesForTest(new TextEncoder().encode(CERT_PEM));
   assertEquals([report.subject, report.daysLeft, report.spkiSha256], ["CN=self", 40, summary?.spkiSha256]);
   assertEquals(report.fingerprint, summary?.fingerprint);
   const fine = await runInTest(["certs", "check", "--cert", "c.pem", "--key", "k.pem"], WORLD);

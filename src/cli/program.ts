@@ -5,6 +5,7 @@ import { addCertsCommands } from "./certs_command.ts";
 import { addCompletionsCommand } from "./completions_command.ts";
 import { addConfigCommands } from "./config_command.ts";
 import type { CliContext } from "./context.ts";
+import { addDemoCommand } from "./demo_command.ts";
 import { hasColours } from "./report.ts";
 import { addRoleCommands, formatExamples } from "./role_command.ts";
 import { addVersionCommand } from "./version_command.ts";
@@ -49,6 +50,7 @@ export function createProgram(context: CliContext): Command {
   addRoleCommands(program, context);
   addCertsCommands(program, context);
   addConfigCommands(program, context);
+  addDemoCommand(program, context);
   addCompletionsCommand(program, context);
   addVersionCommand(program, context);
   return program;

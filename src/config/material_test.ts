@@ -3,12 +3,11 @@
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { createCertificateReader, loadNative } from "../../ffi/mod.ts";
 import { PosternError } from "../base/mod.ts";
+import { readCertificatesForTest } from "./certificate_fixture.ts";
 import {
   AGENT,
   type AgentSettings,
-  type CertificateFacts,
   CONNECTOR,
   loadClientMaterial,
   loadServerMaterial,
@@ -49,12 +48,6 @@ const soon = await selfSigned("soon", -1, 3);
 const expired = await selfSigned("expired", -9, -1);
 const future = await selfSigned("future", 1, 9);
 
-const native = createCertificateReader(loadNative().path);
-
-function readCertificates(pem: Uint8Array): CertificateFacts[] {
-  return native.certificatesOf(new Uint8Array(pem)).map((der) => native.summarize(der));
-}
-
 interface Disk {
   readonly files: Readonly<Record<string, string>>;
   readonly modes?: Readonly<Record<string, number>>;
@@ -71,7 +64,7 @@ function reader({ files, modes, forbidden }: Disk): MaterialReader {
         : Promise.resolve(new TextEncoder().encode(text));
     },
     fileMode: (path) => Promise.resolve(modes?.[path] ?? 0o100600),
-    readCertificates,
+    readCertificates: readCertificatesForTest,
     nowMs: NOW_MS,
   };
 }
