@@ -80,7 +80,7 @@ export function judgeImport({ from, to }: Pick<Import, "from" | "to">, files: Re
 
 /** Into another row's folder only a mod.ts leads; inside the own one, folders without a door are part of the folder above. */
 function isByDoor(from: string, to: string, unit: string, files: ReadonlySet<string>): boolean {
-  if (to.endsWith("/mod.ts") || INTERFACES.test(to)) return true;
+  if (to.endsWith("/mod.ts") || to.endsWith(".json") || INTERFACES.test(to)) return true;
   if (!isWithin(to, unit)) return false;
   for (let folder = folderOf(to); !isWithin(from, folder); folder = folderOf(folder)) {
     if (files.has(`${folder}/mod.ts`)) return false;

@@ -3,7 +3,7 @@
  * that the product uses. Agents send IPv4/UDP packets of a fixed size as fast as congestion control and a window allow; the
  * connector counts what arrives. Prints one JSON line.
  *
- *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --seconds 5 --size 1200 --agents 1
+ *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --service web --seconds 5 --size 1200 --agents 1
  */
 import { parseArgs } from "node:util";
 import { type Connection, Endpoint, type EndpointHandler, type Engine, type EngineProfile } from "../../../src/core/quic/mod.ts";
@@ -20,7 +20,6 @@ import {
   loadNative,
 } from "../../../ffi/mod.ts";
 
-const SERVICE = "load";
 /** Datagrams handed to the engine in one go; its queue is refilled when it has drained. */
 const BURST = 64;
 const SETTLE_MS = 300;
@@ -33,6 +32,7 @@ const { values: options } = parseArgs({
     size: { type: "string", default: "1200" },
     agents: { type: "string", default: "1" },
     name: { type: "string", default: "127.0.0.1" },
+    service: { type: "string", default: "web" },
   },
 });
 const size = Number(options.size), durationMs = Number(options.seconds) * 1000, agentCount = Number(options.agents);
@@ -75,7 +75,7 @@ const handler: EndpointHandler = {
   onEstablished(connection) {
     const end = byConnection.get(connection.id);
     if (end === undefined) return;
-    connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, end.role, SERVICE));
+    connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, end.role, options.service ?? ""));
     connection.touch();
   },
   onDatagram(connection, offset, length) {

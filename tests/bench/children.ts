@@ -1,0 +1,65 @@
+/** Processes that a benchmark starts, their CPU time, and their end. */
+
+/** The kernel counts CPU time in hundredths of a second. */
+const TICKS_PER_SECOND = 100;
+
+/** User and system seconds that a live process has used so far. */
+export function cpuSeconds(pid: number): number {
+  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ")[1]?.split(" ") ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+}
+
+/** Runs a script of this folder to its end and returns the lines that it printed. */
+export async function runScript(script: string, args: readonly string[]): Promise<string[]> {
+  const { code, stdout, stderr } = await scriptCommand(script, args).output();
+  if (code !== 0) throw new Error(`${script} ended with ${code}: ${new TextDecoder().decode(stderr)}`);
+  return new TextDecoder().decode(stdout).trim().split("\n");
+}
+
+/** The lines that a script of this folder prints, as it prints them. Throws when it fails. */
+export async function* scriptLines(script: string, args: readonly string[]): AsyncGenerator<string> {
+  const process = scriptCommand(script, args).spawn();
+  const problem = new Response(process.stderr).text();
+  let rest = "";
+  for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  const { code } = await process.status;
+  if (code !== 0) throw new Error(`${script} ended with ${code}: ${await problem}`);
+}
+
+/** Starts a script of this folder that prints one line when it is ready. */
+export async function startScript(
+  script: string,
+  args: readonly string[],
+): Promise<{ readonly firstLine: string; readonly process: Deno.ChildProcess }> {
+  const process = scriptCommand(script, args).spawn();
+  const lines = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const { value } = await lines.read();
+  lines.releaseLock();
+  return { firstLine: (value ?? "").trim(), process };
+}
+
+function scriptCommand(script: string, args: readonly string[]): Deno.Command {
+  const path = new URL(script, import.meta.url).pathname;
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", path, ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+/** Ends a process that was started here. */
+export async function stopProcess(process: Deno.ChildProcess): Promise<void> {
+  try {
+    process.kill("SIGTERM");
+  } catch {
+    // It ended by itself.
+  }
+  await process.status;
+  await process.stdout.cancel().catch(() => {});
+  await process.stderr.cancel().catch(() => {});
+}

@@ -1,0 +1,124 @@
+/**
+ * Goodput of TCP through agent, server and connector on loopback, beside the bare loopback and beside stunnel with mutual TLS, in
+ * one run: seconds, Gbit/s, CPU seconds per GB of the processes in the middle.
+ */
+import { Gateway } from "../e2e/gateway_fixture.ts";
+import { cpuSeconds, runScript, startScript, stopProcess } from "./children.ts";
+
+const ROUNDS = 3;
+
+export interface StreamFigure {
+  readonly path: string;
+  readonly connections: number;
+  readonly gbitPerSecond: number;
+  /** CPU seconds per 10^9 bytes of everything between source and sink. */
+  readonly cpuPerGb: number;
+}
+
+/** The median of `ROUNDS` rounds for each path and number of connections; the paths take turns, so that they share the noise. */
+export async function measureStreams(bytes: number): Promise<StreamFigure[]> {
+  const sink = await startScript("./blast.ts", ["sink"]);
+  const sinkPort = Number(sink.firstLine);
+  try {
+    await using gateway = await Gateway.start({ services: { web: sinkPort } });
+    await using stunnel = await Stunnel.start(sinkPort, gateway.folder);
+    const paths = [
+      { name: "bare loopback", port: sinkPort, pids: [] as number[] },
+      ...(stunnel === null ? [] : [{ name: "stunnel, mutual TLS, one hop", port: stunnel.port, pids: stunnel.pids }]),
+      {
+        name: "postern, agent-server-connector",
+        port: gateway.portOf("web"),
+        pids: [gateway.agent.pid, gateway.server.pid, gateway.connector.pid],
+      },
+    ];
+    const figures: StreamFigure[] = [];
+    for (const connections of [1, 8]) {
+      const rounds = paths.map((): StreamFigure[] => []);
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const [i, path] of paths.entries()) {
+          const before = total(path.pids);
+          const [line = "{}"] = await runScript("./blast.ts", ["source", `${path.port}`, `${bytes}`, `${connections}`]);
+          const { seconds, bytes: moved } = JSON.parse(line);
+          rounds[i]?.push({
+            path: path.name,
+            connections,
+            gbitPerSecond: moved * 8 / seconds / 1e9,
+            cpuPerGb: (total(path.pids) - before) / (moved / 1e9),
+          });
+        }
+      }
+      for (const each of rounds) figures.push(each.sort((a, b) => a.gbitPerSecond - b.gbitPerSecond)[ROUNDS >> 1] as StreamFigure);
+    }
+    return figures;
+  } finally {
+    await stopProcess(sink.process);
+  }
+}
+
+function total(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+}
+
+/** Two stunnel processes, back to back with client certificates required; null where stunnel is not installed. */
+class Stunnel implements AsyncDisposable {
+  readonly port: number;
+  readonly pids: readonly number[];
+  readonly #processes: readonly Deno.ChildProcess[];
+
+  private constructor(port: number, processes: readonly Deno.ChildProcess[]) {
+    this.port = port;
+    this.pids = processes.map((process) => process.pid);
+    this.#processes = processes;
+  }
+
+  static async start(sinkPort: number, folder: string): Promise<Stunnel | null> {
+    const [clientPort, serverPort] = [freePort(), freePort()];
+    const common = "foreground = yes\nsyslog = no\npid =\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n";
+    const tls = (role: string) =>
+      `cert = ${folder}/pki/${role}-cert.pem\nkey = ${folder}/pki/${role}-key.pem\nCAfile = ${folder}/pki/ca-cert.pem\n`;
+    Deno.writeTextFileSync(
+      `${folder}/stunnel-server.conf`,
+      `${common}[bulk]\naccept = 127.0.0.1:${serverPort}\nconnect = 127.0.0.1:${sinkPort}\n${
+        tls("server")
+      }verifyChain = yes\nrequireCert = yes\n`,
+    );
+    Deno.writeTextFileSync(
+      `${folder}/stunnel-client.conf`,
+      `${common}[bulk]\nclient = yes\naccept = 127.0.0.1:${clientPort}\nconnect = 127.0.0.1:${serverPort}\n${
+        tls("agent")
+      }verifyChain = yes\n`,
+    );
+    try {
+      const processes = ["server", "client"].map((end) =>
+        new Deno.Command("stunnel", { args: [`${folder}/stunnel-${end}.conf`], stdin: "null", stdout: "piped", stderr: "piped" })
+          .spawn()
+      );
+      await untilOpen(clientPort);
+      return new Stunnel(clientPort, processes);
+    } catch (error) {
+      console.error(`stunnel is left out: ${error instanceof Error ? error.message : error}`);
+      return null;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#processes.map(stopProcess));
+  }
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+async function untilOpen(port: number): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    try {
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  throw new Error(`nothing listens on ${port}`);
+}
