@@ -28,7 +28,7 @@ import {
   UdpHeader,
 } from "../../src/core/wire/mod.ts";
 import { type FlowHandler, NetStack, type SessionHandler, type TcpSession } from "../../src/core/netstack/mod.ts";
-import { randomFrom } from "../sim/netstack_world.ts";
+import { randomFrom } from "../sim/netstack_world_fixture.ts";
 
 const PACKETS = Number(Deno.env.get("POSTERN_FUZZ_PACKETS") ?? 200_000);
 const SEED = Number(Deno.env.get("POSTERN_FUZZ_SEED") ?? 1);

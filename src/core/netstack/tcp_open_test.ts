@@ -1,7 +1,7 @@
 /** How sessions begin: the owner's decision, the handshake and its options, the limits, and everything that ends it early. */
 import { assert, assertEquals } from "@std/assert";
 import { fromHex, toHex } from "../../base/mod.ts";
-import { TestPeer } from "./test_peer.ts";
+import { TestPeer } from "./peer_fixture.ts";
 
 const SYN = "45000028000040004006cc29644000010a6400029c400050000003e8000000005002ffffa0c30000";
 const RST_ACK = "45000028000040004006cc290a6400026440000100509c4000000000000003e950140000a0b00000";

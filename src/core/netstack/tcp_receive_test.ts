@@ -1,6 +1,6 @@
 /** What comes from the peer: order, gaps, repetition, windows, acknowledgements, the end of its direction. */
 import { assert, assertEquals } from "@std/assert";
-import { TestPeer } from "./test_peer.ts";
+import { TestPeer } from "./peer_fixture.ts";
 
 Deno.test("data is delivered in order and once, whatever order it comes in", () => {
   const peer = new TestPeer().establish();
@@ -94,6 +94,15 @@ Deno.test("an owner that takes nothing closes the window; when it takes, the pee
   const [update] = peer.poll();
   assertEquals([peer.delivered.length, update?.ack, update?.window], [8192, 8193, 8192]);
   assertEquals(peer.stack.bufferedBytes, 0);
+});
+
+Deno.test("at a closed window the peer's acknowledgement is still heard, or two full sides would wait for ever", () => {
+  const peer = new TestPeer({ limits: { receiveBufferMaxBytes: 4096 }, take: () => 0 }).establish();
+  for (let i = 0; i < 4; i++) peer.send({ flags: "A", seq: 1 + 1024 * i, data: 1024 });
+  peer.write("ours");
+  peer.poll();
+  peer.send({ flags: "A", seq: 4097, data: 1, ack: 5 });
+  assertEquals([peer.session?.send.ring.used, peer.session?.receive.next], [0, peer.session?.receive.edge]);
 });
 
 Deno.test("the window's end never moves back and not in silly steps", () => {

@@ -79,7 +79,6 @@ function buildLost(session: TcpSession, memory: PacketMemory, offset: number, se
   if (!congestion.isResendDue && pipe > 0 && pipe + distance(hole, end) > congestion.windowBytes) return 0;
   congestion.isResendDue = false;
   congestion.resentEdge = end;
-  send.timedAtMs = Infinity;
   environment.counters.segmentsRetransmitted++;
   if (hole === send.una) session.armRetransmit();
   const hasFin = isAfter(end, send.dataEnd);

@@ -1,7 +1,7 @@
 /** What goes to the peer: segments and windows, losses of every kind, probes, limits of waiting, and how sessions end. */
 import { assert, assertEquals } from "@std/assert";
 import { encodeTooBig, encodeUnreachable, packetMemory, packetMemoryOf, parseEnds } from "../wire/mod.ts";
-import { type Received, TestPeer } from "./test_peer.ts";
+import { type Received, TestPeer } from "./peer_fixture.ts";
 
 const lengths = (segments: readonly Received[]) => segments.map(({ data }) => data.length);
 const numbers = (segments: readonly Received[]) => segments.map(({ seq }) => seq);
@@ -64,7 +64,12 @@ Deno.test("what is not acknowledged is sent again, ever more slowly, and the fir
   }
   assertEquals(waits, [200, 400, 800, 1_600, 3_200, 6_400, 12_800]);
   peer.send({ flags: "A", ack: 5 });
-  assertEquals(peer.stack.nextTimeoutMs() > peer.nowMs + 1_000, true);
+  peer.write("again");
+  peer.poll();
+  peer.pass(199);
+  assertEquals(peer.told(), []);
+  peer.pass(1);
+  assertEquals(peer.told().length, 1, "patience begins anew with every acknowledgement");
 });
 
 Deno.test("data that nobody acknowledges for the user time-out resets the session", () => {
@@ -123,6 +128,35 @@ Deno.test("with SACK exactly the holes are sent again", () => {
   assertEquals(again.map(({ seq, data }) => [seq, data.length]), [[1, 1000], [3001, 1000]]);
   peer.send({ flags: "A", ack: 10_001 });
   assertEquals([peer.told(), peer.session?.congestion.mode, peer.stack.bufferedBytes], [[], "open", 0]);
+  assertEquals(peer.session?.congestion.sacked.bytes, 0);
+});
+
+Deno.test("after a time-out, acknowledgements of what was sent twice are not taken for another loss", () => {
+  const peer = new TestPeer().establish({ mss: 1000 });
+  peer.write(10_000);
+  peer.poll();
+  peer.pass(1_100);
+  peer.poll();
+  for (let i = 0; i < 6; i++) peer.send({ flags: "A", ack: 1 });
+  assertEquals([peer.stack.counters.fastRetransmits, peer.session?.congestion.windowBytes], [0, 1000]);
+});
+
+Deno.test("the FIN needs a place in the peer's window too", () => {
+  const peer = new TestPeer().establish({ window: 5 });
+  peer.write("hello");
+  peer.shutdown();
+  assertEquals(peer.told(), ['PA seq=1 ack=1 "hello"']);
+  peer.send({ flags: "A", ack: 6, window: 0 });
+  assertEquals(peer.told(), []);
+  peer.send({ flags: "A", ack: 6, window: 1 });
+  assertEquals(peer.told(), ["FA seq=6 ack=1"]);
+});
+
+Deno.test("a segment that was overtaken does not bring back its older window", () => {
+  const peer = new TestPeer().establish();
+  peer.send({ flags: "A", seq: 11, data: 5, window: 60_000 });
+  peer.send({ flags: "A", seq: 1, data: 10, window: 10 });
+  assertEquals(peer.session?.send.windowBytes, 60_000);
 });
 
 Deno.test("after a time-out what was selectively acknowledged is not sent again; after a second one it is", () => {

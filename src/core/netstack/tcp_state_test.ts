@@ -3,7 +3,7 @@
  * tests/vectors/netstack_tcp_states.txt; POSTERN_UPDATE_SNAPSHOTS=1 writes it anew, for a person to read the difference.
  */
 import { assert, assertEquals } from "@std/assert";
-import { type Sent, TestPeer } from "./test_peer.ts";
+import { type Sent, TestPeer } from "./peer_fixture.ts";
 import { mayReceive, mayWrite, nextTcpState, TCP_TRANSITIONS, type TcpEvent, type TcpState } from "./tcp_state.ts";
 
 const SNAPSHOT = new URL("../../../tests/vectors/netstack_tcp_states.txt", import.meta.url);
