@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { PosternError } from "../../src/base/mod.ts";
 import { type CommandPlatform, OPS_COMMANDS } from "../../src/ops/commands/mod.ts";
+import { opsNative, scraper, withMetrics } from "./ops_metrics_fixture.ts";
 import { PEER, SNAPSHOT, withRole } from "./ops_role_fixture.ts";
 
 interface Ran {
@@ -33,6 +34,8 @@ async function run(
     writeError: (text) => error += text,
     isTerminal: () => false,
     environment: () => environment,
+    readFile: (path) => Deno.readFile(path),
+    createTlsContext: opsNative.createTlsContext,
   };
   return { code: await command.run({ options, positional }, platform, signal), out, error };
 }
@@ -220,6 +223,42 @@ Deno.test("a socket that nobody serves any more is said to be one", async () => 
   const error = await assertRejects(() => run("status", at(path)), PosternError);
   assertStringIncludes(error.message, "nobody answers on the admin socket");
   Deno.removeSync(folder, { recursive: true });
+});
+
+Deno.test("health tls shows what a server negotiates and shows, and fails when it refuses or is not who it should be", async () => {
+  await withMetrics({}, async ({ port, authority, folder }) => {
+    const client = await scraper(authority);
+    Deno.writeFileSync(`${folder}/client.crt`, client.certificatePem);
+    Deno.writeFileSync(`${folder}/client.key`, client.privateKeyPem);
+    const own = { clientCert: `${folder}/client.crt`, clientKey: `${folder}/client.key` };
+    const check = (options: Record<string, string | boolean>) =>
+      run("health", { positional: ["tls"], options: { connect: `[::1]:${port}`, ...options } });
+    const good = await check({ ...own, caCert: `${folder}/ca.crt`, json: true });
+    const report = JSON.parse(good.out);
+    assertEquals([good.code, report.version, report.verified, report.subject, report.days_left], [
+      0,
+      "TLSv1.3",
+      true,
+      "CN=localhost",
+      0,
+    ]);
+    assertStringIncludes(report.names, "localhost");
+    const text = await check(own);
+    assertMatch(text.out, /^version {6}TLSv1\.3$/m);
+    const anonymous = await check({ caCert: `${folder}/ca.crt` });
+    assertEquals(anonymous.code, 1);
+    assertMatch(anonymous.out, /^refused {6}.*certificate required/m);
+    const wrongName = await assertRejects(
+      () => check({ ...own, caCert: `${folder}/ca.crt`, serverName: "example.com" }),
+      PosternError,
+    );
+    assertStringIncludes(wrongName.message, "no DNS name that matches");
+    for (const options of [{ connect: "x" }, { ...own, clientKey: "" }]) {
+      const error = await assertRejects(() => check({ ...options }));
+      assert(error instanceof PosternError || error instanceof Deno.errors.NotFound);
+    }
+    assertEquals((await assertRejects(() => run("health", { positional: ["tls"] }), PosternError)).exitCode, 2);
+  });
 });
 
 Deno.test("every command has a summary, a description and an example", () => {

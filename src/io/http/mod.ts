@@ -7,6 +7,7 @@
  * Not for the internet at large: no chunked requests, no upgrade, no compression, small bodies.
  */
 export { type ByteStream, Deadline, StreamClosed } from "./stream.ts";
+export { runtimeStream } from "./runtime_stream.ts";
 export { FdStream } from "./fd_stream.ts";
 export { Poller, type Watch } from "./poller.ts";
 export { DEFAULT_HTTP_LIMITS, type HttpLimits } from "./limits.ts";

@@ -1,5 +1,7 @@
 /** What a command is, for whoever mounts it, and what it may touch. */
 
+import type { TlsContext, TlsContextOptions } from "../../io/http/mod.ts";
+
 /** The flags are in the notation of the command line's parser: `--json`, `--role <ROLE>`, `--watch [SECONDS]`. */
 export interface CommandOption {
   readonly flags: string;
@@ -18,6 +20,10 @@ export interface CommandPlatform {
   readonly writeError: (text: string) => void;
   readonly isTerminal: (stream: "stdout") => boolean;
   readonly environment: () => Readonly<Record<string, string>>;
+  /** Rejects with the runtime's errors. */
+  readonly readFile: (path: string) => Promise<Uint8Array>;
+  /** A TLS context of the bundled library; loads it. */
+  readonly createTlsContext: (options: TlsContextOptions) => TlsContext;
 }
 
 export interface OpsCommand {

@@ -1,29 +1,53 @@
-/** `postern health`: the exit code for container probes. 0 when every role that is meant is ready, 1 when one is not. */
-import { messageOf } from "../../base/mod.ts";
+/**
+ * `postern health`: the exit code for container probes. 0 when every role that is meant is ready, 1 when one is not.
+ * `postern health tls --connect HOST:PORT` looks at a TLS server instead.
+ */
+import { messageOf, usageError } from "../../base/mod.ts";
 import { AdminClient, findTargets } from "./admin_client.ts";
-import { JSON_OPTION, type OpsCommand, TARGET_OPTIONS } from "./command.ts";
+import { type CommandInput, type CommandPlatform, JSON_OPTION, type OpsCommand, TARGET_OPTIONS } from "./command.ts";
 
 export const healthCommand: OpsCommand = {
   name: "health",
   summary: "Say by the exit code whether the role is ready",
   description:
-    "Exit code 0 when the role is ready, 1 when it is not or does not answer: for probes of containers and service managers.",
-  arguments: [],
-  options: [...TARGET_OPTIONS, JSON_OPTION],
-  examples: [["postern health", 'HEALTHCHECK CMD ["/postern", "health"]']],
+    "Exit code 0 when the role is ready, 1 when it is not or does not answer: for probes of containers and service managers. `postern health tls --connect HOST:PORT` shows what a TLS server negotiates and which certificate it has.",
+  arguments: [{ name: "[WHAT]", description: "tls: look at a TLS server; nothing: at the roles on this machine" }],
+  options: [
+    ...TARGET_OPTIONS,
+    JSON_OPTION,
+    { flags: "--connect <HOST:PORT>", description: "with tls: the server" },
+    { flags: "--ca-cert <FILE>", description: "with tls: the authorities that may have signed its certificate" },
+    { flags: "--server-name <NAME>", description: "with tls: the name that the certificate must have, if it is not HOST" },
+    { flags: "--client-cert <FILE>", description: "with tls: our certificate" },
+    { flags: "--client-key <FILE>", description: "with tls: its private key" },
+  ],
+  examples: [
+    ["postern health", 'HEALTHCHECK CMD ["/postern", "health"]'],
+    [
+      "postern health tls --connect '[::1]:9090' --ca-cert ca.crt --client-cert client.crt --client-key client.key",
+      "the metrics listener",
+    ],
+  ],
   run: async (input, platform) => {
-    const results: { readonly path: string; readonly healthy: boolean; readonly detail: string }[] = [];
-    for (const target of findTargets(input, platform)) {
-      try {
-        using client = await AdminClient.open(target);
-        const { status, text } = await client.raw("/readyz");
-        results.push({ path: target.path, healthy: status === 200, detail: text.trim() });
-      } catch (error) {
-        results.push({ path: target.path, healthy: false, detail: messageOf(error) });
-      }
-    }
-    if (input.options["json"] === true) platform.writeOut(JSON.stringify(results) + "\n");
-    else for (const { path, healthy, detail } of results) platform.writeOut(`${healthy ? "ok" : "FAIL"}  ${path}  ${detail}\n`);
-    return results.every(({ healthy }) => healthy) ? 0 : 1;
+    const [what] = input.positional;
+    if (what === "tls") return await (await import("./health_tls.ts")).checkTls(input, platform);
+    if (what !== undefined) throw usageError(`health knows no ${JSON.stringify(what)}`, "say tls, or nothing");
+    return await checkRoles(input, platform);
   },
 };
+
+async function checkRoles(input: CommandInput, platform: CommandPlatform): Promise<number> {
+  const results: { readonly path: string; readonly healthy: boolean; readonly detail: string }[] = [];
+  for (const target of findTargets(input, platform)) {
+    try {
+      using client = await AdminClient.open(target);
+      const { status, text } = await client.raw("/readyz");
+      results.push({ path: target.path, healthy: status === 200, detail: text.trim() });
+    } catch (error) {
+      results.push({ path: target.path, healthy: false, detail: messageOf(error) });
+    }
+  }
+  if (input.options["json"] === true) platform.writeOut(JSON.stringify(results) + "\n");
+  else for (const { path, healthy, detail } of results) platform.writeOut(`${healthy ? "ok" : "FAIL"}  ${path}  ${detail}\n`);
+  return results.every(({ healthy }) => healthy) ? 0 : 1;
+}

@@ -3,8 +3,7 @@
  * side of the handshake, asks for the metrics, and must be answered by an alert and the end.
  */
 import { messageOf, PosternError } from "../../base/mod.ts";
-import { StreamClosed, type TlsContext, TlsStream } from "../../io/http/mod.ts";
-import type { ByteStream, Ipv6Address } from "../../io/http/mod.ts";
+import { type Ipv6Address, runtimeStream, StreamClosed, type TlsContext, TlsStream } from "../../io/http/mod.ts";
 import type { OpsNative } from "../native.ts";
 
 const TIMEOUT_MS = 5_000;
@@ -56,31 +55,4 @@ async function ask(hostname: string, port: number, context: TlsContext): Promise
     clearTimeout(timer);
     stream.close();
   }
-}
-
-/** A connection of the runtime as a stream: this is a client like any other, with none of our sockets in between. */
-function runtimeStream(connection: Deno.TcpConn): ByteStream {
-  let isClosed = false;
-  return {
-    read: async (into) => {
-      try {
-        return await connection.read(into) ?? 0;
-      } catch (error) {
-        // Reset: refused as well, only less politely.
-        if (error instanceof Deno.errors.ConnectionReset) return 0;
-        throw error;
-      }
-    },
-    write: async (bytes) => {
-      for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
-    },
-    closeWrite: () => connection.closeWrite(),
-    close: () => {
-      if (!isClosed) connection.close();
-      isClosed = true;
-    },
-    get isClosed() {
-      return isClosed;
-    },
-  };
 }
