@@ -5,15 +5,8 @@
  * POSTERN_SIM_SEEDS=N runs N seeds, POSTERN_SIM_SEED=N only that one, with its story.
  */
 import { assert, assertEquals } from "@std/assert";
-import {
-  type LinkOptions,
-  Program,
-  type ProgramOptions,
-  type Random,
-  randomFrom,
-  type Side,
-  World,
-} from "./netstack_world_fixture.ts";
+import { Program, type ProgramOptions } from "./netstack_program_fixture.ts";
+import { type LinkOptions, type Random, randomFrom, type Side, World } from "./netstack_world_fixture.ts";
 
 const SEEDS = Number(Deno.env.get("POSTERN_SIM_SEEDS") ?? 300);
 const ONE_SEED = Deno.env.get("POSTERN_SIM_SEED");
