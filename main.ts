@@ -8,7 +8,7 @@ import denoConfig from "./deno.json" with { type: "json" };
 import type { Platform } from "./src/cli/mod.ts";
 import { resolveHost } from "./src/io/mod.ts";
 import { createPlan, type HostPlatform, startHost } from "./src/roles/control/mod.ts";
-import { ROLE_METRICS } from "./src/roles/mod.ts";
+import { ROLE_METRICS } from "./src/roles/metrics.ts";
 import {
   type CertificateReader,
   createArena,
@@ -26,7 +26,9 @@ const { runCli } = await import("./src/cli/mod.ts");
 const { openLog } = await import("./src/ops/log/mod.ts");
 
 function spawnWorker(): Worker {
-  return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "data-plane" });
+  // In the binary both are bundled to JavaScript.
+  const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
+  return new Worker(new URL(file, import.meta.url), { type: "module", name: "data-plane" });
 }
 
 /** The worker that is already loading, the first time. */

@@ -26,11 +26,15 @@ const F_ADD_SEALS = 1033;
 /** F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE: nobody can change the file or its seals. */
 const SEALS = 0xf;
 
+const RTLD_NOW = 2;
+const RTLD_NODELETE = 0x1000;
+
 const LIBC = {
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" }, // name, flags
   write: { parameters: ["i32", "buffer", "usize"], result: "isize" }, // fd, bytes, count
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" }, // fd, command, argument
   close: { parameters: ["i32"], result: "i32" }, // fd
+  dlopen: { parameters: ["buffer", "i32"], result: "pointer" }, // path, flags
 } as const;
 
 let loaded: NativeLibrary | null = null;
@@ -61,6 +65,7 @@ export function loadNativeFrom(file: URL, sha256: string): NativeLibrary {
     });
   }
   const path = seal(bytes);
+  keepLoaded(path);
   checkVersion(path);
   return { path, sha256 };
 }
@@ -108,6 +113,14 @@ function seal(bytes: Uint8Array<ArrayBuffer>): string {
     throw loadError("the memory file cannot be sealed");
   }
   return `/proc/self/fd/${fd}`;
+}
+
+/**
+ * Loads the library for the life of the process. Deno unmaps it with the last isolate that opened it, and BoringSSL's per-thread
+ * destructors would then jump into nothing when a thread ends.
+ */
+function keepLoaded(path: string): void {
+  openLibc().symbols.dlopen(new TextEncoder().encode(path + "\0"), RTLD_NOW | RTLD_NODELETE);
 }
 
 /** Opens the library once, so that a system that cannot run it says so here. It is never closed: threads may be inside. */

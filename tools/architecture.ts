@@ -32,6 +32,7 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "src/platform": ["src/io"],
   "src/config": [],
   "src/roles/mod.ts": ["src/roles"],
+  "src/roles/metrics.ts": ["src/roles"],
   "src/roles/control": ROLE_PARTS,
   "src/roles/uplink": [...ROLE_PARTS, "src/roles/control"],
   "src/roles/agent": [...ROLE_PARTS, ...SHARED_ROLES],

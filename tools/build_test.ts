@@ -1,29 +1,25 @@
-// Which npm packages the binary carries: those that the program reaches, with what they need in turn, and no others.
-import { assertEquals } from "@std/assert";
-import { packageOfFolder, packagesReached } from "./build.ts";
+// The binary stands alone: nothing of the checkout, of this machine, or of packages that only tests use.
+import { assert, assertEquals } from "@std/assert";
+import { needing } from "./needs.ts";
 
-const PACKAGES = {
-  "a@1.0.0": { name: "a", version: "1.0.0", dependencies: ["b@2.0.0_c@3.0.0", "c@3.0.0"] },
-  "b@2.0.0_c@3.0.0": { name: "b", version: "2.0.0", dependencies: ["c@3.0.0"] },
-  "c@3.0.0": { name: "c", version: "3.0.0", dependencies: ["a@1.0.0"] },
-  "@scope/d@4.0.0": { name: "@scope/d", version: "4.0.0", dependencies: [] },
-  "test-only@5.0.0": { name: "test-only", version: "5.0.0", dependencies: ["pure@6.0.0"] },
-  "pure@6.0.0": { name: "pure", version: "6.0.0", dependencies: [] },
-};
+const BINARY = new URL("../dist/postern", import.meta.url);
 
-Deno.test("packages reached from any entry are kept, with what they depend on", () => {
-  const main = { modules: [{}, { npmPackage: "a@1.0.0" }], npmPackages: PACKAGES };
-  const worker = { modules: [{ npmPackage: "@scope/d@4.0.0" }], npmPackages: PACKAGES };
-  assertEquals([...packagesReached([main, worker])].sort(), ["@scope/d@4.0.0", "a@1.0.0", "b@2.0.0", "c@3.0.0"]);
-});
+/** Whether the file has these bytes anywhere, read in overlapping pieces. */
+function contains(file: URL, text: string): boolean {
+  const needle = new TextEncoder().encode(text);
+  const bytes = Deno.readFileSync(file);
+  for (let at = bytes.indexOf(needle[0] ?? 0); at >= 0; at = bytes.indexOf(needle[0] ?? 0, at + 1)) {
+    if (needle.every((byte, i) => bytes[at + i] === byte)) return true;
+  }
+  return false;
+}
 
-Deno.test("a program without packages reaches none", () => {
-  assertEquals(packagesReached([{ modules: [{}] }]).size, 0);
-});
+Deno.test(needing({ files: ["dist/postern"] }, "the binary has the program and no package that only tests use", () => {
+  assert(contains(BINARY, "uplink-connected"), "the program's own words");
+  for (const testOnly of ["fast-check", "No such arbitrary"]) assertEquals(contains(BINARY, testOnly), false, testOnly);
+}));
 
-Deno.test("the folder of a package tells its name and version", () => {
-  assertEquals(packageOfFolder("commander@15.1.0"), "commander@15.1.0");
-  assertEquals(packageOfFolder("@peculiar+x509@2.2.0"), "@peculiar/x509@2.2.0");
-  assertEquals(packageOfFolder("b@2.0.0_1"), "b@2.0.0");
-  assertEquals(packageOfFolder("b@2.0.0-rc.1"), "b@2.0.0-rc.1");
-});
+Deno.test(needing({ files: ["dist/postern"] }, "the binary names no folder of the machine that built it", () => {
+  const checkout = new URL("../src/", import.meta.url).pathname;
+  assertEquals(contains(BINARY, checkout), false, checkout);
+}));

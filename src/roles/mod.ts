@@ -5,13 +5,6 @@ import { CONNECTOR_ARENA_BYTES, CONNECTOR_METRICS, ConnectorPlane } from "./conn
 import type { Plane, PlaneStart, RolePlan, RolePlane } from "./control/mod.ts";
 import { SERVER_ARENA_BYTES, SERVER_METRICS, ServerPlane } from "./server/mod.ts";
 
-/** The counters and gauges of each role. */
-export const ROLE_METRICS: Readonly<Record<RolePlan["role"], MetricTable>> = {
-  server: SERVER_METRICS,
-  connector: CONNECTOR_METRICS,
-  agent: AGENT_METRICS,
-};
-
 /** Memory of each role's data plane. */
 export const ROLE_ARENA_BYTES: Readonly<Record<RolePlan["role"], number>> = {
   server: SERVER_ARENA_BYTES,
