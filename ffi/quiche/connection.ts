@@ -12,10 +12,11 @@ const CLOSE_REASON_BYTES_MAX = 200;
 const CHAIN_BYTES_MAX = 65_536;
 /** Offsets in struct quiche_stats and struct quiche_path_stats; tests/abi compares them with the library. */
 const STATS = { recv: 0, sent: 8, lost: 16, sentBytes: 40, recvBytes: 48 } as const;
-const PATH_STATS = { peerAddress: 136, rtt: 344, cwnd: 376, pmtu: 416 } as const;
+const PATH_STATS = { peerAddress: 136, active: 280, rtt: 344, cwnd: 376, pmtu: 416 } as const;
 const PATH_EVENTS = ["new", "validated", "failed", "closed", "reused", "migrated", "mtu"] as const;
 const SOCKADDR_STORAGE_BYTES = 128;
 const SOCKADDR_SLOT_BYTES = 32;
+const NO_IDS: readonly Uint8Array[] = [];
 
 export class QuicheConnection implements EngineConnection {
   readonly #context: QuicheContext;
@@ -220,7 +221,7 @@ export class QuicheConnection implements EngineConnection {
 
   peerAddress(slot: number): boolean {
     const { scratch, arena } = this.#context;
-    if (this.#library.quiche_conn_path_stats(this.#live, 0n, scratch.structAddress) !== 0) return false;
+    if (!this.#activePath()) return false;
     const at = scratch.struct + PATH_STATS.peerAddress;
     arena.bytes.copyWithin(slot, at, at + SOCKADDR_SLOT_BYTES);
     return true;
@@ -238,9 +239,13 @@ export class QuicheConnection implements EngineConnection {
     );
   }
 
-  retiredSourceIds(): Uint8Array[] {
+  sourceIdsLeft(): number {
+    return this.#library.quiche_conn_scids_left(this.#live);
+  }
+
+  retiredSourceIds(): readonly Uint8Array[] {
+    if (this.#library.quiche_conn_retired_scids(this.#live) === 0) return NO_IDS;
     const ids: Uint8Array[] = [];
-    if (this.#library.quiche_conn_retired_scids(this.#live) === 0) return ids;
     const { scratch } = this.#context;
     const iterator = this.#library.quiche_conn_retired_scid_iter(this.#live);
     while (this.#library.quiche_connection_id_iter_next(iterator, scratch.valuesAddress, scratch.valuesAddress + 8n)) {
@@ -271,7 +276,7 @@ export class QuicheConnection implements EngineConnection {
       bytesReceived: number(STATS.recvBytes),
       bytesSent: number(STATS.sentBytes),
     };
-    const hasPath = this.#library.quiche_conn_path_stats(this.#live, 0n, scratch.structAddress) === 0;
+    const hasPath = this.#activePath();
     return {
       ...totals,
       rttMs: hasPath ? number(PATH_STATS.rtt) / 1e6 : 0,
@@ -295,6 +300,15 @@ export class QuicheConnection implements EngineConnection {
 
   #readText(bytesMax: number, give: (out: bigint, cap: bigint) => number): string {
     return new TextDecoder().decode(this.#read(bytesMax, give));
+  }
+
+  /** Fills the scratch structure with the figures of the path that packets take now. False when there is none. */
+  #activePath(): boolean {
+    const { scratch, arena } = this.#context;
+    for (let path = 0; this.#library.quiche_conn_path_stats(this.#live, big(path), scratch.structAddress) === 0; path++) {
+      if (arena.bytes[scratch.struct + PATH_STATS.active] !== 0) return true;
+    }
+    return false;
   }
 
   /** Pointer and length that the last call left in the first two scratch values. */

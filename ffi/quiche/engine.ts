@@ -101,9 +101,12 @@ class QuicheEngine implements Engine {
     profile: EngineProfile,
     sourceId: Uint8Array,
     originalDestinationId: Uint8Array | null,
+    resetToken: Uint8Array,
     local: number,
     peer: number,
   ): EngineConnection | null {
+    // quiche copies it from the configuration into the new connection's transport parameters.
+    this.#library.quiche_config_set_stateless_reset_token(configOf(profile), addressOf(resetToken));
     const handle = this.#library.quiche_accept(
       addressOf(sourceId),
       big(sourceId.length),

@@ -28,7 +28,8 @@ export interface RotationOptions {
   readonly idsMax: number;
 }
 
-export const ROTATION_DEFAULTS: RotationOptions = { intervalMs: 300_000, idsMax: 8 };
+/** A peer that allows 8 IDs may have 15 of them while it retires the older half. */
+export const ROTATION_DEFAULTS: RotationOptions = { intervalMs: 300_000, idsMax: 16 };
 
 export class CidRotation {
   readonly #options: RotationOptions;
@@ -68,6 +69,20 @@ export class CidRotation {
     this.#enter("start");
     // The first rotation anywhere in an interval, so that connections made together do not rotate together.
     this.#dueMs = nowMs + Math.ceil(this.#options.intervalMs * (1 - random));
+  }
+
+  /** Whether an ID may be issued beside the rotation. */
+  get hasRoom(): boolean {
+    return this.#state !== "stopped" && this.#ids.length + 1 < this.#options.idsMax;
+  }
+
+  /**
+   * An ID that was issued beside the rotation: the peer has some to move to (RFC 9000 §5.1.1), and with all its places taken
+   * every rotation retires one.
+   */
+  addSpare(id: Uint8Array): void {
+    assert(this.hasRoom, "no room for a spare connection ID");
+    this.#ids.push(id);
   }
 
   /**

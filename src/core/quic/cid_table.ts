@@ -1,14 +1,15 @@
 /**
  * Which connection does a packet belong to? Our own connection IDs are random and unique in their first six bytes, which make
- * one number: the hot look-up is one `Map.get` without a string. The IDs that clients chose for their first packets live in a
- * second table, keyed by all their bytes, and only until the handshake ends.
+ * one number: the hot look-up is one `Map.get` without a string. An ID that the peer has retired stays for a while with no
+ * owner: its late packets are nobody's, but they are not unknown either. The IDs that clients chose for their first packets
+ * live in a second table, keyed by all their bytes, and only while the connection lives.
  */
 import { LOCAL_CID_BYTES } from "./header.ts";
 
 const TWO_POW_32 = 4_294_967_296;
 
 export class CidTable<T> {
-  readonly #local = new Map<number, T>();
+  readonly #local = new Map<number, T | null>();
   readonly #initial = new Map<string, T>();
   readonly #entropy: (bytes: Uint8Array) => void;
 
@@ -16,7 +17,7 @@ export class CidTable<T> {
     this.#entropy = entropy;
   }
 
-  /** Number of our IDs in the table. */
+  /** Number of our IDs in the table, retired ones included. */
   get size(): number {
     return this.#local.size;
   }
@@ -40,9 +41,19 @@ export class CidTable<T> {
     this.#local.set(keyOf(id), owner);
   }
 
-  /** The owner of the ID at `offset`, of {@linkcode LOCAL_CID_BYTES} bytes that the caller checked to be there. */
-  find(view: DataView, offset: number): T | undefined {
-    return this.#local.get(view.getUint32(offset) + view.getUint16(offset + 4) * TWO_POW_32);
+  /** Leaves the ID without an owner until it is removed. */
+  retire(id: Uint8Array): void {
+    this.#local.set(keyOf(id), null);
+  }
+
+  /** The number of the ID at `offset`, of {@linkcode LOCAL_CID_BYTES} bytes that the caller checked to be there. */
+  keyAt(view: DataView, offset: number): number {
+    return view.getUint32(offset) + view.getUint16(offset + 4) * TWO_POW_32;
+  }
+
+  /** The owner of the ID with this number; null for one that was retired, undefined for one that is not ours. */
+  find(key: number): T | null | undefined {
+    return this.#local.get(key);
   }
 
   remove(id: Uint8Array): void {
@@ -65,7 +76,8 @@ export class CidTable<T> {
   }
 }
 
-function keyOf(id: Uint8Array): number {
+/** The number of one of our IDs. */
+export function keyOf(id: Uint8Array): number {
   const view = new DataView(id.buffer, id.byteOffset, id.byteLength);
   return view.getUint32(0) + view.getUint16(4) * TWO_POW_32;
 }

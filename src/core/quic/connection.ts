@@ -3,7 +3,9 @@
  * finds those that need something. It owns no policy.
  */
 import { Timer } from "../../base/mod.ts";
+import type { CidRotation } from "./cid_rotation.ts";
 import type { CloseInfo, EngineConnection } from "./engine.ts";
+import { PeerAddress } from "./peer_address.ts";
 
 /** A UDP socket as the endpoint sees it; `io/udp_socket` and the simulation's network are ones. */
 export interface PacketPath {
@@ -22,16 +24,38 @@ export interface Ending {
   readonly info: CloseInfo | null;
 }
 
+/** What the endpoint gives a connection when it makes one. */
+export interface ConnectionParts {
+  readonly engine: EngineConnection;
+  readonly isServerSide: boolean;
+  readonly path: PacketPath;
+  readonly rotation: CidRotation;
+  /** The engine's timer, and the endpoint's own: the handshake's end, then the rotation of IDs. */
+  readonly onTimer: (connection: Connection, nowMs: number) => void;
+  readonly onDeadline: (connection: Connection, nowMs: number) => void;
+  readonly touch: (connection: Connection) => void;
+}
+
 export class Connection {
   /** Never reused in the life of the process. */
   readonly id: number;
   readonly engine: EngineConnection;
   readonly isServerSide: boolean;
+  /** Where its packets leave. */
   path: PacketPath;
   readonly timer: Timer;
+  readonly deadline: Timer;
   /** Our connection IDs, oldest first. */
-  readonly localIds: Uint8Array[] = [];
-  /** Key of the client's first destination ID in the table; null once it is gone. */
+  readonly rotation: CidRotation;
+  /** The number of the ID that its packets carry now. */
+  currentId = -1;
+  /** Where its packets come from, as far as the path was validated. */
+  readonly address = new PeerAddress();
+  /** Packets came from elsewhere: the engine may have something to tell about paths. */
+  watchesPath = false;
+  /** Packets came over another socket than {@linkcode path}. */
+  hasOtherPath = false;
+  /** Key of the client's first destination ID in the table; null when it chose none. */
   initialKey: string | null = null;
   isEstablished = false;
   isOver = false;
@@ -42,20 +66,15 @@ export class Connection {
   needsFlush = false;
   readonly #touch: (connection: Connection) => void;
 
-  constructor(
-    id: number,
-    engine: EngineConnection,
-    isServerSide: boolean,
-    path: PacketPath,
-    onTimer: (connection: Connection, nowMs: number) => void,
-    touch: (connection: Connection) => void,
-  ) {
+  constructor(id: number, parts: ConnectionParts) {
     this.id = id;
-    this.engine = engine;
-    this.isServerSide = isServerSide;
-    this.path = path;
-    this.timer = new Timer((nowMs) => onTimer(this, nowMs));
-    this.#touch = touch;
+    this.engine = parts.engine;
+    this.isServerSide = parts.isServerSide;
+    this.path = parts.path;
+    this.rotation = parts.rotation;
+    this.timer = new Timer((nowMs) => parts.onTimer(this, nowMs));
+    this.deadline = new Timer((nowMs) => parts.onDeadline(this, nowMs));
+    this.#touch = parts.touch;
   }
 
   /** Tells the endpoint that this connection may have something to send. Cheap, and twice is once. */

@@ -6,87 +6,34 @@
  *
  * It reads no clock and opens no socket. Work is per connection that has something to do, never per connection that exists.
  */
-import type { Engine, EngineConnection, EngineProfile, ExpectedName } from "./engine.ts";
-import { CidTable } from "./cid_table.ts";
+import { Acceptor } from "./acceptor.ts";
 import { Connection, type Ending, type PacketPath } from "./connection.ts";
-import { emptyLongHeader, INITIAL_BYTES_MIN, LOCAL_CID_BYTES, PacketType, readLongHeader } from "./header.ts";
-import type { Timer } from "../../base/mod.ts";
-
-/** What the role does with its connections. Offsets are valid during the call. */
-export interface EndpointHandler {
-  onEstablished(connection: Connection, nowMs: number): void;
-  onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void;
-  onReadable(connection: Connection, stream: number, nowMs: number): void;
-  onWritable(connection: Connection, stream: number, nowMs: number): void;
-  /** Called once, also for connections that were never established. The engine's state is still readable. */
-  onClosed(connection: Connection, ending: Ending, nowMs: number): void;
-}
-
-/** Where deadlines are kept; the reactor is one. */
-export interface TimerService {
-  setTimer(timer: Timer, deadlineMs: number): void;
-  cancelTimer(timer: Timer): void;
-  /** Asks for another turn at once. */
-  again(): void;
-}
-
-export interface EndpointLimits {
-  readonly connectionsMax: number;
-  /** Connections whose handshake has not ended. */
-  readonly handshakesMax: number;
-  readonly packetBytesMax: number;
-  readonly datagramBytesMax: number;
-  /** Datagrams handed over, and bytes sent, per connection and turn: then the others have theirs. */
-  readonly datagramsPerTurn: number;
-  readonly bytesPerTurn: number;
-}
-
-/** Why a packet went nowhere. The role maps these to its counters. */
-export interface EndpointCounters {
-  malformed: number;
-  unknownConnection: number;
-  shortInitial: number;
-  overConnectionLimit: number;
-  overHandshakeLimit: number;
-  undecryptable: number;
-  versionNegotiations: number;
-  accepted: number;
-}
-
-export interface EndpointOptions {
-  readonly engine: Engine;
-  readonly timers: TimerService;
-  readonly entropy: (bytes: Uint8Array) => void;
-  readonly handler: EndpointHandler;
-  readonly limits: EndpointLimits;
-  /** Offset of `datagramBytesMax` bytes for received datagrams. */
-  readonly datagramAt: number;
-}
+import { type EndpointCounters, type EndpointOptions, zeroEndpointCounters } from "./endpoint_options.ts";
+import type { Engine, EngineConnection, EngineProfile, ExpectedName } from "./engine.ts";
+import { emptyLongHeader, LOCAL_CID_BYTES, PacketType, readLongHeader } from "./header.ts";
+import { LocalIds } from "./local_ids.ts";
+import { PeerAddress } from "./peer_address.ts";
 
 export class Endpoint {
-  readonly counters: EndpointCounters = {
-    malformed: 0,
-    unknownConnection: 0,
-    shortInitial: 0,
-    overConnectionLimit: 0,
-    overHandshakeLimit: 0,
-    undecryptable: 0,
-    versionNegotiations: 0,
-    accepted: 0,
-  };
+  readonly counters: EndpointCounters = zeroEndpointCounters();
   readonly #options: EndpointOptions;
   readonly #engine: Engine;
-  readonly #ids: CidTable<Connection>;
+  readonly #ids: LocalIds;
+  readonly #acceptor: Acceptor;
   readonly #connections = new Set<Connection>();
+  /** Those of them that we began. */
+  readonly #dialled = new Set<Connection>();
   readonly #header = emptyLongHeader();
+  /** Every socket that packets came over, and those with answers to strangers that have not left yet. */
+  readonly #paths: PacketPath[] = [];
+  readonly #replied: PacketPath[] = [];
+  readonly #sentFrom = new PeerAddress();
   #attention: Connection[] = [];
   #unsent: Connection[] = [];
   #spare: Connection[] = [];
   readonly #ready: number[] = [];
   #nextId = 1;
   #handshakes = 0;
-  /** What incoming connections are accepted with; null: none are. */
-  #acceptProfile: EngineProfile | null = null;
   readonly #touch = (connection: Connection) => {
     connection.needsFlush = true;
     this.#unsent.push(connection);
@@ -96,10 +43,34 @@ export class Endpoint {
     this.#attend(connection);
   };
 
+  readonly #onDeadline = (connection: Connection, nowMs: number) => {
+    if (connection.isOver) return;
+    if (connection.isEstablished) {
+      this.#options.timers.setTimer(connection.deadline, this.#ids.rotate(connection, nowMs));
+      return;
+    }
+    this.counters.handshakeTimeouts++;
+    connection.close(0, "the handshake took too long");
+  };
+
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.#engine = options.engine;
-    this.#ids = new CidTable(options.entropy);
+    this.#ids = new LocalIds(options.entropy, options.resetHmac ?? null, options.rotation);
+    const handshakes = () => this.#handshakes;
+    const connections = this.#connections;
+    this.#acceptor = new Acceptor(options, this.counters, this.#ids, {
+      get size() {
+        return connections.size;
+      },
+      get handshakes() {
+        return handshakes();
+      },
+      add: (engine, path, id) => this.#add(engine, true, path, id),
+      replied: (path) => {
+        if (!this.#replied.includes(path)) this.#replied.push(path);
+      },
+    });
   }
 
   /** Live connections, handshaking ones included. */
@@ -111,19 +82,27 @@ export class Endpoint {
     return this.#connections;
   }
 
+  /** Connection IDs of ours that packets may carry, and how many were issued by rotation. */
+  get localIds(): { readonly size: number; readonly rotations: number } {
+    return { size: this.#ids.table.size, rotations: this.#ids.rotations };
+  }
+
   /** Accepts connections with `profile` from now on; null stops accepting. Live ones keep theirs. */
   accept(profile: EngineProfile | null): void {
-    this.#acceptProfile = profile;
+    this.#acceptor.profile = profile;
   }
 
   /** Dials. Null when the engine refuses (its error is in the profile's material). */
   connect(path: PacketPath, profile: EngineProfile, expected: ExpectedName, peerAddress: number): Connection | null {
-    const id = this.#ids.issue();
+    const id = this.#ids.table.issue();
     const engine = this.#engine.connect(profile, expected, id, path.localAddress, peerAddress);
     if (engine === null) return null;
     // Dialling may happen before the first turn, which must not sleep then.
     this.#options.timers.again();
-    return this.#add(engine, false, path, id);
+    const connection = this.#add(engine, false, path, id);
+    connection.address.set(this.#engine.arena.view, peerAddress);
+    this.#dialled.add(connection);
+    return connection;
   }
 
   /** Step 2: takes in one UDP payload at `offset` of the arena, from the sockaddr in the slot `fromAddress`. */
@@ -131,16 +110,13 @@ export class Endpoint {
     const { view } = this.#engine.arena;
     let connection: Connection | undefined;
     if (length > LOCAL_CID_BYTES && (view.getUint8(offset) & 0x80) === 0) {
-      connection = this.#ids.find(view, offset + 1);
+      connection = this.#fromShortHeader(path, offset, length, fromAddress);
     } else {
       connection = this.#fromLongHeader(path, offset, length, fromAddress);
-      if (connection === undefined) return;
     }
-    if (connection === undefined) {
-      this.counters.unknownConnection++;
-      return;
-    }
-    if (connection.path !== path) connection.path = path;
+    if (connection === undefined) return;
+    if (!connection.address.matches(view, fromAddress)) connection.watchesPath = true;
+    if (connection.path !== path) this.#sawPath(connection, path);
     if (connection.engine.recv(offset, length, fromAddress, path.localAddress) < 0) this.counters.undecryptable++;
     if (!connection.needsAttention) this.#attend(connection);
   }
@@ -151,6 +127,9 @@ export class Endpoint {
     for (let i = 0; i < this.#attention.length; i++) this.#process(this.#attention[i] as Connection, nowMs);
     this.#attention.length = 0;
     if (this.#unsent.length > 0) this.#flushAll(nowMs);
+    if (this.#replied.length === 0) return;
+    for (const path of this.#replied) path.flush();
+    this.#replied.length = 0;
   }
 
   /** A path that had no room has some again. */
@@ -163,79 +142,74 @@ export class Endpoint {
     for (const connection of this.#connections) connection.close(code, reason);
   }
 
+  #fromShortHeader(path: PacketPath, offset: number, length: number, fromAddress: number): Connection | undefined {
+    const { view } = this.#engine.arena;
+    const { table } = this.#ids;
+    const key = table.keyAt(view, offset + 1);
+    let connection = table.find(key);
+    if (connection !== undefined && connection !== null && connection.currentId !== key) {
+      // The peer changed over to another ID, or this is a late packet: what it has retired meanwhile is not its any more.
+      this.#ids.reap(connection);
+      connection = table.find(key);
+      if (connection !== undefined && connection !== null) connection.currentId = key;
+    }
+    if (connection === null) this.counters.retiredId++;
+    if (connection !== undefined) return connection ?? undefined;
+    // A stateless reset carries no ID: only who dialled that address can recognise it (RFC 9000 §10.3.1).
+    const dialled = this.#dialledTo(fromAddress);
+    if (dialled === undefined) this.#acceptor.onUnknown(path, offset, length, fromAddress);
+    return dialled;
+  }
+
+  #dialledTo(address: number): Connection | undefined {
+    const { view } = this.#engine.arena;
+    for (const connection of this.#dialled) if (connection.address.matches(view, address)) return connection;
+    return undefined;
+  }
+
   #fromLongHeader(path: PacketPath, offset: number, length: number, fromAddress: number): Connection | undefined {
     const { arena } = this.#engine;
     const header = this.#header;
+    const { table } = this.#ids;
     const type = readLongHeader(arena.view, offset, length, header);
-    if (type === PacketType.otherVersion) this.#negotiateVersion(path, length, fromAddress);
+    if (type === PacketType.otherVersion) this.#acceptor.onOtherVersion(path, header, length, fromAddress);
     if (type < PacketType.initial || type > PacketType.retry) {
       if (type !== PacketType.otherVersion) this.counters.malformed++;
       return undefined;
     }
     if (header.destinationLength === LOCAL_CID_BYTES) {
-      const known = this.#ids.find(arena.view, header.destinationOffset);
-      if (known !== undefined) return known;
+      const known = table.find(table.keyAt(arena.view, header.destinationOffset));
+      if (known !== undefined) return known ?? undefined;
     }
-    const known = this.#ids.findInitial(arena.bytes, header.destinationOffset, header.destinationLength);
+    const known = table.findInitial(arena.bytes, header.destinationOffset, header.destinationLength);
     if (known !== undefined) return known;
-    if (type !== PacketType.initial || this.#acceptProfile === null) {
-      this.counters.unknownConnection++;
-      return undefined;
-    }
-    return this.#acceptInitial(this.#acceptProfile, path, length, fromAddress);
+    if (type === PacketType.initial) return this.#acceptor.onInitial(path, header, length, fromAddress);
+    this.counters.unknownConnection++;
+    return undefined;
   }
 
-  #acceptInitial(profile: EngineProfile, path: PacketPath, length: number, fromAddress: number): Connection | undefined {
-    const { limits } = this.#options;
-    const header = this.#header;
-    if (length < INITIAL_BYTES_MIN || header.destinationLength < 8) {
-      this.counters.shortInitial++;
-      return undefined;
-    }
-    if (this.#connections.size >= limits.connectionsMax) {
-      this.counters.overConnectionLimit++;
-      return undefined;
-    }
-    if (this.#handshakes >= limits.handshakesMax) {
-      this.counters.overHandshakeLimit++;
-      return undefined;
-    }
-    const id = this.#ids.issue();
-    const engine = this.#engine.accept(profile, id, null, path.localAddress, fromAddress);
-    if (engine === null) {
-      this.counters.malformed++;
-      return undefined;
-    }
-    this.counters.accepted++;
-    const connection = this.#add(engine, true, path, id);
-    // A repeated first packet finds the same connection instead of making a second one.
-    const { bytes } = this.#engine.arena;
-    connection.initialKey = this.#ids.addInitial(bytes, header.destinationOffset, header.destinationLength, connection);
-    return connection;
-  }
-
-  #negotiateVersion(path: PacketPath, length: number, fromAddress: number): void {
-    const header = this.#header;
-    // RFC 9000 §5.2.2, §6.1: only for packets long enough to have been a first one, and never more than was received.
-    if (length < INITIAL_BYTES_MIN || this.#acceptProfile === null) return;
-    const { bytes } = this.#engine.arena;
-    const at = path.room(this.#options.limits.packetBytesMax);
-    if (at < 0) return;
-    const destination = bytes.slice(header.destinationOffset, header.destinationOffset + header.destinationLength);
-    const source = bytes.slice(header.sourceOffset, header.sourceOffset + header.sourceLength);
-    const written = this.#engine.writeVersionNegotiation(at, this.#options.limits.packetBytesMax, destination, source);
-    if (written <= 0) return;
-    path.commit(written, fromAddress);
-    path.flush();
-    this.counters.versionNegotiations++;
+  /** Packets of a connection may come over several of our sockets; which one it sends from is the engine's choice. */
+  #sawPath(connection: Connection, path: PacketPath): void {
+    connection.hasOtherPath = true;
+    for (const one of [connection.path, path]) if (!this.#paths.includes(one)) this.#paths.push(one);
   }
 
   #add(engine: EngineConnection, isServerSide: boolean, path: PacketPath, id: Uint8Array): Connection {
-    const connection = new Connection(this.#nextId++, engine, isServerSide, path, this.#onTimer, this.#touch);
-    connection.localIds.push(id);
-    this.#ids.enter(id, connection);
+    const rotation = this.#ids.rotationOf(id);
+    const connection = new Connection(this.#nextId++, {
+      engine,
+      isServerSide,
+      path,
+      rotation,
+      onTimer: this.#onTimer,
+      onDeadline: this.#onDeadline,
+      touch: this.#touch,
+    });
+    this.#ids.table.enter(id, connection);
     this.#connections.add(connection);
     this.#handshakes++;
+    const { accepting, timers } = this.#options;
+    if (isServerSide && accepting !== undefined) timers.setTimer(connection.deadline, timers.nowMs + accepting.handshakeMs);
     this.#attend(connection);
     return connection;
   }
@@ -256,8 +230,10 @@ export class Endpoint {
     if (!connection.isEstablished && engine.isEstablished()) {
       connection.isEstablished = true;
       this.#handshakes--;
+      this.#options.timers.setTimer(connection.deadline, this.#ids.start(connection, nowMs));
       handler.onEstablished(connection, nowMs);
     }
+    if (connection.watchesPath) this.#readPathEvents(connection, nowMs);
     if (engine.isClosed() || engine.isDraining()) {
       this.#end(connection, nowMs);
       return;
@@ -271,6 +247,19 @@ export class Endpoint {
     ready.length = 0;
     for (let stream = engine.streamWritableNext(); stream >= 0; stream = engine.streamWritableNext()) {
       handler.onWritable(connection, stream, nowMs);
+    }
+  }
+
+  /** After a packet from elsewhere: tells the handler once the engine has validated that path and moved there. */
+  #readPathEvents(connection: Connection, nowMs: number): void {
+    const { engine } = connection;
+    for (let event = engine.pathEvent(); event !== null; event = engine.pathEvent()) {
+      if (event.kind !== "migrated") continue;
+      const { peer } = event;
+      connection.address.set(new DataView(peer.buffer, peer.byteOffset, peer.byteLength), 0);
+      connection.watchesPath = false;
+      this.counters.migrations++;
+      if (connection.isEstablished) this.#options.handler.onMigrated?.(connection, nowMs);
     }
   }
 
@@ -298,10 +287,11 @@ export class Endpoint {
   }
 
   #flush(connection: Connection, nowMs: number): void {
-    const { engine, path } = connection;
+    const { engine } = connection;
     const { packetBytesMax, bytesPerTurn } = this.#options.limits;
     const to = this.#engine.sendTo;
     for (let sent = 0;;) {
+      const { path } = connection;
       const at = path.room(packetBytesMax);
       if (at < 0) {
         connection.touch();
@@ -309,7 +299,8 @@ export class Endpoint {
       }
       const length = engine.send(at, packetBytesMax);
       if (length <= 0) break;
-      path.commit(length, to);
+      if (connection.hasOtherPath && this.#leavesElsewhere(connection)) this.#sendElsewhere(connection, at, length);
+      else path.commit(length, to);
       sent += length;
       if (sent >= bytesPerTurn) {
         connection.touch();
@@ -327,6 +318,24 @@ export class Endpoint {
     else this.#options.timers.setTimer(connection.timer, nowMs + timeoutMs);
   }
 
+  #leavesElsewhere(connection: Connection): boolean {
+    const { view } = this.#engine.arena;
+    this.#sentFrom.set(view, this.#engine.sendFrom);
+    return !this.#sentFrom.matches(view, connection.path.localAddress);
+  }
+
+  /** Moves a packet to the socket that the engine wrote it for; the next ones are written there. */
+  #sendElsewhere(connection: Connection, at: number, length: number): void {
+    const { view, bytes } = this.#engine.arena;
+    const path = this.#paths.find((one) => this.#sentFrom.matches(view, one.localAddress));
+    const room = path?.room(length) ?? -1;
+    if (path === undefined || room < 0) return;
+    bytes.copyWithin(room, at, at + length);
+    path.commit(length, this.#engine.sendTo);
+    connection.path = path;
+    if (!this.#replied.includes(path)) this.#replied.push(path);
+  }
+
   /** Tells the handler once; the engine's state goes when it has drained. */
   #end(connection: Connection, nowMs: number): void {
     if (connection.isOver) return;
@@ -337,9 +346,11 @@ export class Endpoint {
 
   #free(connection: Connection): void {
     if (!this.#connections.delete(connection)) return;
+    this.#dialled.delete(connection);
     this.#options.timers.cancelTimer(connection.timer);
-    if (connection.initialKey !== null) this.#ids.removeInitial(connection.initialKey);
-    for (const id of connection.localIds) this.#ids.remove(id);
+    this.#options.timers.cancelTimer(connection.deadline);
+    if (connection.initialKey !== null) this.#ids.table.removeInitial(connection.initialKey);
+    this.#ids.release(connection);
     connection.isFreed = true;
     connection.engine.free();
   }
@@ -351,5 +362,6 @@ function endingOf(connection: Connection): Ending {
   if (fromPeer !== null) return { by: "peer", info: fromPeer };
   const local = engine.localError();
   if (local !== null) return { by: connection.isEstablished ? "local" : "refused", info: local };
-  return { by: "timeout", info: null };
+  if (engine.isTimedOut()) return { by: "timeout", info: null };
+  return { by: "peer", info: { isApplication: false, code: 0, reason: "stateless reset: the peer has lost this connection" } };
 }

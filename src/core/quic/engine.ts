@@ -134,8 +134,10 @@ export interface EngineConnection {
 
   /** Adds a source CID (RFC 9000 §5.1.1) with its reset token, retiring the oldest if the peer's limit is reached. */
   newSourceId(id: Uint8Array, resetToken: Uint8Array): number;
+  /** Source CIDs that the peer still has room for without retiring one. */
+  sourceIdsLeft(): number;
   /** Source CIDs that the peer retired since the last call. */
-  retiredSourceIds(): Uint8Array[];
+  retiredSourceIds(): readonly Uint8Array[];
   /** The next change of path, or null. `peer` is a copy of the sockaddr. */
   pathEvent():
     | { readonly kind: "new" | "validated" | "failed" | "closed" | "migrated" | "reused" | "mtu"; readonly peer: Uint8Array }
@@ -222,13 +224,14 @@ export interface Engine {
   /** Throws {@linkcode import("../../base/mod.ts").PosternError} with the engine's words when the material does not fit together. */
   createProfile(options: EngineProfileOptions): EngineProfile;
   /**
-   * The server's side of a new connection. `sourceId` is ours; `originalDestinationId` is set when the Initial answers our
-   * Retry. Addresses are offsets of sockaddr slots.
+   * The server's side of a new connection. `sourceId` is ours, with its reset token (RFC 9000 §10.3); `originalDestinationId`
+   * is set when the Initial answers our Retry. Addresses are offsets of sockaddr slots.
    */
   accept(
     profile: EngineProfile,
     sourceId: Uint8Array,
     originalDestinationId: Uint8Array | null,
+    resetToken: Uint8Array,
     localAddress: number,
     peerAddress: number,
   ): EngineConnection | null;

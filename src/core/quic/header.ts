@@ -6,6 +6,8 @@
 /** The length of every connection ID that we choose. */
 export const LOCAL_CID_BYTES = 16;
 const CID_BYTES_MAX = 20;
+/** RFC 9000 §7.2: the shortest ID that a client may choose for the server in its first packets. */
+export const CID_BYTES_MIN_FROM_CLIENT = 8;
 export const QUIC_VERSION_1 = 1;
 /** RFC 9000 §14.1: a client's first packets are padded to this, and shorter ones are not answered. */
 export const INITIAL_BYTES_MIN = 1200;
