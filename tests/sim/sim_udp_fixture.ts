@@ -1,0 +1,387 @@
+/**
+ * UDP in memory: sockets that speak `sendmmsg` with segmentation and `recvmmsg` with coalescing, hosts with interfaces, NAT, and
+ * links between the hosts that lose, double, delay, hold back and spoil packets.
+ *
+ * What a link does to its n-th packet follows from the world's seed, the link's name and n, and from nothing else.
+ */
+import type { Arena } from "../../src/core/quic/engine.ts";
+import { readSockaddr, writeSockaddr } from "../../src/io/mod.ts";
+import type { SimEvents } from "./sim_events_fixture.ts";
+import { EADDRINUSE, EAGAIN, EINVAL, POLLIN, POLLOUT, type SimFile, Waiters } from "./sim_file_fixture.ts";
+import type { SimRandom, SimTrace } from "./sim_random_fixture.ts";
+
+const SOL_SOCKET = 1, SO_RCVBUF = 8, SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
+const EIO = 5, EMSGSIZE = 90, ENETUNREACH = 101, EADDRNOTAVAIL = 99;
+const MMSGHDR_BYTES = 64;
+const SEGMENTS_MAX = 64;
+const PAYLOAD_BYTES_MAX = 65_507;
+const HEADER_BYTES = { v4: 28, v6: 48 } as const;
+const EPHEMERAL_FIRST = 40_000;
+
+/** One machine. Its first address of a family is what its unbound sockets send from. */
+export interface SimHost {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  /** The largest IP packet that leaves. */
+  interfaceMtu: number;
+  /** Whether the interface takes segmentation offload; without it a train fails with EIO. */
+  takesSegments: boolean;
+  /** Received bytes that a socket holds; what comes beyond is dropped. */
+  receiveBufferBytes: number;
+  /** Chance that a send finds the socket's buffer full. */
+  sendBlocks: number;
+  nat: SimNat | null;
+}
+
+export interface LinkFaults {
+  readonly delayMs: number;
+  readonly jitterMs: number;
+  /** Chances of a packet, each in [0, 1]. */
+  readonly loss: number;
+  readonly duplicate: number;
+  readonly corrupt: number;
+  /** Chance to be held back by up to `reorderMs`. */
+  readonly reorder: number;
+  readonly reorderMs: number;
+  /** The largest UDP payload that passes. */
+  readonly payloadBytesMax: number;
+  /** Bytes a millisecond; what would wait longer than `queueMs` is dropped. */
+  readonly bytesPerMs: number;
+  readonly queueMs: number;
+}
+
+export const CLEAN_LINK: LinkFaults = {
+  delayMs: 1,
+  jitterMs: 0,
+  loss: 0,
+  duplicate: 0,
+  corrupt: 0,
+  reorder: 0,
+  reorderMs: 0,
+  payloadBytesMax: PAYLOAD_BYTES_MAX,
+  bytesPerMs: Infinity,
+  queueMs: 100,
+};
+
+/** One direction between two hosts. */
+export interface SimLink {
+  readonly name: string;
+  readonly random: SimRandom;
+  faults: LinkFaults;
+  isCut: boolean;
+  packets: number;
+  lost: number;
+  busyUntilMs: number;
+}
+
+/** An address translator in front of one host: a port of its own for each socket, until it forgets. */
+export class SimNat {
+  readonly address: string;
+  readonly #outside = new Map<string, number>();
+  readonly #inside = new Map<number, string>();
+  #nextPort: number;
+
+  constructor(address: string, firstPort: number) {
+    this.address = address;
+    this.#nextPort = firstPort;
+  }
+
+  /** The source as the world sees it. */
+  outbound(source: string): string {
+    let port = this.#outside.get(source);
+    if (port === undefined) {
+      port = this.#nextPort++;
+      this.#outside.set(source, port);
+      this.#inside.set(port, source);
+    }
+    return `${this.address}|${port}`;
+  }
+
+  inbound(port: number): string | undefined {
+    return this.#inside.get(port);
+  }
+
+  /** Forgets every mapping: the next packet of a socket comes from a new port, and answers to the old one go nowhere. */
+  rebind(): void {
+    this.#outside.clear();
+    this.#inside.clear();
+  }
+}
+
+interface Datagram {
+  /** `address|port`. */
+  readonly from: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export class SimNetwork {
+  /** Chance that neighbouring datagrams of one sender are handed over as one buffer. */
+  coalesces = 0.8;
+  defaults: LinkFaults = CLEAN_LINK;
+  readonly #events: SimEvents;
+  readonly #trace: SimTrace;
+  readonly #random: SimRandom;
+  readonly #hosts = new Map<string, SimHost>();
+  readonly #sockets = new Map<string, SimUdpSocket>();
+  readonly #links = new Map<string, SimLink>();
+
+  constructor(events: SimEvents, trace: SimTrace, random: SimRandom) {
+    this.#events = events;
+    this.#trace = trace;
+    this.#random = random;
+  }
+
+  addHost(host: SimHost): SimHost {
+    for (const address of host.addresses) this.#hosts.set(address, host);
+    if (host.nat !== null) this.#hosts.set(host.nat.address, host);
+    return host;
+  }
+
+  link(from: SimHost, to: SimHost): SimLink {
+    const name = `${from.name}>${to.name}`;
+    let link = this.#links.get(name);
+    if (link === undefined) {
+      link = { name, random: this.#random.fork(name), faults: this.defaults, isCut: false, packets: 0, lost: 0, busyUntilMs: 0 };
+      this.#links.set(name, link);
+    }
+    return link;
+  }
+
+  get links(): readonly SimLink[] {
+    return [...this.#links.values()];
+  }
+
+  /** Cuts or heals both directions between two hosts. */
+  cut(a: SimHost, b: SimHost, isCut: boolean): void {
+    this.link(a, b).isCut = isCut;
+    this.link(b, a).isCut = isCut;
+  }
+
+  /** Takes a free port when `port` is 0. Returns the port, or 0 when it is taken. */
+  bind(socket: SimUdpSocket, addresses: readonly string[], port: number): number {
+    let chosen = port === 0 ? EPHEMERAL_FIRST : port;
+    while (addresses.some((address) => this.#sockets.has(`${address}|${chosen}`))) {
+      if (port !== 0) return 0;
+      chosen++;
+    }
+    for (const address of addresses) this.#sockets.set(`${address}|${chosen}`, socket);
+    return chosen;
+  }
+
+  release(addresses: readonly string[], port: number): void {
+    for (const address of addresses) this.#sockets.delete(`${address}|${port}`);
+  }
+
+  send(from: SimHost, source: string, to: string, bytes: Uint8Array<ArrayBuffer>): void {
+    const host = this.#hosts.get(to.slice(0, to.indexOf("|")));
+    if (host === undefined) return;
+    const seen = from.nat?.outbound(source) ?? source;
+    const link = this.link(from, host);
+    const { faults, random } = link;
+    const number = link.packets++;
+    // Always the same draws, so that what happens to packet n does not depend on what happened to the ones before.
+    const [isLost, isDouble, isHeld, isSpoilt, jitter, place] = [
+      random.chance(faults.loss),
+      random.chance(faults.duplicate),
+      random.chance(faults.reorder),
+      random.chance(faults.corrupt),
+      random.next(),
+      random.next(),
+    ];
+    const sentAtMs = this.#queue(link, bytes.length);
+    if (link.isCut || isLost || bytes.length > faults.payloadBytesMax || sentAtMs < 0) {
+      link.lost++;
+      this.#trace.note(this.#events.nowMs, `udp ${link.name} ${number} ${bytes.length} lost`);
+      return;
+    }
+    if (isSpoilt) {
+      const bit = Math.floor(place * bytes.length * 8);
+      bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+    }
+    const delayMs = faults.delayMs + jitter * faults.jitterMs + (isHeld ? place * faults.reorderMs : 0);
+    this.#trace.note(this.#events.nowMs, `udp ${link.name} ${number} ${bytes.length} ${delayMs.toFixed(3)}`);
+    const arrive = () => {
+      if (!link.isCut) this.#deliver(host, to, { from: seen, bytes });
+    };
+    this.#events.at(sentAtMs + delayMs, arrive);
+    if (isDouble) this.#events.at(sentAtMs + delayMs + jitter * 3, arrive);
+  }
+
+  /** When the packet is on its way through a link of limited speed, or -1 when its queue is full. */
+  #queue(link: SimLink, length: number): number {
+    const { bytesPerMs, queueMs } = link.faults;
+    const nowMs = this.#events.nowMs;
+    if (bytesPerMs === Infinity) return nowMs;
+    const startMs = Math.max(nowMs, link.busyUntilMs);
+    if (startMs - nowMs > queueMs) return -1;
+    link.busyUntilMs = startMs + length / bytesPerMs;
+    return link.busyUntilMs;
+  }
+
+  #deliver(host: SimHost, to: string, datagram: Datagram): void {
+    const { nat } = host;
+    const isOutside = nat !== null && to.startsWith(`${nat.address}|`);
+    const inner = isOutside ? nat.inbound(Number(to.slice(to.indexOf("|") + 1))) : to;
+    if (inner !== undefined) this.#sockets.get(inner)?.receive(datagram);
+  }
+}
+
+export class SimUdpSocket implements SimFile {
+  readonly waiters = new Waiters();
+  readonly #network: SimNetwork;
+  readonly #host: SimHost;
+  readonly #events: SimEvents;
+  readonly #random: SimRandom;
+  readonly #queue: Datagram[] = [];
+  #queuedBytes = 0;
+  #addresses: readonly string[] = [];
+  #bound = { address: "", port: 0 };
+  #coalesces = false;
+  #blockedUntilMs = 0;
+
+  constructor(network: SimNetwork, host: SimHost, events: SimEvents, random: SimRandom) {
+    this.#network = network;
+    this.#host = host;
+    this.#events = events;
+    this.#random = random;
+  }
+
+  poll(): number {
+    return (this.#queue.length > 0 ? POLLIN : 0) | (this.#isBlocked ? 0 : POLLOUT);
+  }
+
+  close(): void {
+    this.#network.release(this.#addresses, this.#bound.port);
+  }
+
+  bind(arena: Arena, at: number): number {
+    const wanted = readSockaddr(arena, at);
+    if (wanted === null) return -EINVAL;
+    const { address, port } = wanted;
+    const family = address.includes(":");
+    const all = this.#host.addresses.filter((own) => own.includes(":") === family);
+    const isAny = address === "0.0.0.0" || address === "::";
+    if (!isAny && !all.includes(address)) return -EADDRNOTAVAIL;
+    const addresses = isAny ? all : [address];
+    const chosen = this.#network.bind(this, addresses, port);
+    if (chosen === 0) return -EADDRINUSE;
+    this.#addresses = addresses;
+    this.#bound = { address, port: chosen };
+    return 0;
+  }
+
+  name(arena: Arena, at: number): number {
+    return writeSockaddr(arena, at, this.#bound) === 0 ? -EINVAL : 0;
+  }
+
+  setOption(level: number, option: number, value: number): number {
+    if (level === SOL_UDP && option === UDP_GRO) this.#coalesces = value !== 0;
+    return 0;
+  }
+
+  getOption(level: number, option: number): number {
+    return level === SOL_SOCKET && option === SO_RCVBUF ? this.#host.receiveBufferBytes : 0;
+  }
+
+  receive(datagram: Datagram): void {
+    if (this.#queuedBytes + datagram.bytes.length > this.#host.receiveBufferBytes) return;
+    this.#queue.push(datagram);
+    this.#queuedBytes += datagram.bytes.length;
+    this.waiters.wake();
+  }
+
+  sendmmsg(arena: Arena, headers: number, count: number): number {
+    for (let i = 0; i < count; i++) {
+      const result = this.#isBlocked || this.#blocks() ? -EAGAIN : this.#sendOne(arena, headers + i * MMSGHDR_BYTES);
+      if (result < 0) return i > 0 ? i : result;
+    }
+    return count;
+  }
+
+  recvmmsg(arena: Arena, headers: number, count: number): number {
+    let done = 0;
+    while (done < count && this.#queue.length > 0) this.#receiveOne(arena, headers + done++ * MMSGHDR_BYTES);
+    return done === 0 ? -EAGAIN : done;
+  }
+
+  get #isBlocked(): boolean {
+    return this.#events.nowMs < this.#blockedUntilMs;
+  }
+
+  #blocks(): boolean {
+    if (this.#host.sendBlocks === 0 || !this.#random.chance(this.#host.sendBlocks)) return false;
+    this.#blockedUntilMs = this.#events.nowMs + 1 + this.#random.next() * 4;
+    this.#events.at(this.#blockedUntilMs, () => this.waiters.wake());
+    return true;
+  }
+
+  /** One struct mmsghdr: a datagram, or a train of them with UDP_SEGMENT. */
+  #sendOne(arena: Arena, header: number): number {
+    const { view, bytes } = arena;
+    const target = readSockaddr(arena, pointer(arena, header));
+    const iovec = pointer(arena, header + 16);
+    const start = pointer(arena, iovec);
+    const total = view.getUint32(iovec + 8, true);
+    let segment = total;
+    if (view.getUint32(header + 40, true) > 0) {
+      const control = pointer(arena, header + 32);
+      const isSegment = view.getUint32(control + 8, true) === SOL_UDP && view.getUint32(control + 12, true) === UDP_SEGMENT;
+      if (!isSegment || view.getUint32(control, true) !== 18) return -EINVAL;
+      segment = view.getUint16(control + 16, true);
+    }
+    if (target === null || segment === 0) return -EINVAL;
+    const isTrain = segment < total;
+    if (isTrain && !this.#host.takesSegments) return -EIO;
+    const overhead = target.address.includes(":") ? HEADER_BYTES.v6 : HEADER_BYTES.v4;
+    if (segment + overhead > this.#host.interfaceMtu) return isTrain ? -EINVAL : -EMSGSIZE;
+    if (Math.ceil(total / segment) > SEGMENTS_MAX || total > PAYLOAD_BYTES_MAX) return -EINVAL;
+    const source = this.#addresses.find((own) => own.includes(":") === target.address.includes(":"));
+    if (source === undefined) return -ENETUNREACH;
+    const to = `${target.address}|${target.port}`;
+    for (let at = start; at < start + total; at += segment) {
+      this.#network.send(this.#host, `${source}|${this.#bound.port}`, to, bytes.slice(at, Math.min(at + segment, start + total)));
+    }
+    view.setUint32(header + 56, total, true);
+    return 1;
+  }
+
+  #receiveOne(arena: Arena, header: number): void {
+    const { view, bytes } = arena;
+    const first = this.#queue.shift() as Datagram;
+    const segment = first.bytes.length;
+    const iovec = pointer(arena, header + 16);
+    const buffer = pointer(arena, iovec);
+    const capacity = view.getUint32(iovec + 8, true);
+    bytes.set(first.bytes.subarray(0, capacity), buffer);
+    let length = Math.min(segment, capacity);
+    let isTrain = false;
+    for (let next = this.#queue[0], count = 1; this.#coalesces && next !== undefined && count < SEGMENTS_MAX; count++) {
+      const extra = next.bytes.length;
+      const fits = next.from === first.from && extra <= segment && length + extra <= capacity;
+      if (!fits || !this.#random.chance(this.#network.coalesces)) break;
+      bytes.set(next.bytes, buffer + length);
+      length += extra;
+      isTrain = true;
+      this.#queue.shift();
+      next = extra < segment ? undefined : this.#queue[0];
+    }
+    this.#queuedBytes -= length;
+    const [address, port] = first.from.split("|") as [string, string];
+    writeSockaddr(arena, pointer(arena, header), { address, port: Number(port) });
+    view.setUint32(header + 8, address.includes(":") ? 28 : 16, true);
+    view.setUint32(header + 40, isTrain ? 24 : 0, true);
+    if (isTrain) {
+      const control = pointer(arena, header + 32);
+      view.setBigUint64(control, 20n, true);
+      view.setUint32(control + 8, SOL_UDP, true);
+      view.setUint32(control + 12, UDP_GRO, true);
+      view.setUint32(control + 16, segment, true);
+    }
+    view.setUint32(header + 56, length, true);
+  }
+}
+
+/** The offset that a pointer in the arena leads to. */
+function pointer(arena: Arena, at: number): number {
+  return Number(arena.view.getBigUint64(at, true) - arena.address);
+}
