@@ -9,7 +9,7 @@
  * In both recoveries the bytes before `lostEdge` that were neither selectively acknowledged nor sent again are the holes, and
  * `pipe` counts what is believed to be on the way; the sender fills holes first, as long as the pipe is below the window.
  */
-import { DUPLICATE_THRESHOLD, INITIAL_WINDOW_SEGMENTS, SACKED_RANGES_MAX } from "./limits.ts";
+import { DUPLICATE_THRESHOLD, INITIAL_WINDOW_SEGMENTS, SACKED_RANGES_MAX, SLOW_START_SEGMENTS_MAX } from "./limits.ts";
 import { distance, earlierOf, isAfter, isBefore, laterOf, SequenceRanges } from "./sequence.ts";
 
 export class Congestion {
@@ -83,8 +83,9 @@ export class Congestion {
     // A window that was not used is not grown: it says nothing about the path.
     if (!isBefore((una - ackedBytes) | 0, this.limitedEdge)) return;
     if (this.windowBytes < this.thresholdBytes) {
-      // RFC 5681 §3.1 with the limit of RFC 3465 §2.3.
-      this.windowBytes += Math.min(ackedBytes, 2 * segmentBytes);
+      // RFC 9406 §4.3; after a time-out one segment for each acknowledgement (RFC 3465 §2.3).
+      const limitSegments = this.mode === "timeout" ? 1 : SLOW_START_SEGMENTS_MAX;
+      this.windowBytes += Math.min(ackedBytes, limitSegments * segmentBytes);
       return;
     }
     this.#ackedInWindow += ackedBytes;

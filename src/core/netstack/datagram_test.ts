@@ -191,6 +191,15 @@ Deno.test("ten thousand flows leave nothing behind", () => {
   assertEquals([ground.stack.flowCount, ground.stack.nextTimeoutMs()], [0, Infinity]);
 });
 
+Deno.test("agents that went away make room for others", () => {
+  const ground = new Ground({ accountsMax: 5 });
+  for (let i = 0; i < 30; i++) ground.send("x", 1000, `100.64.${i}.1`);
+  assertEquals([ground.stack.flowCount, ground.stack.counters.udpRefusedFlows], [5, 25]);
+  ground.pass(61_000);
+  for (let i = 0; i < 5; i++) ground.send("x", 1000, `100.65.${i}.1`);
+  assertEquals(ground.stack.flowCount, 5);
+});
+
 Deno.test("a refused datagram gets port unreachable about itself", () => {
   const ground = new Ground();
   ground.isAccepting = false;

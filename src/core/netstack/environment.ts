@@ -53,7 +53,7 @@ export class TcpEnvironment {
 
   /** The session may have something to send. */
   markReady(session: TcpSession): void {
-    if (session.isQueued || session.path.isClosed) return;
+    if (session.path.isClosed) return;
     const wasReady = session.path.isReady;
     session.path.enqueue(session);
     if (!wasReady) this.hooks.onPathReady(session.path);

@@ -88,6 +88,8 @@ export const NETSTACK_LIMITS: NetStackLimits = {
 
 /** The window of the first round trip: ten segments (RFC 6928 §2). */
 export const INITIAL_WINDOW_SEGMENTS = 10;
+/** What one acknowledgement may add to the window in slow start: peers that take packets in batches acknowledge seldom. */
+export const SLOW_START_SEGMENTS_MAX = 8;
 /** Segments above a hole that say that it is lost (RFC 5681 §3.2, RFC 6675 §2). */
 export const DUPLICATE_THRESHOLD = 3;
 /** Ranges of our data that the peer said it has beyond a hole. */

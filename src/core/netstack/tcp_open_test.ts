@@ -111,6 +111,17 @@ Deno.test("sources that are counted are limited, and forgotten in time", () => {
   assertEquals(peer.stack.counters.synRefusedAccounts, 2);
 });
 
+Deno.test("agents whose sessions ended make room for others", () => {
+  const peer = new TestPeer({ agentKey: null, decide: "wait", limits: { accountsMax: 5 } });
+  for (let i = 0; i < 20; i++) {
+    peer.send({ flags: "S", seq: 0, source: `100.64.${i}.1` });
+    peer.abort();
+    peer.poll();
+    peer.pass(2_001);
+  }
+  assertEquals([peer.stack.counters.synRefusedAccounts, peer.heard().length], [0, 20]);
+});
+
 Deno.test("a SYN-ACK without answer is sent again, ever more slowly, and the session ends", () => {
   const peer = new TestPeer();
   peer.send({ flags: "S", seq: 0 });

@@ -13,6 +13,7 @@ import {
   IcmpQuote,
 } from "./icmp.ts";
 import { decodeIp, endText, type IpEnds, IpHeader, ipHeaderBytes, isUnicastSource, parseEnds } from "./ip.ts";
+import { rewriteEnd } from "./rewrite.ts";
 import { decodeTcp, encodeTcp, TcpFlag, TcpHeader, tcpHeaderBytes } from "./tcp.ts";
 import { decodeUdp, encodeUdp, UdpHeader, udpHeadroomBytes } from "./udp.ts";
 
@@ -251,6 +252,43 @@ Deno.test("UDP is refused with its reason", () => {
   assertEquals(verdict(false, (view, at) => view.setUint16(at + 6, 0)), "ok");
   assertEquals(verdict(true, () => {}), "ok");
   assertEquals(verdict(true, (view, at) => view.setUint16(at + 6, 0)), "checksum");
+});
+
+Deno.test("a UDP checksum that comes to 0 is written as its other representation", () => {
+  const memory = packetMemory(64), between = ends("10.0.0.1", "10.0.0.2");
+  // With an empty payload the sum is that of the addresses, twice the length and the ports: the last port makes it 0xffff.
+  const missing = 0xffff - ((0x0a00 + 0x0001 + 0x0a00 + 0x0002 + 17 + 8 + 8 + 1000) % 0xffff);
+  const length = encodeUdp(memory, 0, between, 1000, missing, 0);
+  const ip = new IpHeader();
+  assertEquals([decodeIp(memory, 0, length, ip), decodeUdp(memory, ip, new UdpHeader())], ["ok", "ok"]);
+  assertEquals(memory.view.getUint16(26), 0xffff);
+});
+
+Deno.test("a UDP datagram without checksum has none after its end was rewritten", () => {
+  const memory = packetMemory(64);
+  const length = encodeUdp(memory, 0, ends("10.0.0.1", "10.0.0.2"), 1000, 53, 10, "none");
+  const ip = new IpHeader(), udp = new UdpHeader();
+  decodeIp(memory, 0, length, ip);
+  assert(rewriteEnd(memory, ip, "source", { word0: 0, word1: 0, word2: 0xffff, word3: 0x64400005, port: 7 }));
+  assertEquals([decodeIp(memory, 0, length, ip), decodeUdp(memory, ip, udp), memory.view.getUint16(26)], ["ok", "ok", 0]);
+  assertEquals([endText(ip, "source"), udp.sourcePort], ["100.64.0.5", 7]);
+});
+
+Deno.test("only TCP, UDP and ICMP echo have an end that can be rewritten", () => {
+  const to = { word0: 0, word1: 0, word2: 0xffff, word3: 1, port: 7 };
+  const attempt = (change: (ip: IpHeader, memory: PacketMemory) => void) => {
+    const memory = memoryOf(ECHO_REPLY), ip = new IpHeader();
+    decodeIp(memory, 0, memory.bytes.length, ip);
+    change(ip, memory);
+    const before = toHex(memory.bytes);
+    const isDone = rewriteEnd(memory, ip, "source", to);
+    return isDone ? "done" : before === toHex(memory.bytes) ? "left alone" : "spoilt";
+  };
+  assertEquals(attempt(() => {}), "done");
+  assertEquals(attempt((_ip, memory) => memory.bytes[20] = 3), "left alone");
+  assertEquals(attempt((ip) => ip.payloadBytes = 7), "left alone");
+  for (const protocol of [6, 17]) assertEquals(attempt((ip) => Object.assign(ip, { protocol, payloadBytes: 7 })), "left alone");
+  assertEquals(attempt((ip) => ip.protocol = 47), "left alone");
 });
 
 Deno.test("ICMP errors of both versions name the flow that they are about", () => {
