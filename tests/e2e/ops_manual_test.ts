@@ -5,13 +5,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { LOG_EVENTS, type MetricDefinition, SECURITY_EVENTS } from "../../src/base/mod.ts";
 import { openAlerts, openEventStream } from "../../src/ops/events/mod.ts";
-import { OPS_METRICS, processMetrics } from "../../src/ops/metrics/mod.ts";
-import { certificateExpiry } from "../../src/ops/metrics/mod.ts";
+import { certificateExpiry, OPS_METRICS, processMetrics } from "../../src/ops/metrics/mod.ts";
 import { OPS_COMMANDS } from "../../src/ops/commands/mod.ts";
-import { type Route, ROUTES } from "../../src/ops/admin/routes.ts";
-import { ROLE_METRICS } from "../../src/roles/mod.ts";
+import { type Route, ROUTES } from "../../src/ops/admin/mod.ts";
+import { AGENT_METRICS } from "../../src/roles/agent/mod.ts";
+import { CONNECTOR_METRICS } from "../../src/roles/connector/mod.ts";
+import { SERVER_METRICS } from "../../src/roles/server/mod.ts";
 import { native } from "./ops_fixture.ts";
 
+const ROLE_METRICS = { server: SERVER_METRICS, connector: CONNECTOR_METRICS, agent: AGENT_METRICS };
 const MANUAL = new URL("../../docs/OPERATIONS.md", import.meta.url);
 
 const code = (text: string) => `\`${text}\``;
@@ -79,11 +81,12 @@ function plain(text: string): string {
 for (const [name, text] of BLOCKS) {
   Deno.test(`docs/OPERATIONS.md: ${name}`, () => {
     const manual = Deno.readTextFileSync(MANUAL);
-    const marked = new RegExp(`(<!-- generated: ${name} -->\n\n?)([^]*?)(\n?\n<!-- end -->)`);
+    // Up to the block's own end, also when the block is empty.
+    const marked = new RegExp(`(<!-- generated: ${name} -->\n)((?:(?!<!-- end -->)[^])*)(<!-- end -->)`);
     const found = marked.exec(manual);
     assert(found !== null, `the marker <!-- generated: ${name} --> is missing`);
     if (!Deno.args.includes("--update")) assertEquals(plain(found[2] ?? ""), plain(text));
-    else Deno.writeTextFileSync(MANUAL, manual.replace(marked, () => `${found[1]}${text}${found[3]}`));
+    else Deno.writeTextFileSync(MANUAL, manual.replace(marked, () => `${found[1]}\n${text}\n\n${found[3]}`));
   });
 }
 

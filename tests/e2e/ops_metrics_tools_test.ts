@@ -184,6 +184,43 @@ scrape_configs:
   ),
 );
 
+/** The first code block of the manual's chapter on metrics that is in `language` and has `words`. */
+function manualBlock(language: string, words: string): string {
+  const manual = Deno.readTextFileSync(new URL("../../docs/OPERATIONS.md", import.meta.url));
+  const blocks = [...manual.matchAll(/^```(\w+)\n([^]*?)^```$/gm)].filter((block) =>
+    block[1] === language && block[2]?.includes(words)
+  );
+  assert(blocks[0]?.[2] !== undefined, `the manual has no ${language} block with ${words}`);
+  return blocks[0][2];
+}
+
+Deno.test(needing({ tools: ["openssl", "bash", "curl"] }, "the manual's recipe makes certificates that work", async () => {
+  const folder = Deno.makeTempDirSync();
+  const recipe = manualBlock("sh", "openssl req -x509").replaceAll("rsa:4096", "rsa:2048").replace(/^curl .*$/m, "");
+  assertEquals((await run("bash", ["-euo", "pipefail", "-c", recipe], "", folder)).code, 0);
+  const settings = {
+    metricsPort: null,
+    metricsAddr: "[::1]:0",
+    metricsCertPath: `${folder}/server.crt`,
+    metricsKeyPath: `${folder}/server.key`,
+    metricsCaPath: `${folder}/ca.crt`,
+  };
+  await withRole(settings, async ({ ops }) => {
+    const scrape = await run("curl", ["-sS", ...identity(folder), `https://[::1]:${ops.metricsAddress?.port}/healthz`]);
+    assertEquals(scrape, { code: 0, text: "ok\n" });
+  });
+  Deno.removeSync(folder, { recursive: true });
+}));
+
+Deno.test(needing({ tools: ["promtool"] }, "promtool takes the manual's scrape configuration", async () => {
+  await withScrape(async ({ pki }) => {
+    const config = manualBlock("yaml", "scrape_configs").replaceAll("/etc/prometheus/postern", pki);
+    Deno.writeTextFileSync(`${pki}/manual.yml`, config);
+    const { code, text } = await run("promtool", ["check", "config", `${pki}/manual.yml`]);
+    assertEquals(code, 0, text);
+  });
+}));
+
 const SCHEMATHESIS_CHECKS =
   "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method";
 

@@ -9,4 +9,5 @@ export { type AnswerOptions, createAnswers } from "./answers.ts";
 export { createAdminApi } from "./api.ts";
 export { adminSocketPaths, findAdminSockets, type FoundSocket } from "./socket_path.ts";
 export { processStartTime, TokenStore } from "./tokens.ts";
+export { type Route, ROUTES } from "./routes.ts";
 export { openApiDocument } from "./openapi.ts";
