@@ -56,7 +56,9 @@ async function build(): Promise<void> {
   Deno.mkdirSync(join(ROOT, "dist"), { recursive: true });
   Deno.mkdirSync(join(ROOT, BUNDLE), { recursive: true });
   try {
-    await run(["bundle", "--quiet", ...FROZEN, "--platform", "deno", "--code-splitting", "--outdir", BUNDLE, ...ENTRIES]);
+    // Without the condition the bundler takes the wrapper of tslib that only Node can import: certificates could not be made.
+    const bundling = ["--platform", "deno", "--conditions=module", "--code-splitting", "--outdir", BUNDLE];
+    await run(["bundle", "--quiet", ...FROZEN, ...bundling, ...ENTRIES]);
     const [main = "", ...isolates] = ENTRIES.map((entry) => join(BUNDLE, entry.replace(/\.ts$/, ".js")));
     const includes = [...isolates, ...EMBEDDED].flatMap((path) => ["--include", path]);
     const alone = ["--no-config", "--no-lock", "--no-npm", "--node-modules-dir=none"];
