@@ -2,15 +2,7 @@
 import { type CertificateStatus, messageOf, metricCells, PosternError, type SecurityEventInput } from "../base/mod.ts";
 import type { OpsSettings } from "../config/mod.ts";
 import type { CertificateSummary, Ipv6Address, Poller } from "../io/http/mod.ts";
-import {
-  type AdminServer,
-  adminSocketPaths,
-  createAdminApi,
-  createAnswers,
-  processStartTime,
-  startAdminServer,
-  TokenStore,
-} from "./admin/mod.ts";
+import { type AdminServer, createAdminApi, createAnswers, processStartTime, startAdminServer, TokenStore } from "./admin/mod.ts";
 import {
   type AlertSender,
   DEFAULT_ALERT_TIMEOUT_MS,
@@ -26,6 +18,7 @@ import { OPS_METRICS, type OpsMetrics } from "./metrics/mod.ts";
 import { type MetricsServer, type MetricsServerConfig, resolveMetricsServer, startMetricsServer } from "./metrics_server/mod.ts";
 import type { OpsNative } from "./native.ts";
 import { openNotifier, type ServiceNotifier } from "./process/mod.ts";
+import { adminSocketPaths } from "./socket_path.ts";
 import type { OpsSource } from "./source.ts";
 import { askStatus, createWatch, TrafficMeter, type Watch } from "./watch/mod.ts";
 

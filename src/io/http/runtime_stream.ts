@@ -1,3 +1,4 @@
+/** The runtime's own TCP connections in the form that everything here takes. */
 import type { ByteStream } from "./stream.ts";
 
 /** A connection of the runtime as a {@linkcode ByteStream}: for clients, which have no need of our sockets. */

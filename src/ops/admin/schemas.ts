@@ -101,6 +101,10 @@ export const statusSchema = z.strictObject({
   certificates: z.array(certificateSchema),
 }).meta({ id: "Status" });
 
+export type CertificateJson = z.infer<typeof certificateSchema>;
+export type PeerJson = z.infer<typeof peerSchema>;
+export type StatusJson = z.infer<typeof statusSchema>;
+
 const eventTypes = Object.keys(SECURITY_EVENTS) as [SecurityEventType, ...SecurityEventType[]];
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 

@@ -1,7 +1,7 @@
 /** Finds the admin socket of a running role and asks it. A token for steering is fetched by the process that uses it, on the way. */
 import { messageOf, PosternError, type RoleName, usageError } from "../../base/mod.ts";
 import type { ClientResponse, HttpClient } from "../../io/http/mod.ts";
-import { findAdminSockets, type FoundSocket } from "../admin/socket_path.ts";
+import { findAdminSockets, type FoundSocket } from "../socket_path.ts";
 import { type CommandInput, type CommandPlatform, textOption } from "./command.ts";
 
 const ROLES: readonly RoleName[] = ["server", "connector", "agent"];

@@ -1,11 +1,7 @@
 /** The status page: one screen that says what a role is doing and what is wrong, most important first. Pure. */
-import type { z } from "zod";
-import type { certificateSchema, peerSchema, statusSchema } from "../admin/schemas.ts";
+import type { CertificateJson, PeerJson, StatusJson } from "../admin/mod.ts";
 import { escapeText } from "../log/mod.ts";
 import { formatBytes, formatDuration, table } from "./layout.ts";
-
-export type StatusJson = z.infer<typeof statusSchema>;
-export type PeerJson = z.infer<typeof peerSchema>;
 
 /** The whole page, each line ending in a line feed. */
 export function statusPage(status: StatusJson): string {
@@ -49,7 +45,7 @@ function servicesTable({ services }: StatusJson): string {
   return table(["SERVICE", "STATE", "CONNECTORS", "AGENTS", "ENDPOINT"], rows);
 }
 
-function certificatesTable(certificates: readonly z.infer<typeof certificateSchema>[]): string {
+function certificatesTable(certificates: readonly CertificateJson[]): string {
   const rows = certificates.map((certificate) => [
     certificate.role,
     certificate.subject,

@@ -1,7 +1,8 @@
 /** `postern peers`: who is connected. */
+import type { PeerJson } from "../admin/mod.ts";
 import { AdminClient, findTarget } from "./admin_client.ts";
 import { JSON_OPTION, type OpsCommand, TARGET_OPTIONS } from "./command.ts";
-import { type PeerJson, peersTable } from "./page.ts";
+import { peersTable } from "./page.ts";
 
 export const peersCommand: OpsCommand = {
   name: "peers",

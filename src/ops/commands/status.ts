@@ -1,8 +1,9 @@
 /** `postern status`: a page for each role that runs here. */
 import { messageOf, PosternError, usageError } from "../../base/mod.ts";
+import type { StatusJson } from "../admin/mod.ts";
 import { AdminClient, findTargets, type Target } from "./admin_client.ts";
 import { type CommandInput, type CommandPlatform, JSON_OPTION, type OpsCommand, TARGET_OPTIONS, textOption } from "./command.ts";
-import { type StatusJson, statusPage } from "./page.ts";
+import { statusPage } from "./page.ts";
 
 const WATCH_SECONDS = 2;
 const WATCH_SECONDS_MAX = 3600;

@@ -1,5 +1,5 @@
 /** Where admin sockets lie: for a role that makes one, and for a command that looks for them. */
-import type { RoleName } from "../../base/mod.ts";
+import type { RoleName } from "../base/mod.ts";
 
 const SYSTEM_FOLDER = "/run/postern";
 const ROLES: readonly RoleName[] = ["server", "connector", "agent"];
