@@ -222,9 +222,10 @@ export class StreamTable {
     }
     if (frame.kind === "stop") {
       if (send.stoppedWith !== null) return 0;
+      // Who could write anyway learns it when it does, as with quiche; only those who wait are named.
+      if (!isWritable(stream)) this.#writable.add(id);
       this.#drop(stream, frame.code);
       send.stoppedWith = frame.code;
-      this.#writable.add(id);
       return 0;
     }
     const wasReadable = receive.isReadable;
