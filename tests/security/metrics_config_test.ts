@@ -13,6 +13,7 @@ import {
 import { metricCells } from "../../src/base/mod.ts";
 import { textResponse } from "../../src/io/http/mod.ts";
 import { OPS_METRICS } from "../../src/ops/metrics/mod.ts";
+import type { OpsNative } from "../../src/ops/mod.ts";
 import { makePoller } from "../e2e/ops_fixture.ts";
 import { opsNative, writeCredentials } from "../e2e/ops_metrics_fixture.ts";
 import { createAuthority } from "../pki/mod.ts";
@@ -42,14 +43,14 @@ async function withFiles(use: (config: MetricsServerConfig) => Promise<void>): P
 }
 
 /** Starts the listener on `config` and expects it to be refused with nothing bound. */
-async function refusedStart(config: MetricsServerConfig): Promise<PosternError> {
+async function refusedStart(config: MetricsServerConfig, native = opsNative): Promise<PosternError> {
   const poller = makePoller();
   try {
     const error = await assertRejects(() =>
       startMetricsServer({
         config,
         acl: null,
-        native: opsNative,
+        native,
         poller,
         counters: metricCells(OPS_METRICS),
         log: () => {},
@@ -151,6 +152,21 @@ Deno.test("metrics server startup requires certs", async () => {
     }
     Deno.writeTextFileSync(config.keyPath, "corrupt");
     assertStringIncludes((await refusedStart(config)).message, config.keyPath);
+  });
+});
+
+Deno.test("a listener that would let anonymous clients in is taken down before it serves anybody", async () => {
+  await withFiles(async (config) => {
+    const lax: OpsNative = {
+      ...opsNative,
+      createTlsContext: (options) => {
+        const { verify } = options;
+        return opsNative.createTlsContext(
+          verify.kind === "require" ? { ...options, verify: { ...verify, kind: "if-given" } } : options,
+        );
+      },
+    };
+    assertStringIncludes((await refusedStart(config, lax)).message, "answered a client without a certificate");
   });
 });
 
