@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import {
+  checksumOf,
   clearTcpOptions,
   decodeIcmp,
   decodeIp,
@@ -15,6 +16,7 @@ import {
   encodeTcp,
   encodeTooBig,
   encodeUdp,
+  foldSum,
   IcmpHeader,
   type IpEnds,
   IpHeader,
@@ -22,6 +24,8 @@ import {
   IpProtocol,
   packetMemory,
   parseEnds,
+  pseudoHeaderSum,
+  sumWords,
   TcpFlag,
   TcpHeader,
   tcpHeaderBytes,
@@ -49,6 +53,7 @@ const everyEnds = [["100.64.0.1", "10.100.0.2"], ["100.64.0.2", "10.100.0.2"], [
   },
 ) as [IpEnds, ...IpEnds[]];
 
+const ip = new IpHeader();
 let nowMs = 1_000;
 let live: TcpSession[] = [];
 
@@ -152,10 +157,29 @@ function writePacket(): number {
 
 function spoil(length: number): number {
   for (let i = below(4); i > 0; i--) memory.bytes[below(Math.max(1, length))] = below(256);
-  return chance(0.2) ? below(length + 1) : length;
+  const kept = chance(0.2) ? below(length + 1) : length;
+  if (chance(0.6)) repair(kept);
+  return kept;
 }
 
-const ip = new IpHeader();
+/** Makes lengths and checksums right again, so that what is wrong inside is looked at. */
+function repair(length: number): void {
+  const { view } = memory;
+  const isIpv4 = length >= 20 && (view.getUint8(0) >> 4) === 4;
+  if (isIpv4) {
+    const headerBytes = (view.getUint8(0) & 15) * 4;
+    view.setUint16(2, length);
+    view.setUint16(6, 0x4000);
+    view.setUint16(10, 0);
+    if (headerBytes <= length) view.setUint16(10, checksumOf(view, 0, headerBytes));
+  } else if (length >= 40) view.setUint16(4, length - 40);
+  if (decodeIp(memory, 0, length, ip) !== "ok" || ip.payloadBytes < 20 || ip.protocol !== IpProtocol.tcp) return;
+  const at = ip.payloadOffset + 16;
+  view.setUint16(at, 0);
+  const sum = sumWords(view, ip.payloadOffset, ip.payloadBytes, pseudoHeaderSum(ip, IpProtocol.tcp, ip.payloadBytes));
+  view.setUint16(at, ~foldSum(sum) & 0xffff);
+}
+
 const headers = { tcp: new TcpHeader(), udp: new UdpHeader(), icmp: new IcmpHeader() };
 
 function checkPacket(length: number): void {

@@ -5,7 +5,7 @@
  * POSTERN_SIM_SEEDS=N runs N seeds, POSTERN_SIM_SEED=N only that one, with its story.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Program, type ProgramOptions } from "./netstack_program_fixture.ts";
+import { PLAIN_PROGRAM, Program, type ProgramOptions } from "./netstack_program_fixture.ts";
 import { type LinkOptions, type Random, randomFrom, type Side, World } from "./netstack_world_fixture.ts";
 
 const SEEDS = Number(Deno.env.get("POSTERN_SIM_SEEDS") ?? 300);
@@ -154,6 +154,34 @@ function describe(world: World, clients: readonly Program[], servers: readonly P
     counted(world.server),
   ].join("\n  ");
 }
+
+/** How long it takes to bring `bytes` over a link, in virtual milliseconds, and what the sender had to do for it. */
+function timeOf(bytes: number, link: Partial<LinkOptions>): { readonly ms: number; readonly timeouts: number } {
+  let server: Program | null = null;
+  const world = new World({
+    seed: 3,
+    link,
+    onSyn: (session, at) => {
+      server = new Program(at, at.server, { ...PLAIN_PROGRAM, stream: 2 }, 1);
+      at.server.stack.accept(session, at.nowMs);
+      return server;
+    },
+  });
+  world.connect(new Program(world, world.client, { ...PLAIN_PROGRAM, sendBytes: bytes }, 2), 40_000);
+  const begunMs = world.nowMs;
+  assert(world.run(() => server?.received === bytes));
+  return { ms: world.nowMs - begunMs, timeouts: world.client.stack.counters.retransmitTimeouts };
+}
+
+Deno.test("netstack: a clean path is filled, and a loss does not cost a time-out", () => {
+  const window = 512 * 1024;
+  const clean = timeOf(10_000_000, { delayMs: 10 });
+  assert(clean.ms < 1.6 * 20 * 10_000_000 / window, `a window each round trip: ${clean.ms} ms`);
+  const narrow = timeOf(10_000_000, { delayMs: 20, bytesPerMs: 1_000, queueMs: 50 });
+  assert(narrow.ms < 10_000 / 0.85, `85 % of a narrow link: ${narrow.ms} ms`);
+  const lossy = timeOf(4_000_000, { delayMs: 1, loss: 0.02 });
+  assert(lossy.ms < 3_000 && lossy.timeouts <= 2, `${lossy.ms} ms, ${lossy.timeouts} time-outs`);
+});
 
 if (ONE_SEED !== undefined) {
   Deno.test(`netstack seed ${ONE_SEED}`, () => {

@@ -60,6 +60,9 @@ interface Flight {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
+/** What every buffer has at least. */
+const BUFFER_MIN_BYTES = 4_096;
+
 /** One side: a stack with one path. */
 export interface Side {
   readonly stack: NetStack;
@@ -157,8 +160,12 @@ export class World {
       this.#alarms.splice(this.#alarms.indexOf(alarm), 1);
       alarm.run();
     }
-    this.client.stack.handleTimeout(this.nowMs);
-    this.server.stack.handleTimeout(this.nowMs);
+    for (const { stack } of [this.client, this.server]) {
+      stack.handleTimeout(this.nowMs);
+      // The smallest buffers of a session are granted beyond the bound.
+      const boundBytes = stack.limits.buffersTotalMaxBytes + 2 * BUFFER_MIN_BYTES * (stack.sessionCount + stack.timeWaitCount + 1);
+      if (stack.bufferedBytes > boundBytes) throw new Error(`${stack.bufferedBytes} bytes of buffers`);
+    }
   }
 
   #drain(from: Side, to: Side): void {

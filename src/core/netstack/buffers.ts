@@ -87,6 +87,7 @@ export class ByteRing {
 
   /** Puts bytes `distance` behind the head. The place was reserved. */
   put(distance: number, from: PacketMemory, offset: number, length: number): void {
+    if (length === 0) return;
     const memory = this.#memory;
     assert(memory !== null && distance + length <= memory.bytes.length, "a reserved place in the ring");
     const at = (this.#head + distance) & (memory.bytes.length - 1);
@@ -97,6 +98,7 @@ export class ByteRing {
 
   /** Copies bytes from `distance` behind the head into `to`. They lie within the run. */
   copyOut(distance: number, to: PacketMemory, offset: number, length: number): void {
+    if (length === 0) return;
     const memory = this.#memory;
     assert(memory !== null && distance + length <= this.used, "bytes of the run");
     const at = (this.#head + distance) & (memory.bytes.length - 1);

@@ -9,7 +9,7 @@
  * In both recoveries the bytes before `lostEdge` that were neither selectively acknowledged nor sent again are the holes, and
  * `pipe` counts what is believed to be on the way; the sender fills holes first, as long as the pipe is below the window.
  */
-import { DUPLICATE_THRESHOLD, INITIAL_WINDOW_SEGMENTS, SACKED_RANGES_MAX, SLOW_START_SEGMENTS_MAX } from "./limits.ts";
+import { DUPLICATE_THRESHOLD, INITIAL_WINDOW_SEGMENTS, SACKED_RANGES_MAX } from "./limits.ts";
 import { distance, earlierOf, isAfter, isBefore, laterOf, SequenceRanges } from "./sequence.ts";
 
 export class Congestion {
@@ -83,9 +83,9 @@ export class Congestion {
     // A window that was not used is not grown: it says nothing about the path.
     if (!isBefore((una - ackedBytes) | 0, this.limitedEdge)) return;
     if (this.windowBytes < this.thresholdBytes) {
-      // RFC 9406 §4.3; after a time-out one segment for each acknowledgement (RFC 3465 §2.3).
-      const limitSegments = this.mode === "timeout" ? 1 : SLOW_START_SEGMENTS_MAX;
-      this.windowBytes += Math.min(ackedBytes, limitSegments * segmentBytes);
+      // By what was acknowledged: ends that take packets in batches acknowledge seldom, and the path below us is paced (RFC 9406
+      // §4.3, L = ∞). After a time-out by one segment for each acknowledgement (RFC 3465 §2.3).
+      this.windowBytes += this.mode === "timeout" ? Math.min(ackedBytes, segmentBytes) : ackedBytes;
       return;
     }
     this.#ackedInWindow += ackedBytes;
@@ -115,6 +115,27 @@ export class Congestion {
     this.lostEdge = laterOf(this.lostEdge, earlierOf((una + segmentBytes) | 0, next));
     this.isResendDue = true;
     return true;
+  }
+
+  /** A probe arrived that was sent long after everything before it: what the peer does not have of that is lost, sent again or not. */
+  onProbeArrived(una: number, next: number, probeLeft: number, segmentBytes: number): void {
+    if (this.mode === "open") {
+      this.#reduce(distance(una, next), segmentBytes);
+      this.mode = "fast";
+      this.windowBytes = this.thresholdBytes;
+      this.recoveryPoint = next;
+      this.lostEdge = una;
+    }
+    this.resentEdge = una;
+    this.lostEdge = laterOf(this.lostEdge, probeLeft);
+    this.isResendDue = true;
+  }
+
+  /** A probe filled the only hole that there was: congestion all the same. */
+  onProbeRepaired(segmentBytes: number): void {
+    if (this.mode !== "open") return;
+    this.#reduce(this.windowBytes, segmentBytes);
+    this.windowBytes = this.thresholdBytes;
   }
 
   /** RFC 5681 §3.1 eqn. 4, RFC 6675 §5.1: everything that was not selectively acknowledged is lost; begin with one segment. */

@@ -59,6 +59,7 @@ const COUNTER_HELP = {
   challengeAcksSuppressed: "challenge ACKs left out for their rate",
   retransmitTimeouts: "retransmission time-outs",
   fastRetransmits: "losses found by duplicate or selective acknowledgements",
+  lossProbes: "segments sent to find out whether others were lost (RFC 8985)",
   segmentsRetransmitted: "TCP segments sent again",
   windowProbes: "probes of a closed window",
   keepalives: "keepalives sent",

@@ -88,10 +88,10 @@ export const NETSTACK_LIMITS: NetStackLimits = {
 
 /** The window of the first round trip: ten segments (RFC 6928 §2). */
 export const INITIAL_WINDOW_SEGMENTS = 10;
-/** What one acknowledgement may add to the window in slow start: peers that take packets in batches acknowledge seldom. */
-export const SLOW_START_SEGMENTS_MAX = 8;
 /** Segments above a hole that say that it is lost (RFC 5681 §3.2, RFC 6675 §2). */
 export const DUPLICATE_THRESHOLD = 3;
+/** The least silence after which a loss probe is sent: RFC 8985 §7.2, and what an event loop may take. */
+export const LOSS_PROBE_MIN_MS = 10;
 /** Ranges of our data that the peer said it has beyond a hole. */
 export const SACKED_RANGES_MAX = 64;
 /** What a peer that names no MSS takes: RFC 9293 §3.7.1. */

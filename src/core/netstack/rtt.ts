@@ -5,12 +5,12 @@
 import type { NetStackLimits } from "./limits.ts";
 
 export class RttEstimator {
-  /** Smoothed round trip in milliseconds, 0 before the first sample. */
+  /** Smoothed round trip in milliseconds. */
   smoothedMs = 0;
   variationMs = 0;
+  hasSample = false;
   /** Time-outs in a row without an acknowledgement. */
   backoff = 0;
-  #hasSample = false;
   #baseMs: number;
   readonly #minMs: number;
   readonly #maxMs: number;
@@ -24,11 +24,11 @@ export class RttEstimator {
   /** RFC 6298 §2.2, §2.3. The least is added to the round trip, not compared with it: the peer may delay its ACK so long. */
   sample(elapsedMs: number): void {
     const roundTripMs = Math.max(elapsedMs, 0);
-    if (this.#hasSample) {
+    if (this.hasSample) {
       this.variationMs += (Math.abs(this.smoothedMs - roundTripMs) - this.variationMs) / 4;
       this.smoothedMs += (roundTripMs - this.smoothedMs) / 8;
     } else {
-      this.#hasSample = true;
+      this.hasSample = true;
       this.smoothedMs = roundTripMs;
       this.variationMs = roundTripMs / 2;
     }
@@ -37,7 +37,7 @@ export class RttEstimator {
 
   /** RFC 6298 §5.7: a handshake that timed out says that the first guess was too short. */
   handshakeTimedOut(): void {
-    if (!this.#hasSample) this.#baseMs = Math.min(3 * this.#baseMs, this.#maxMs);
+    if (!this.hasSample) this.#baseMs = Math.min(3 * this.#baseMs, this.#maxMs);
   }
 
   /** The time-out now, doubled for each one in a row (RFC 6298 §5.5). */

@@ -2,6 +2,7 @@
  * What an acknowledgement does: it frees what the peer has, measures the round trip, moves the congestion and the peer's
  * window, and may say that something was lost.
  */
+import { armLossProbe, receiveProbeAck } from "./loss_probe.ts";
 import { distance, isAfter, isAtOrBefore, isBefore } from "./sequence.ts";
 import { moveSession } from "./tcp_end.ts";
 import type { TcpSession } from "./tcp_session.ts";
@@ -48,6 +49,8 @@ export function receiveAck(session: TcpSession): boolean {
       send.timedAtMs = Infinity;
     }
   }
+  receiveProbeAck(session, !isAdvance && ack === send.una && tcp.payloadBytes === 0);
+  if (isAdvance || newlySacked > 0) armLossProbe(session);
   return true;
 }
 

@@ -25,7 +25,7 @@ export function moveSession(session: TcpSession, event: TcpEvent): void {
   session.state = next;
   if (next === "timeWait") {
     session.stateEndsAtMs = session.environment.nowMs + session.environment.limits.timeWaitMs;
-    session.retransmitAtMs = Infinity;
+    session.retransmitAtMs = session.probeAtMs = Infinity;
     session.send.ring.release();
     settle(session);
   } else if (next === "closed") {
@@ -55,7 +55,11 @@ export function endSession(session: TcpSession, why: CloseWhy): void {
   const { environment } = session;
   session.state = "closed";
   session.isLingering = false;
-  session.retransmitAtMs = session.delayedAckAtMs = session.stateEndsAtMs = Infinity;
+  session.retransmitAtMs =
+    session.probeAtMs =
+    session.delayedAckAtMs =
+    session.stateEndsAtMs =
+      Infinity;
   environment.timers.cancel(session.timer);
   session.send.ring.release();
   session.receive.ring.release();

@@ -13,6 +13,7 @@ import {
   TcpFlag,
   tcpHeaderBytes,
 } from "../wire/mod.ts";
+import { armLossProbe, chooseRepeat } from "./loss_probe.ts";
 import { distance, earlierOf, isAfter, isBefore } from "./sequence.ts";
 import type { TcpSession } from "./tcp_session.ts";
 import { windowField } from "./tcp_window.ts";
@@ -27,8 +28,12 @@ export function buildSegment(session: TcpSession, memory: PacketMemory, offset: 
   const segmentBytes = Math.min(session.segmentMaxBytes, room - ipHeaderBytes(session.ends.isIpv4) - TCP_HEADER_BYTES) -
     optionBytes;
   if (state !== "synReceived" && state !== "finWait2" && state !== "timeWait") {
-    const length = buildLost(session, memory, offset, segmentBytes) || buildNew(session, memory, offset, segmentBytes);
-    if (length > 0) return length;
+    const length = buildLossProbe(session, memory, offset, segmentBytes) || buildLost(session, memory, offset, segmentBytes) ||
+      buildNew(session, memory, offset, segmentBytes);
+    if (length > 0) {
+      armLossProbe(session);
+      return length;
+    }
   }
   if (send.isProbeDue) {
     send.isProbeDue = false;
@@ -47,7 +52,7 @@ export function buildSegment(session: TcpSession, memory: PacketMemory, offset: 
 /** Whether a poll should come back to this session after a segment of it left. */
 export function hasMoreToSend(session: TcpSession): boolean {
   const { send, receive, congestion } = session;
-  if (receive.acksDue > 0 || send.isProbeDue || send.isSynDue) return true;
+  if (receive.acksDue > 0 || send.isProbeDue || send.isSynDue || session.probe.isDue) return true;
   return congestion.mode !== "open" || isBefore(send.next, send.dataEnd) || (send.isFinQueued && !send.isFinSent);
 }
 
@@ -67,6 +72,25 @@ function buildSyn(session: TcpSession, memory: PacketMemory, offset: number): nu
   return emit(session, memory, offset, isAnswer ? TcpFlag.syn | TcpFlag.ack : TcpFlag.syn, send.initial, 0);
 }
 
+/** One segment although the congestion window says no, to hear what of the others arrived. */
+function buildLossProbe(session: TcpSession, memory: PacketMemory, offset: number, segmentBytes: number): number {
+  const { send, probe, environment } = session;
+  if (!probe.isDue) return 0;
+  probe.isDue = false;
+  if (send.una === send.next) return 0;
+  probe.left = send.next;
+  const length = buildNew(session, memory, offset, segmentBytes, true);
+  probe.isSent = true;
+  probe.isRepeat = length === 0;
+  probe.right = send.next;
+  session.armRetransmit();
+  if (length > 0) return length;
+  chooseRepeat(session, segmentBytes);
+  send.timedAtMs = Infinity;
+  environment.counters.segmentsRetransmitted++;
+  return emitAgain(session, memory, offset, probe.left, probe.right);
+}
+
 /** The next hole of a recovery, when the pipe has room for it. */
 function buildLost(session: TcpSession, memory: PacketMemory, offset: number, segmentBytes: number): number {
   const { send, congestion, environment } = session;
@@ -81,13 +105,19 @@ function buildLost(session: TcpSession, memory: PacketMemory, offset: number, se
   congestion.resentEdge = end;
   environment.counters.segmentsRetransmitted++;
   if (hole === send.una) session.armRetransmit();
-  const hasFin = isAfter(end, send.dataEnd);
-  const dataBytes = distance(hole, hasFin ? send.dataEnd : end);
-  return emit(session, memory, offset, TcpFlag.ack | (hasFin ? TcpFlag.fin : TcpFlag.psh), hole, dataBytes);
+  return emitAgain(session, memory, offset, hole, end);
+}
+
+/** Sends [left, right) again, with the FIN if that is in it. */
+function emitAgain(session: TcpSession, memory: PacketMemory, offset: number, left: number, right: number): number {
+  const { send } = session;
+  const hasFin = isAfter(right, send.dataEnd);
+  const dataBytes = distance(left, hasFin ? send.dataEnd : right);
+  return emit(session, memory, offset, TcpFlag.ack | (hasFin ? TcpFlag.fin : TcpFlag.psh), left, dataBytes);
 }
 
 /** New data, as the peer's window, ours and the owner's words allow. */
-function buildNew(session: TcpSession, memory: PacketMemory, offset: number, segmentBytes: number): number {
+function buildNew(session: TcpSession, memory: PacketMemory, offset: number, segmentBytes: number, isProbe = false): number {
   const { send, congestion, environment } = session;
   if (send.isFinSent) return 0;
   const available = distance(send.next, send.dataEnd);
@@ -103,7 +133,7 @@ function buildNew(session: TcpSession, memory: PacketMemory, offset: number, seg
     congestion.restart(session.segmentMaxBytes);
   }
   const pipe = congestion.pipe(send.una, send.next, session.segmentMaxBytes);
-  if (pipe > 0 && pipe + length > congestion.windowBytes) {
+  if (pipe > 0 && pipe + length > congestion.windowBytes && !isProbe) {
     congestion.limitedEdge = send.next;
     return 0;
   }

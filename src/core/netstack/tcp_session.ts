@@ -9,6 +9,7 @@ import type { Account } from "./accounts.ts";
 import { ByteRing } from "./buffers.ts";
 import { Congestion } from "./congestion.ts";
 import type { TcpEnvironment } from "./environment.ts";
+import { LossProbe } from "./loss_probe.ts";
 import { MSS_DEFAULT_IPV4_BYTES, MSS_DEFAULT_IPV6_BYTES, MSS_MIN_BYTES } from "./limits.ts";
 import type { PacketPath } from "./path.ts";
 import { RttEstimator } from "./rtt.ts";
@@ -66,10 +67,12 @@ export class TcpSession implements FlowNode {
   readonly send: SendSide;
   readonly receive: ReceiveSide;
   readonly congestion = new Congestion();
+  readonly probe = new LossProbe();
   readonly rtt: RttEstimator;
 
   /** Deadlines in milliseconds on the owner's clock. */
   retransmitAtMs = Infinity;
+  probeAtMs = Infinity;
   delayedAckAtMs = Infinity;
   /** What the state allows at most: the owner's word, the handshake, TIME-WAIT. */
   stateEndsAtMs = Infinity;

@@ -5,6 +5,7 @@
  */
 import { acknowledgeNow } from "./tcp_deliver.ts";
 import { endSession, resetSession } from "./tcp_end.ts";
+import { onProbeTimer } from "./loss_probe.ts";
 import { shutdownSession } from "./tcp_owner.ts";
 import type { TcpSession } from "./tcp_session.ts";
 import { isSynchronized } from "./tcp_state.ts";
@@ -12,7 +13,13 @@ import { isSynchronized } from "./tcp_state.ts";
 /** Arms the session's timer when something is due before it. */
 export function scheduleSession(session: TcpSession): void {
   if (session.state === "closed" && !session.isLingering) return;
-  const deadline = Math.min(session.retransmitAtMs, session.delayedAckAtMs, session.stateEndsAtMs, quietEndsAtMs(session));
+  const deadline = Math.min(
+    session.retransmitAtMs,
+    session.probeAtMs,
+    session.delayedAckAtMs,
+    session.stateEndsAtMs,
+    quietEndsAtMs(session),
+  );
   if (deadline < session.timer.deadlineMs) session.environment.timers.set(session.timer, deadline);
 }
 
@@ -22,6 +29,7 @@ export function onSessionTimer(session: TcpSession): void {
   const { nowMs } = environment;
   if (session.stateEndsAtMs <= nowMs) onStateEnd(session);
   if (session.retransmitAtMs <= nowMs) onRetransmit(session);
+  if (session.probeAtMs <= nowMs) onProbeTimer(session);
   if (session.delayedAckAtMs <= nowMs) {
     session.delayedAckAtMs = Infinity;
     acknowledgeNow(session);
@@ -58,6 +66,8 @@ function onRetransmit(session: TcpSession): void {
     if (nowMs - sinceMs >= environment.limits.userTimeoutMs) return resetSession(session, "timeout");
     environment.counters.retransmitTimeouts++;
     congestion.onTimeout(send.una, send.next, session.segmentMaxBytes, rtt.backoff > 0);
+    session.probe.clear();
+    session.probeAtMs = Infinity;
   } else {
     if (send.ring.used === 0 && (!send.isFinQueued || send.isFinSent)) {
       session.retransmitAtMs = Infinity;
