@@ -23,6 +23,10 @@ import {
 /** Datagrams handed to the engine in one go; its queue is refilled when it has drained. */
 const BURST = 64;
 const SETTLE_MS = 300;
+/** Datagrams on their way at most: more would only measure how a relay drops. */
+const WINDOW = 1_024;
+/** Without an arrival for this long, what is on its way counts as lost. */
+const STALL_MS = 50;
 
 const { values: options } = parseArgs({
   options: {
@@ -151,8 +155,14 @@ function turnUntil(isDone: () => boolean, limitMs: number, what: string): void {
 function blast(forMs: number): void {
   const agents = ends.filter((end) => end.role === "agent");
   const until = performance.now() + forMs;
+  let lost = 0, lastReceived = -1, lastProgressMs = performance.now();
   while (performance.now() < until) {
+    if (connector.received !== lastReceived) {
+      lastReceived = connector.received;
+      lastProgressMs = performance.now();
+    } else if (performance.now() - lastProgressMs > STALL_MS) lost = total("sent") - connector.received;
     for (const agent of agents) {
+      if (total("sent") - connector.received - lost >= WINDOW) break;
       writePacket(agent.index);
       for (let i = 0; i < BURST && agent.connection !== null && !agent.connection.engine.isDatagramQueueFull(); i++) {
         if (agent.connection.engine.datagramSend(packetAt, size) < 0) break;
