@@ -5,6 +5,7 @@
 import { Timer } from "../../base/mod.ts";
 import type { CidRotation } from "./cid_rotation.ts";
 import type { CloseInfo, EngineConnection } from "./engine.ts";
+import { LeavingStreams } from "./leaving_streams.ts";
 import { PeerAddress } from "./peer_address.ts";
 
 /** A UDP socket as the endpoint sees it; `io/udp_socket` and the simulation's network are ones. */
@@ -65,6 +66,7 @@ export class Connection {
   needsAttention = false;
   needsFlush = false;
   readonly #touch: (connection: Connection) => void;
+  readonly #leaving: LeavingStreams;
 
   constructor(id: number, parts: ConnectionParts) {
     this.id = id;
@@ -75,11 +77,22 @@ export class Connection {
     this.timer = new Timer((nowMs) => parts.onTimer(this, nowMs));
     this.deadline = new Timer((nowMs) => parts.onDeadline(this, nowMs));
     this.#touch = parts.touch;
+    this.#leaving = new LeavingStreams(parts.engine);
   }
 
   /** Tells the endpoint that this connection may have something to send. Cheap, and twice is once. */
   touch(): void {
     if (!this.needsFlush && !this.isFreed) this.#touch(this);
+  }
+
+  /** A stream is over for us; what was sent on it may still be on its way. */
+  leave(stream: number): void {
+    if (!this.isFreed) this.#leaving.add(stream);
+  }
+
+  /** Whether something that was sent on streams that are over has not arrived yet: to close now would lose it. */
+  get isDelivering(): boolean {
+    return !this.isOver && !this.isFreed && this.#leaving.isAny;
   }
 
   /** Starts closing with an application code; the peer sees the reason. */

@@ -137,6 +137,12 @@ export class Endpoint {
     this.#options.timers.again();
   }
 
+  /** Whether something that was sent on streams that are over has not arrived yet. */
+  get isDelivering(): boolean {
+    for (const connection of this.#connections) if (connection.isDelivering) return true;
+    return false;
+  }
+
   /** Closes every connection with an application code; they end by themselves after draining. */
   closeAll(code: number, reason: string): void {
     for (const connection of this.#connections) connection.close(code, reason);

@@ -2,11 +2,19 @@
  * The agent's data plane: local TCP listeners, each leading to one service, and one uplink on which every local connection
  * becomes a stream.
  */
-import { type MetricCells, sanitizeForLog, Timer } from "../../base/mod.ts";
+import { type MetricCells, sanitizeForLog } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import { AbortCode, classifyFrame, FrameKind } from "../../core/wire/mod.ts";
 import { TcpListener } from "../../io/mod.ts";
-import type { AgentPlan, BoundAddress, ForwardPlan, Plane, PlaneCommand, RolePlane } from "../control/mod.ts";
+import {
+  type AgentPlan,
+  type BoundAddress,
+  type ForwardPlan,
+  GracefulEnd,
+  type Plane,
+  type PlaneCommand,
+  type RolePlane,
+} from "../control/mod.ts";
 import { BRIDGE_CHUNK_BYTES, DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
 import { CONNECTIONS_MAX } from "./limits.ts";
 import { type LocalContext, type LocalEnd, type LocalRefusal, LocalStream } from "./local_stream.ts";
@@ -37,7 +45,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
   readonly #listeners: TcpListener[];
   readonly #locals = new Set<LocalStream>();
   readonly #byStream = new Map<number, LocalStream>();
-  readonly #drain = new Timer(() => this.#finish());
+  readonly #end: GracefulEnd;
   #nextStream = 0;
 
   constructor(plane: Plane, plan: AgentPlan, counters: Counters) {
@@ -45,6 +53,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#counters = counters;
     const { layout, engine, reactor } = plane.platform;
     this.#uplink = new Uplink(plane, plan.uplink, this);
+    this.#end = new GracefulEnd(reactor, () => this.#locals.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
     this.#context = {
       bridge: {
         reactor,
@@ -66,8 +75,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#plane.log("info", "stopping", "Finishing open connections", { connections: this.#locals.size });
     for (const listener of this.#listeners) listener.close();
     for (const local of [...this.#locals]) if (local.isWaiting) local.abort(AbortCode.shuttingDown);
-    if (this.#locals.size === 0) this.#finish();
-    else this.#plane.platform.reactor.setTimer(this.#drain, nowMs + DRAIN_MS);
+    this.#end.begin(nowMs, DRAIN_MS);
   }
 
   onCommand(command: PlaneCommand, nowMs: number): void {
@@ -159,7 +167,6 @@ export class AgentPlane implements RolePlane, UplinkRole {
     if (this.#byStream.get(local.stream) === local) this.#byStream.delete(local.stream);
     this.#set("activeConnections", this.#locals.size);
     this.#plane.log("debug", "stream-closed", "A local connection ended", { service: local.service, end });
-    if (this.#plane.isStopping && this.#locals.size === 0) this.#finish();
   }
 
   #finish(): void {

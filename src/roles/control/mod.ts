@@ -3,6 +3,7 @@
  * control plane, `command_ring` is the way down, `messages` what is said, `plane` the data plane's side.
  */
 export * from "./command_ring.ts";
+export * from "./graceful_end.ts";
 export * from "./host.ts";
 export * from "./messages.ts";
 export * from "./plan.ts";

@@ -29,7 +29,7 @@ import {
   V1_REFUSAL_TRANSPORT_CODE,
 } from "../../core/wire/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
-import type { Plane, PlaneCommand, RolePlane, ServerPlan } from "../control/mod.ts";
+import { GracefulEnd, type Plane, type PlaneCommand, type RolePlane, type ServerPlan } from "../control/mod.ts";
 import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
 import { Peer } from "./peer.ts";
@@ -66,7 +66,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   readonly #streams: StreamRelayContext;
   readonly #registrar: Registrar;
   readonly #sweep = new Timer((nowMs) => this.#sweepFlows(nowMs));
-  readonly #drain = new Timer(() => this.#finish());
+  readonly #end: GracefulEnd;
   #openStreams = 0;
 
   constructor(plane: Plane, plan: ServerPlan, counters: Counters) {
@@ -97,6 +97,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       limits: limits.SERVER_ENDPOINT,
       datagramAt: layout.reserve(limits.SERVER_ENDPOINT.datagramBytesMax),
     });
+    this.#end = new GracefulEnd(reactor, () => this.#openStreams === 0 && !this.#endpoint.isDelivering, () => this.#finish());
     this.#streams = this.#streamContext(layout.reserve(limits.STREAM_CHUNK_BYTES));
     this.#sockets = plan.binds.map((bind) =>
       new UdpSocket(
@@ -304,8 +305,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   stop(nowMs: number): void {
     this.#plane.log("info", "stopping", "Finishing open streams", { streams: this.#openStreams });
     this.#endpoint.accept(null);
-    if (this.#openStreams === 0) this.#finish();
-    else this.#plane.platform.reactor.setTimer(this.#drain, nowMs + limits.DRAIN_MS);
+    this.#end.begin(nowMs, limits.DRAIN_MS);
   }
 
   onCommand(command: PlaneCommand): void {
@@ -357,7 +357,6 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   #onStreamOver(stream: RelayedStream): void {
     this.#openStreams--;
     if (stream.connector !== null && stream.wasJoined) this.#registry.streamClosed(stream.connector.id);
-    if (this.#plane.isStopping && this.#openStreams === 0) this.#finish();
   }
 
   #sweepFlows(nowMs: number): void {

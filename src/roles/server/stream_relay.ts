@@ -328,7 +328,9 @@ export class RelayedStream implements Deferred {
     this.#state = "over";
     this.#context.reactor.cancelTimer(this.#timer);
     this.agent.streams.delete(this.agentStream);
+    this.agent.connection.leave(this.agentStream);
     this.connector?.streams.delete(this.connectorStream);
+    this.connector?.connection.leave(this.connectorStream);
     this.#context.onOver(this);
   }
 }

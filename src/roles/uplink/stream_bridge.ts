@@ -233,6 +233,7 @@ export class StreamBridge implements TcpOwner, Deferred {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#held = null;
+    this.connection.leave(this.stream);
     if (isReset) this.#socket?.reset();
     else this.#socket?.close();
     this.#onEnd(this, end);

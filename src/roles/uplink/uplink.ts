@@ -86,6 +86,11 @@ export class Uplink implements EndpointHandler {
     return this.#state === "up" ? this.#connection : null;
   }
 
+  /** Whether something that was sent on streams that are over has not arrived yet. */
+  get isDelivering(): boolean {
+    return this.endpoint.isDelivering;
+  }
+
   start(nowMs: number): void {
     this.#dial(nowMs);
   }
