@@ -44,8 +44,8 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   "ffi": ["src/core/quic", "src/io"],
 };
 
-/** Files of interfaces and their constants, with which ffi and io meet: they may be imported past the folder's door. */
-const INTERFACES = /^src\/(core\/quic\/engine|io\/(native(_[a-z]+)?|tls_end))\.ts$/;
+/** Files of interfaces, constants and names, which cost nothing to load: they may be imported past the folder's door. */
+const INTERFACES = /^src\/(core\/quic\/engine|io\/(native(_[a-z]+)?|tls_end)|roles\/([a-z]+\/)?metrics)\.ts$/;
 
 /** Code that decides knows no package and no part of the runtime. */
 const PURE = ["src/core"];
