@@ -97,10 +97,24 @@ export class QuicPair {
   /** Carries packets to and fro until nobody has any. */
   run(): void {
     for (let round = 0; round < ROUNDS_MAX; round++) {
-      const moved = this.#move("client") + this.#move("server");
+      const moved = this.carry("client") + this.carry("server");
       if (moved === 0) return;
     }
     throw new Error("the two ends do not come to rest");
+  }
+
+  /** Carries the packets that one end has to send now, or loses them. Returns how many there were. */
+  carry(from: "client" | "server", isLost = false): number {
+    const sender = from === "client" ? this.client : this.server;
+    if (sender === 0n) return 0;
+    for (let moved = 0;; moved++) {
+      const length = library.quiche_conn_send(sender, this.#at(PACKET), BigInt(PACKET_BYTES), this.#at(SEND_INFO));
+      if (length <= 0) return moved;
+      this.datagramsFrom[from]++;
+      this.bytesFrom[from] += length;
+      if (from === "client" && this.server === 0n) this.#accept();
+      if (!isLost) this.#deliver(from, length);
+    }
   }
 
   isEstablished(): { readonly client: boolean; readonly server: boolean } {
@@ -136,24 +150,13 @@ export class QuicPair {
     if (this.server !== 0n) library.quiche_conn_free(this.server);
   }
 
-  #move(from: "client" | "server"): number {
-    const sender = from === "client" ? this.client : this.server;
-    if (sender === 0n) return 0;
-    let moved = 0;
-    for (;;) {
-      const length = library.quiche_conn_send(sender, this.#at(PACKET), BigInt(PACKET_BYTES), this.#at(SEND_INFO));
-      if (length <= 0) return moved;
-      this.datagramsFrom[from]++;
-      this.bytesFrom[from] += length;
-      moved++;
-      if (from === "client" && this.server === 0n) this.#accept();
-      const receiver = from === "client" ? this.server : this.client;
-      this.#view.setBigUint64(RECV_INFO, this.#at(from === "client" ? CLIENT : SERVER), true);
-      this.#view.setUint32(RECV_INFO + 8, 16, true);
-      this.#view.setBigUint64(RECV_INFO + 16, this.#at(from === "client" ? SERVER : CLIENT), true);
-      this.#view.setUint32(RECV_INFO + 24, 16, true);
-      library.quiche_conn_recv(receiver, this.#at(PACKET), BigInt(length), this.#at(RECV_INFO));
-    }
+  #deliver(from: "client" | "server", length: number): void {
+    const receiver = from === "client" ? this.server : this.client;
+    this.#view.setBigUint64(RECV_INFO, this.#at(from === "client" ? CLIENT : SERVER), true);
+    this.#view.setUint32(RECV_INFO + 8, 16, true);
+    this.#view.setBigUint64(RECV_INFO + 16, this.#at(from === "client" ? SERVER : CLIENT), true);
+    this.#view.setUint32(RECV_INFO + 24, 16, true);
+    library.quiche_conn_recv(receiver, this.#at(PACKET), BigInt(length), this.#at(RECV_INFO));
   }
 
   #accept(): void {

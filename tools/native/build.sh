@@ -25,6 +25,7 @@ need() {
 [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] || fail "the native library is built on Linux x86-64" "use the prebuilt library in lib/linux-x64"
 need cargo "install Rust 1.88 or newer, for example with rustup"
 need cmake "apt-get install cmake (or dnf install cmake)"
+need patch "apt-get install patch (or dnf install patch)"
 need gcc "apt-get install gcc g++ (or dnf install gcc gcc-c++)"
 need g++ "apt-get install g++ (or dnf install gcc-c++)"
 need objdump "apt-get install binutils (or dnf install binutils)"
@@ -46,12 +47,34 @@ archive=$(g++ -print-file-name=libstdc++.a)
 mkdir -p "$target/static"
 ln -sf "$archive" "$target/static/libstdc++.a"
 
-# No path of this machine may stay in the result, nor the name of the registry that the crates came from. Of two prefixes
-# that match, rustc and gcc take the one named last.
+# quiche with our patches, each of which says in its first lines what for. It lies inside of the folder that cargo starts in, so
+# that its path has no part in the result; it is made anew only when the patches change, so that cargo sees what is to be done.
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-export CARGO_TARGET_DIR="$target"
 cd "$crate"
 cargo fetch --locked
+workspace="$target/workspace"
+quiche="$workspace/quiche"
+mkdir -p "$workspace"
+patches=$(cat "$crate"/patches/*.patch | sha256sum)
+if [ "$(cat "$quiche/.patched" 2>/dev/null || true)" != "$patches" ]; then
+  rm -rf "$quiche"
+  cp -R "$(ls -d "$cargo_home"/registry/src/*/quiche-0.30.0 | head -n 1)" "$quiche"
+  for file in "$crate"/patches/*.patch; do
+    patch --silent --force --fuzz=0 -p1 -d "$quiche" <"$file" || fail "$file does not fit quiche 0.30.0" "make it anew for this version"
+  done
+  printf '%s\n' "$patches" >"$quiche/.patched"
+fi
+# The lock file names quiche as it was published, and cargo fetch has checked it; here the patched folder stands in its place.
+ln -sfn "$crate/src" "$workspace/src"
+{
+  cat "$crate/Cargo.toml"
+  printf '\n[patch.crates-io]\nquiche = { path = "quiche" }\n'
+} >"$workspace/Cargo.toml"
+awk '/^name = /{ ours = ($3 == "\"quiche\"") } !(ours && /^(source|checksum) = /)' "$crate/Cargo.lock" >"$workspace/Cargo.lock"
+
+# No path of this machine may stay in the result, nor the name of the registry that the crates came from. Of two prefixes
+# that match, rustc and gcc take the one named last.
+export CARGO_TARGET_DIR="$target"
 rust_maps="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$root=/postern --remap-path-prefix=$target=/target"
 c_maps="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$target=/target"
 for registry in "$cargo_home"/registry/src/*; do
@@ -62,7 +85,7 @@ export RUSTFLAGS="$rust_maps -L native=$target/static"
 export CFLAGS="$c_maps"
 export CXXFLAGS="$c_maps"
 export SOURCE_DATE_EPOCH=0
-cargo build --release --locked
+cargo build --release --locked --manifest-path "$workspace/Cargo.toml"
 
 # Our header declares quiche's functions once more: the compiler says when the two differ.
 for header in "$cargo_home"/registry/src/*/quiche-0.30.0/include/quiche.h; do

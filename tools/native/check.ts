@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { join, relative, resolve } from "node:path";
 
 const SINGLE_SOURCES = ["ffi/native/Cargo.toml", "ffi/native/Cargo.lock", "tools/native/build.sh"];
-const SOURCE_FOLDERS = ["ffi/native/src", "ffi/native/include"];
+const SOURCE_FOLDERS = ["ffi/native/src", "ffi/native/include", "ffi/native/patches"];
 const PRODUCT = "lib/linux-x64";
 const PRODUCT_FILES = ["libpostern_native.so", "postern_native.h"];
 

@@ -8,6 +8,7 @@ const COPIED = [
   "ffi/native/Cargo.lock",
   "ffi/native/src",
   "ffi/native/include",
+  "ffi/native/patches",
   "ffi/digest.ts",
   "tools/native",
   "lib",
@@ -47,6 +48,7 @@ Deno.test("a source that moved on, was added or removed is found", () => {
   assertEquals(checkout((root) => append(join(root, "tools/native/build.sh"))), moved);
   assertEquals(checkout((root) => Deno.writeTextFileSync(join(root, "ffi/native/src/extra.rs"), "")), moved);
   assertEquals(checkout((root) => Deno.removeSync(join(root, "ffi/native/src/name.rs"))), moved);
+  assertEquals(checkout((root) => append(join(root, "ffi/native/patches/quiche-0.30.0-fin.patch"))), moved);
 });
 
 Deno.test("a changed or missing product is found", () => {

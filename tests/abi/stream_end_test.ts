@@ -1,0 +1,71 @@
+/** The end of a stream arrives whatever happens to the packet that carries it: the patches of ffi/native/patches at work. */
+import { assertEquals } from "@std/assert";
+import { connectedPair, library, type QuicPair } from "./quic_pair.ts";
+
+const STREAM = 0n;
+/** Probe timeouts that are waited for; the first one is due after some ten milliseconds. */
+const TIMEOUTS_MAX = 4;
+
+/** A stream as an application uses it, at one end. */
+function endOf(pair: QuicPair, side: "client" | "server") {
+  const conn = pair[side];
+  const { memory, address } = pair.scratch(1024);
+  return {
+    send(text: string, fin: boolean): void {
+      new TextEncoder().encodeInto(text, memory);
+      const sent = library.quiche_conn_stream_send(conn, STREAM, address, BigInt(text.length), fin, address + 512n);
+      assertEquals(sent, text.length);
+    },
+    /** What there is to read now, with `|` for the end. */
+    read(): string {
+      let text = "";
+      for (;;) {
+        const count = library.quiche_conn_stream_recv(conn, STREAM, address, 500n, address + 512n, address + 520n);
+        if (count < 0) return text;
+        text += new TextDecoder().decode(memory.subarray(0, count));
+        if (memory[512] !== 0) return text + "|";
+      }
+    },
+  };
+}
+
+Deno.test("stream: an end arrives that was written before the acknowledgement of what stands before it", async () => {
+  using pair = await connectedPair();
+  const client = endOf(pair, "client"), server = endOf(pair, "server");
+  client.send("ask", true);
+  pair.run();
+  assertEquals(server.read(), "ask|");
+  server.send("answer", false);
+  pair.carry("server");
+  assertEquals(client.read(), "answer");
+  // The end waits to be sent while the acknowledgement of "answer" comes in.
+  server.send("", true);
+  pair.carry("client");
+  pair.run();
+  assertEquals(client.read(), "|");
+});
+
+Deno.test("stream: a lost end is sent again, also when the other direction has ended meanwhile", async () => {
+  using pair = await connectedPair();
+  const client = endOf(pair, "client"), server = endOf(pair, "server");
+  client.send("ask", false);
+  pair.run();
+  assertEquals(server.read(), "ask");
+  server.send("answer", false);
+  pair.run();
+  assertEquals(client.read(), "answer");
+  server.send("", true);
+  assertEquals(pair.carry("server", true), 1);
+  client.send("", true);
+  pair.carry("client");
+  assertEquals(server.read(), "|");
+  pair.run();
+  let got = client.read();
+  for (let i = 0; got === "" && i < TIMEOUTS_MAX; i++) {
+    await new Promise((resolve) => setTimeout(resolve, library.quiche_conn_timeout_as_millis(pair.server) + 1));
+    library.quiche_conn_on_timeout(pair.server);
+    pair.run();
+    got = client.read();
+  }
+  assertEquals(got, "|");
+});
