@@ -29,7 +29,7 @@ export async function parseConfigFile(path: string, bytes: Uint8Array): Promise<
   const isJson = path.endsWith(".json");
   const json = isJson ? parseJson(path, text) : null;
   // Only now: a role without a configuration file does not pay for the parser.
-  const yaml = await import("yaml");
+  const yaml = await import("./yaml.ts");
   const lines = new yaml.LineCounter();
   const document = yaml.parseDocument(text, { lineCounter: lines, strict: true, uniqueKeys: true, version: "1.2", schema: "core" });
   const flaw = [...document.errors, ...document.warnings].find((error) => !isJson || error.code === "DUPLICATE_KEY");
@@ -72,7 +72,12 @@ function withoutComments(path: string, value: unknown, depth: number): unknown {
   return Object.fromEntries(kept.map(([key, item]) => [key, withoutComments(path, item, depth + 1)]));
 }
 
-function lineOf(yaml: typeof import("yaml"), document: Document, lines: LineCounter, path: readonly PropertyKey[]): number | null {
+function lineOf(
+  yaml: typeof import("./yaml.ts"),
+  document: Document,
+  lines: LineCounter,
+  path: readonly PropertyKey[],
+): number | null {
   let node: unknown = document.contents;
   let offset: number | null = null;
   for (const step of path) {
