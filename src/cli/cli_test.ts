@@ -73,6 +73,9 @@ const REFUSED: readonly (readonly [line: string, code: number, error: string, hi
   ["config check agent.yaml", 1, "Configuration file not found: agent.yaml"],
   ["config check x --role boss", 2, 'unknown role "boss"'],
   ["config example", 2, "the argument role is missing"],
+  ["demo --size 1parsec", 2, '--size "1parsec": must be a whole number with a unit'],
+  ["demo --size 17GiB", 2, '--size "17GiB": must be 1 B to 16 GiB'],
+  ["demo --size 0B", 2, '--size "0B": must be 1 B to 16 GiB'],
   ["completions tcsh", 2, 'unknown shell "tcsh"', "shells are bash, zsh, fish"],
 ];
 
@@ -110,6 +113,7 @@ Deno.test("every command explains itself with examples, exit 0 and nothing on st
     "config show server",
     "config example",
     "config schema",
+    "demo",
     "completions",
     "version",
   ];

@@ -26,13 +26,16 @@ export function addCompletionsCommand(program: Command, context: CliContext): vo
     });
 }
 
-/** Every command with its path, its subcommands and its flags. Hidden flags complete too: both forms of a switch are valid. */
+/**
+ * Every command with its path, its subcommands and its flags. Hidden flags complete too: both forms of a switch are valid; only
+ * flags that nobody explains are for the program itself.
+ */
 function nodesOf(command: Command, path: readonly string[]): CompletionNode[] {
   const commands = command.commands.flatMap((child) =>
     [child.name(), ...child.aliases()].map((name) => ({ name, summary: child.summary() }))
   );
   const flags = command.options.flatMap((option) =>
-    option.long === undefined || option.long === null ? [] : [{
+    option.long === undefined || option.long === null || option.description === "" ? [] : [{
       name: option.long,
       summary: option.description,
       takesFile: /<(?:FILE|DIR)>/.test(option.flags),

@@ -1,0 +1,91 @@
+/**
+ * Follows the log file of a child process: whole lines come out as they are written, those of JSON as records. The kernel says
+ * when the folder changes (inotify); where it cannot, the files are looked at again and again.
+ */
+
+/** One line of a role's log. */
+export interface LogLine {
+  readonly level: string;
+  readonly event: string;
+  readonly msg: string;
+  /** When it was written, ISO 8601 with milliseconds. */
+  readonly time: string;
+  readonly [field: string]: unknown;
+}
+
+/** Lines that are kept of one file; a role that says more has a problem that its last lines show. */
+const LINES_MAX = 2_000;
+const READ_BYTES = 64 * 1024;
+const POLL_MS = 25;
+
+/** The lines of one file. */
+export class LogFile implements Disposable {
+  readonly path: string;
+  /** Lines that are records. */
+  readonly records: LogLine[] = [];
+  /** Everything, for people. */
+  readonly lines: string[] = [];
+  readonly #file: Deno.FsFile;
+  readonly #buffer = new Uint8Array(READ_BYTES);
+  readonly #decoder = new TextDecoder();
+  #partial = "";
+
+  /** Creates the file, which the child then appends to. */
+  constructor(path: string) {
+    this.path = path;
+    this.#file = Deno.openSync(path, { create: true, read: true, append: true, mode: 0o600 });
+  }
+
+  /** Takes in what was written since. */
+  read(): void {
+    for (let count; (count = this.#file.readSync(this.#buffer)) !== null && count > 0;) {
+      const lines = (this.#partial + this.#decoder.decode(this.#buffer.subarray(0, count), { stream: true })).split("\n");
+      this.#partial = (lines.pop() ?? "").slice(-READ_BYTES);
+      for (const line of lines) this.#take(line);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+
+  #take(line: string): void {
+    const record = parseRecord(line);
+    if (record !== null) this.records.push(record);
+    this.lines.push(record === null ? line : `${record.level} ${record.event}: ${record.msg}`);
+    if (this.lines.length > LINES_MAX) this.lines.shift();
+    if (this.records.length > LINES_MAX) this.records.shift();
+  }
+}
+
+function parseRecord(line: string): LogLine | null {
+  if (!line.startsWith("{")) return null;
+  try {
+    const value = JSON.parse(line);
+    return typeof value.event === "string" && typeof value.msg === "string" ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Calls `onChange` whenever something in the folder has changed, until it is disposed. */
+export function watchFolder(path: string, onChange: () => void): Disposable {
+  let watcher: Deno.FsWatcher;
+  try {
+    watcher = Deno.watchFs(path, { recursive: false });
+  } catch {
+    // All inotify instances of this user are taken.
+    const timer = setInterval(onChange, POLL_MS);
+    return { [Symbol.dispose]: () => clearInterval(timer) };
+  }
+  void (async () => {
+    for await (const _ of watcher) onChange();
+  })();
+  let isOpen = true;
+  return {
+    [Symbol.dispose]: () => {
+      if (isOpen) watcher.close();
+      isOpen = false;
+    },
+  };
+}
