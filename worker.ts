@@ -4,7 +4,7 @@
  */
 import { createRolePlane, ROLE_ARENA_BYTES } from "./src/roles/mod.ts";
 import { Plane, type PlaneMessage, type PlanePlatform, type PlaneStart } from "./src/roles/control/mod.ts";
-import { ArenaLayout, Reactor } from "./src/io/mod.ts";
+import { ArenaLayout, createPlaneCrypto, Reactor } from "./src/io/mod.ts";
 import { messageOf, metricCells, PosternError } from "./src/base/mod.ts";
 import {
   createArena,
@@ -56,6 +56,7 @@ function createPlatform({ plan, nativePath }: PlaneStart): PlanePlatform {
     reactor: new Reactor(libc, layout, () => performance.now()),
     layout,
     engine: createQuicheEngine(nativePath, arena, layout.reserve(ENGINE_SCRATCH_BYTES), summarize),
+    crypto: createPlaneCrypto(),
     entropy: pooledEntropy(),
     random: Math.random,
     wallClockMs: Date.now,

@@ -58,11 +58,12 @@ export function createQuicheProfile(library: QuicheLibrary, options: EngineProfi
 }
 
 function verificationFlag(verify: PeerVerification): number {
-  return {
+  const kind = {
     "require": ConfigFlag.peerRequired,
     "if-given": ConfigFlag.peerIfGiven,
     "off": ConfigFlag.peerUnverified,
   }[verify.kind];
+  return verify.kind !== "off" && verify.toleratesStaleCrl === true ? kind | ConfigFlag.staleCrlOk : kind;
 }
 
 function applyTransport(library: QuicheLibrary, config: bigint, options: EngineProfileOptions): void {

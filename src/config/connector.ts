@@ -6,7 +6,9 @@ import { legacyHint, settingError } from "./problem.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
 import { formatSource, list, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
 import { finishUplink, type UplinkSettings, uplinkSettings } from "./uplink.ts";
-import { hostPort, isUnspecified, refuse, text } from "./value.ts";
+import { type BindAddress, bindAddress, duration, isUnspecified, refuse, text } from "./value.ts";
+
+const TCP_IDLE_DEFAULT_MS = 3_600_000;
 
 /** One service and where it really runs. */
 export interface ServiceBackend {
@@ -14,49 +16,91 @@ export interface ServiceBackend {
   /** A DNS name or an IP address without brackets. */
   readonly host: string;
   readonly port: number;
-  readonly protocol: "tcp";
+  /** `both`: what --forward names, for with earlier ztna-v1 connectors it is spoken to over either. */
+  readonly protocol: "tcp" | "udp" | "both";
+}
+
+/** An inner address under which agents know a service. */
+export interface ServiceAddress {
+  readonly service: string;
+  readonly address: string;
+  /** Null: any port. */
+  readonly port: number | null;
 }
 
 /** What a connector is started with: plain data, it crosses isolates. */
 export interface ConnectorSettings extends CommonSettings, UplinkSettings {
   readonly role: "connector";
-  /** At least one; no service twice. */
+  /** At least one. A service that is named several times has several backends, the first one preferred. */
   readonly services: readonly ServiceBackend[];
+  readonly serviceAddresses: readonly ServiceAddress[];
+  /** Without any data a TCP session that came by packets is reset after this time. */
+  readonly tcpIdleMs: number;
 }
 
-/** `ID`, whose backend is `--forward`, or `ID=HOST:PORT`. */
+/** A backend as it is written: `HOST:PORT`, `HOST:PORT/tcp` or `HOST:PORT/udp`. */
+interface BackendEntry extends HostPort {
+  /** Null when it is not said. */
+  readonly protocol: "tcp" | "udp" | null;
+}
+
+/** `ID`, whose backend is `--forward`, or `ID=HOST:PORT[/udp]`. */
 export interface ServiceEntry {
   readonly service: string;
-  readonly backend: HostPort | null;
+  readonly backend: BackendEntry | null;
+  readonly addresses: readonly BindAddress[];
+}
+
+/** `IP[:PORT]` of the only service, or `ID=IP[:PORT]`. */
+interface ServiceAddressEntry extends BindAddress {
+  readonly service: string | null;
 }
 
 /** The id's grammar is checked when `allow_legacy_service_ids` is known; a legacy id may have `=`, a backend cannot. */
 const serviceText = text.transform((value, context): ServiceEntry => {
   const equals = value.lastIndexOf("=");
-  if (equals < 0) return { service: value, backend: null };
-  return { service: value.slice(0, equals), backend: parseBackend(value.slice(equals + 1), context) };
+  if (equals < 0) return { service: value, backend: null, addresses: [] };
+  return { service: value.slice(0, equals), backend: parseBackend(value.slice(equals + 1), context), addresses: [] };
 });
+
+const virtualIp = bindAddress.transform((value) => [value]);
 
 /** One entry of `services` in a file. */
 const serviceObject = z.strictObject({
   id: text,
   backend: text.optional(),
-  protocol: z.literal("tcp", { error: "must be tcp: other protocols are not in this version" }).optional(),
-}, { error: "must be ID=HOST:PORT, or an object with id and backend" }).transform((value, context): ServiceEntry => ({
-  service: value.id,
-  backend: value.backend === undefined ? null : parseBackend(value.backend, context),
-}));
+  protocol: z.enum(["tcp", "udp"], { error: "must be tcp or udp" }).optional(),
+  virtual_ip: virtualIp.optional(),
+  virtualIp: virtualIp.optional(),
+}, { error: "must be ID=HOST:PORT, or an object with id and backend" }).transform((value, context): ServiceEntry => {
+  const backend = value.backend === undefined ? null : parseBackend(value.backend, context);
+  return {
+    service: value.id,
+    backend: backend === null ? null : { ...backend, protocol: value.protocol ?? backend.protocol },
+    addresses: value.virtual_ip ?? value.virtualIp ?? [],
+  };
+});
 
-function parseBackend(value: string, context: z.RefinementCtx): HostPort {
-  const backend = parseHostPort(value);
+function parseBackend(value: string, context: z.RefinementCtx): BackendEntry {
+  const suffix = /\/(tcp|udp)$/.exec(value);
+  const backend = parseHostPort(suffix === null ? value : value.slice(0, suffix.index));
   if (!backend.ok) return refuse(context, `the backend ${backend.why}`);
   if (isUnspecified(backend.value.host)) return refuse(context, "the backend must name a host, not the unspecified address");
-  return backend.value;
+  return { ...backend.value, protocol: suffix === null ? null : suffix[1] === "udp" ? "udp" : "tcp" };
 }
+
+/** A legacy id may have `=`, an address cannot. */
+const serviceAddress = text.transform((value, context): ServiceAddressEntry => {
+  const equals = value.lastIndexOf("=");
+  const parsed = bindAddress.safeParse(value.slice(equals + 1));
+  if (!parsed.success) return refuse(context, parsed.error.issues[0]?.message ?? "must be an address");
+  if (isUnspecified(parsed.data.address)) return refuse(context, "must not be the unspecified address");
+  return { service: equals < 0 ? null : value.slice(0, equals), ...parsed.data };
+});
 
 const connectorTable = {
   ...uplinkSettings({ server: ["intermediate_server"], verifyPeer: [], caCert: [] }),
-  service: list<readonly ServiceEntry[]>("ID[=HOST:PORT]", [{ service: "default", backend: null }], {
+  service: list<readonly ServiceEntry[]>("ID[=HOST:PORT]", [{ service: "default", backend: null, addresses: [] }], {
     isTypical: true,
     schema: z.union([
       z.array(z.union([serviceText, serviceObject])).min(1, { error: "must name a service" }),
@@ -64,14 +108,26 @@ const connectorTable = {
     ]),
     fallbackText: "default",
     example: ["web=127.0.0.1:8080"],
-    summary: "A service to offer: ID with --forward, or ID=HOST:PORT as often as needed",
+    summary:
+      "A service to offer: ID with --forward, or ID=HOST:PORT[/udp] as often as needed; the same ID again is another backend",
     aliases: ["services"],
   }),
-  forward: word<HostPort | null>("HOST:PORT", null, {
-    schema: hostPort,
+  forward: word<BackendEntry | null>("HOST:PORT", null, {
+    schema: text.transform(parseBackend),
     example: "127.0.0.1:8080",
     fallbackText: "127.0.0.1:8080",
-    summary: "The backend of a single --service ID",
+    summary: "The backend of a single --service ID, over TCP and UDP unless /tcp or /udp stands behind it",
+  }),
+  service_ip: list<readonly ServiceAddressEntry[]>("[ID=]IP[:PORT]", [], {
+    schema: z.union([z.array(serviceAddress), serviceAddress.transform((value) => [value])]),
+    example: ["web=10.100.0.2"],
+    summary: "The address under which agents know a service, and its only port if one is given",
+  }),
+  tcp_idle_timeout: word<number>("DURATION", TCP_IDLE_DEFAULT_MS, {
+    schema: duration,
+    fallbackText: "1h",
+    example: "1h",
+    summary: "TCP sessions that agents began with packets are reset after so long without data",
   }),
   ...commonSettings("connector"),
 } satisfies SettingTable;
@@ -84,10 +140,7 @@ export const CONNECTOR: RoleDefinition<ConnectorTable, ConnectorSettings> = {
   settings: connectorTable,
   positional: [],
   defaultFiles: ["/etc/postern/connector.yaml", "/etc/postern/connector.json", "/etc/ztna/connector.json", "./connector.json"],
-  planned: [
-    { key: "p2p", isOff: isNothing, hint: "remove it: this version has no direct connections" },
-    { key: "metrics_port", isOff: (value) => value === 0, hint: "remove it, or say 0: this version has no metrics listener" },
-  ],
+  planned: [{ key: "p2p", isOff: isNothing, hint: "remove it: this version has no direct connections" }],
   finish: finishConnector,
 };
 
@@ -96,7 +149,7 @@ function isNothing(value: unknown): boolean {
   return value === null || value === false || typeof value === "object" && Object.keys(value).length === 0;
 }
 
-const DEFAULT_BACKEND: HostPort = { host: "127.0.0.1", port: 8080, kind: "ipv4" };
+const DEFAULT_BACKEND: BackendEntry = { host: "127.0.0.1", port: 8080, kind: "ipv4", protocol: null };
 
 function finishConnector(resolved: Resolved<ConnectorTable>): ConnectorSettings {
   const { values, sources } = resolved;
@@ -114,10 +167,37 @@ function finishConnector(resolved: Resolved<ConnectorTable>): ConnectorSettings 
   const services = values.service.map(({ service, backend }): ServiceBackend => {
     const id = parseServiceId(service, { legacy: values.allow_legacy_service_ids });
     if (!id.ok) throw settingError(sources.service, service, `the service id ${id.why}`, legacyHint(service));
-    if (seen.has(service)) throw settingError(sources.service, service, "is named twice");
-    seen.add(service);
-    const { host, port } = backend ?? values.forward ?? DEFAULT_BACKEND;
-    return { service, host, port, protocol: "tcp" };
+    const { host, port, protocol } = backend ?? values.forward ?? DEFAULT_BACKEND;
+    const entry: ServiceBackend = { service, host, port, protocol: protocol ?? (backend === null ? "both" : "tcp") };
+    const key = JSON.stringify(entry);
+    if (seen.has(key)) throw settingError(sources.service, service, "is named twice with the same backend");
+    seen.add(key);
+    return entry;
   });
-  return { role: "connector", ...finishCommon(values), ...finishUplink(resolved, null), services };
+  return {
+    role: "connector",
+    ...finishCommon(values),
+    ...finishUplink(resolved, null),
+    services,
+    serviceAddresses: finishAddresses(resolved),
+    tcpIdleMs: values.tcp_idle_timeout,
+  };
+}
+
+function finishAddresses({ values, sources }: Resolved<ConnectorTable>): ServiceAddress[] {
+  const ids = new Set(values.service.map(({ service }) => service));
+  const [only] = ids;
+  const ofObjects = values.service.flatMap(({ service, addresses }) => addresses.map((address) => ({ service, ...address })));
+  const named = values.service_ip.map(({ service, address, port }): ServiceAddress => {
+    if (service === null && ids.size === 1 && only !== undefined) return { service: only, address, port };
+    if (service === null) throw settingError(sources.service_ip, address, "does not say whose", "write ID=IP for several services");
+    if (!ids.has(service)) throw settingError(sources.service_ip, service, "is not a service of this connector");
+    return { service, address, port };
+  });
+  const all = [...ofObjects, ...named];
+  for (const { service, address } of all) {
+    const other = all.find((one) => one.address === address && one.service !== service);
+    if (other !== undefined) throw settingError(sources.service_ip, address, `is both ${service}'s and ${other.service}'s`);
+  }
+  return all;
 }

@@ -9,30 +9,10 @@ import type { AgentSettings } from "./agent.ts";
 import type { ConnectorSettings } from "./connector.ts";
 import type { ServerSettings } from "./server.ts";
 import { isLoopback } from "./value.ts";
+import { type AddressKeys, loadAddressKeys } from "./address_keys.ts";
+import { type CertificateFacts, damaged, type MaterialReader, readMaterial } from "./material_file.ts";
+import { loadRevocation, type RevocationMaterial } from "./revocation.ts";
 import { type LogRecord, messageOf, PosternError, usageError } from "../base/mod.ts";
-
-/** What of a certificate is looked at here. */
-export interface CertificateFacts {
-  readonly subject: string;
-  readonly dnsNames: readonly string[];
-  /** Milliseconds since the epoch. */
-  readonly notBeforeMs: number;
-  readonly notAfterMs: number;
-  /** SHA-256 of the SubjectPublicKeyInfo, base64. */
-  readonly spkiSha256: string;
-}
-
-/** What loading needs of the world. */
-export interface MaterialReader {
-  /** Rejects with `Deno.errors.NotFound` when there is no such file. */
-  readonly readFile: (path: string) => Promise<Uint8Array>;
-  /** The permission bits, or null where there are none. */
-  readonly fileMode: (path: string) => Promise<number | null>;
-  /** Every certificate of a PEM text, leaf first. Throws when there is none or one is damaged. */
-  readonly readCertificates: (pem: Uint8Array) => readonly CertificateFacts[];
-  /** Milliseconds since the epoch. */
-  readonly nowMs: number;
-}
 
 /** A certificate with its chain and its private key, which fit together. */
 export interface Identity {
@@ -46,13 +26,21 @@ export interface RoleMaterial {
   readonly identity: Identity | null;
   /** The only authorities that are trusted; null while verification is off. */
   readonly trustPem: Uint8Array | null;
+  /** Null for a client. */
+  readonly server: ServerMaterial | null;
   /** What the operator should know about it, for the log. */
   readonly notices: readonly LogRecord[];
 }
 
+/** What only a server has. */
+export interface ServerMaterial {
+  readonly revocation: RevocationMaterial;
+  /** Null: random ones for each process. */
+  readonly addressKeys: AddressKeys | null;
+}
+
 /** A certificate that ends sooner than this is worth a warning. */
 export const EXPIRY_WARNING_MS = 14 * 86_400_000;
-const MATERIAL_MAX_BYTES = 4 << 20;
 
 /** Where operating systems keep their bundle of authorities: Debian and Alpine, Fedora, openSUSE, RHEL, BSD. */
 export const SYSTEM_BUNDLES: readonly string[] = [
@@ -71,8 +59,10 @@ export async function loadServerMaterial(settings: ServerSettings, reader: Mater
   const trustPem = settings.verifyPeer && settings.caCertPath !== null
     ? await loadTrust(settings.caCertPath, reader, notices)
     : null;
+  const revocation = await loadRevocation(settings, reader, notices);
+  const addressKeys = settings.retryKeyPath === null ? null : await loadAddressKeys(settings.retryKeyPath, reader, notices);
   notices.push(...clientPolicyNotices(settings));
-  return { identity, trustPem, notices };
+  return { identity, trustPem, server: { revocation, addressKeys }, notices };
 }
 
 /** Throws a usage error when a server would verify clients and was told no authority. Asked last, so that a missing file is told first. */
@@ -110,12 +100,12 @@ export async function loadClientMaterial(
       message: "TLS peer verification DISABLED — do not use in production",
       fields: {},
     });
-    return { identity, trustPem: null, notices };
+    return { identity, trustPem: null, server: null, notices };
   }
   const trustPem = settings.caCertPath === null
     ? await loadSystemTrust(reader, notices)
     : await loadTrust(settings.caCertPath, reader, notices);
-  return { identity, trustPem, notices };
+  return { identity, trustPem, server: null, notices };
 }
 
 async function loadIdentity(certPath: string, keyPath: string, reader: MaterialReader, notices: LogRecord[]): Promise<Identity> {
@@ -168,29 +158,6 @@ async function loadSystemTrust(reader: MaterialReader, notices: LogRecord[]): Pr
     code: "trust-missing",
     hint: "add --ca-cert FILE with the authority that signed the server's certificate",
   });
-}
-
-/** Reads a file of PEM text, or says which one and why not. `what` begins the message: "Certificate file". */
-async function readMaterial(path: string, what: string, reader: MaterialReader): Promise<Uint8Array> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await reader.readFile(path);
-  } catch (cause) {
-    if (cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotADirectory) {
-      throw new PosternError(`${what} not found: ${path}`, {
-        code: "file-missing",
-        hint: "check the path; `postern certs init` makes certificates for development",
-        cause,
-      });
-    }
-    throw new PosternError(`${what} cannot be read: ${path}: ${messageOf(cause)}`, {
-      code: "file-unreadable",
-      hint: "check the owner and the mode of the file and of its directories",
-      cause,
-    });
-  }
-  if (bytes.length > MATERIAL_MAX_BYTES) throw damaged(`${what} is longer than ${MATERIAL_MAX_BYTES} bytes: ${path}`);
-  return bytes;
 }
 
 /** No block at all is an empty list: the caller says what is missing. */
@@ -255,6 +222,11 @@ function clientPolicyNotices(settings: ServerSettings): LogRecord[] {
     event: "settings-applied",
     message: `Require client cert: ${settings.requireClientCert}`,
     fields: { require_client_cert: settings.requireClientCert },
+  }, {
+    level: "info",
+    event: "settings-applied",
+    message: `Stateless retry: ${settings.retry}`,
+    fields: { retry: settings.retry },
   }];
   if (settings.requireClientCert) {
     notices.push({
@@ -290,14 +262,6 @@ function clientPolicyNotices(settings: ServerSettings): LogRecord[] {
 
 function warning(message: string, subject: string): LogRecord {
   return { level: "warn", event: "settings-warning", message, fields: { subject } };
-}
-
-function damaged(message: string, hint?: string, cause?: unknown): PosternError {
-  return new PosternError(message, {
-    code: "material",
-    ...(hint === undefined ? {} : { hint }),
-    ...(cause === undefined ? {} : { cause }),
-  });
 }
 
 function isoTime(ms: number): string {

@@ -64,7 +64,10 @@ function reader({ files, modes, forbidden }: Disk): MaterialReader {
         : Promise.resolve(new TextEncoder().encode(text));
     },
     fileMode: (path) => Promise.resolve(modes?.[path] ?? 0o100600),
+    createPrivateFile: () => Promise.reject(new Deno.errors.PermissionDenied("read-only")),
     readCertificates: readCertificatesForTest,
+    readRevocationLists: () => [],
+    entropy: (bytes) => bytes.fill(1),
     nowMs: NOW_MS,
   };
 }

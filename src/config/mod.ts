@@ -10,6 +10,7 @@ export { DEFAULT_SERVER_PORT, type UplinkSettings } from "./uplink.ts";
 export { CONNECTOR, type ConnectorSettings, type ConnectorTable, type ServiceBackend } from "./connector.ts";
 export { namesOf, OTHER_VARIABLES } from "./environment.ts";
 export { CONFIG_FILE_MAX_BYTES, type ConfigFile, parseConfigFile } from "./file.ts";
+export { LIMIT_KINDS, type LimitKey, type LimitSetting } from "./limit.ts";
 export { nearest } from "./problem.ts";
 export { fileSchema, type FlagValue, type Resolution, resolveSettings, type SettingInputs } from "./resolve.ts";
 export { type AnonymousGrant, type ListenAddress, SERVER, type ServerSettings, type ServerTable } from "./server.ts";
@@ -26,16 +27,18 @@ export {
   type ValueSource,
   variableOf,
 } from "./setting.ts";
+export { type AddressKeys, newAddressKeys, parseAddressKeys, type RetryKeyMaterial } from "./address_keys.ts";
+export { type CertificateFacts, type MaterialReader } from "./material_file.ts";
 export {
-  type CertificateFacts,
   type Identity,
   loadClientMaterial,
   loadServerMaterial,
-  type MaterialReader,
   publicKeyDigest,
   requireServerTrust,
   type RoleMaterial,
+  type ServerMaterial,
   SYSTEM_BUNDLES,
 } from "./material.ts";
+export { CRL_WARNING_MS, type RevocationFacts, type RevocationMaterial } from "./revocation.ts";
 export { exampleYaml, flagNames, jsonSchema } from "./example.ts";
 export { parseServerName } from "./value.ts";

@@ -1,7 +1,9 @@
-/** The settings that every process of ours has, whatever its role: its name, its log, the grammar of service ids. */
+/** The settings that every process of ours has, whatever its role: its name, its log, how it is seen and steered, service ids. */
 
+import { z } from "zod";
+import { finishOps, type OpsSettings, opsSettings } from "./ops.ts";
 import { onOff, type Role, type SettingTable, type SettingValues, word } from "./setting.ts";
-import { instanceName, logFormat, logLevel } from "./value.ts";
+import { instanceName, logFormat, logLevel, numberFromText } from "./value.ts";
 
 export type LogFormat = "auto" | "json" | "text";
 
@@ -13,13 +15,29 @@ export interface CommonSettings {
   readonly logFormat: LogFormat;
   /** Service ids as earlier ztna-v1 peers take them. */
   readonly allowLegacyServiceIds: boolean;
+  /** How often a connection gets a new connection ID of ours. */
+  readonly cidRotationMs: number;
+  /** Metrics, admin socket, alerts, log file. */
+  readonly ops: OpsSettings;
 }
+
+const ROTATION_SECONDS = { fallback: 300, max: 86_400 } as const;
 
 /** Settings of every role. */
 export function commonSettings(role: Role) {
   return {
     allow_legacy_service_ids: onOff(false, {
       summary: "Also take service ids of up to 255 bytes with upper case and other characters",
+    }),
+    cid_rotation_secs: word<number>("SECONDS", ROTATION_SECONDS.fallback, {
+      schema: z.int({ error: "must be a whole number of seconds" }).min(1, { error: "must be at least 1" }).max(
+        ROTATION_SECONDS.max,
+        {
+          error: `must be at most ${ROTATION_SECONDS.max}`,
+        },
+      ),
+      fromText: numberFromText,
+      summary: "How often each connection gets a new connection ID, so that it cannot be followed by it",
     }),
     name: word("NAME", role as string, { schema: instanceName, summary: "What this process calls itself in logs and pages" }),
     log_level: word<string | null>("LEVEL", null, {
@@ -32,6 +50,7 @@ export function commonSettings(role: Role) {
       schema: logFormat,
       summary: "json, text, or auto: text on a terminal and JSON lines elsewhere",
     }),
+    ...opsSettings(),
   } satisfies SettingTable;
 }
 
@@ -44,5 +63,7 @@ export function finishCommon(values: SettingValues<CommonTable>): CommonSettings
     logLevel: values.log_level,
     logFormat: values.log_format,
     allowLegacyServiceIds: values.allow_legacy_service_ids,
+    cidRotationMs: values.cid_rotation_secs * 1_000,
+    ops: finishOps(values),
   };
 }

@@ -75,12 +75,21 @@ Deno.test("defaults of each role", async () => {
     requireClientCert: true,
     allowLegacyCerts: false,
     allowAnonymous: [],
+    allowConnectorTakeover: false,
     externalIp: null,
+    crlPaths: [],
+    crlMaxStaleMs: 0,
+    denyListPath: null,
+    retry: true,
+    retryKeyPath: null,
+    limits: [],
+    cidRotationMs: 300_000,
   });
   const uplink = {
     logLevel: null,
     logFormat: "auto" as const,
     allowLegacyServiceIds: false,
+    cidRotationMs: 300_000,
     serverHost: "127.0.0.1",
     serverPort: 4433,
     serverName: null,
@@ -178,8 +187,6 @@ Deno.test("both names of one key, and a port beside a port", async () => {
 });
 
 Deno.test("features that are not built: only off is accepted", async () => {
-  await refused(SERVER, { file: { disable_retry: false } }, "disable_retry: is not in this version");
-  await refused(SERVER, { file: { metrics_port: 9090 } }, "metrics_port: is not in this version");
   await refused(CONNECTOR, { file: { p2p: { cert: "c", key: "k", port: 4434 } } }, "p2p: is not in this version");
   await refused(
     CONNECTOR,

@@ -2,11 +2,12 @@
 
 import { z } from "zod";
 import { parseServiceId, usageError } from "../base/mod.ts";
+import { limitList, type LimitSetting } from "./limit.ts";
 import { settingError } from "./problem.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
 import { formatSource, list, onOff, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
 import { DEFAULT_SERVER_PORT } from "./uplink.ts";
-import { bindAddress, externalIp, numberFromText, path, portNumber, refuse, text } from "./value.ts";
+import { bindAddress, duration, externalIp, numberFromText, path, portNumber, refuse, text } from "./value.ts";
 
 /** A client that may register without a certificate, while certificates are not required. */
 export interface AnonymousGrant {
@@ -36,8 +37,22 @@ export interface ServerSettings extends CommonSettings {
   /** A verified certificate without a ZTNA name authorises everything, as with earlier ztna-v1 peers. */
   readonly allowLegacyCerts: boolean;
   readonly allowAnonymous: readonly AnonymousGrant[];
+  /** A connector without an identity may take a service over from another one without. */
+  readonly allowConnectorTakeover: boolean;
   /** The address that clients see, if it is not the one that is bound. */
   readonly externalIp: string | null;
+  /** Certificate revocation lists (PEM); with any of them every issuer must have one. */
+  readonly crlPaths: readonly string[];
+  /** How long a list counts beyond its next update. */
+  readonly crlMaxStaleMs: number;
+  /** Serial numbers that are refused whatever the lists say. */
+  readonly denyListPath: string | null;
+  /** Whether clients must show that they receive at their address before anything is kept of them. */
+  readonly retry: boolean;
+  /** Where the keys of Retry tokens and stateless resets are kept; null: they end with the process. */
+  readonly retryKeyPath: string | null;
+  /** In the order given: the last of a name counts. */
+  readonly limits: readonly LimitSetting[];
 }
 
 /** `agent:ID` or `connector:ID`; the id's grammar is checked when `allow_legacy_service_ids` is known. */
@@ -101,6 +116,39 @@ const serverTable = {
   allow_legacy_certs: onOff(false, {
     summary: "Let a certificate without a ZTNA name do everything, as earlier ztna-v1 servers did",
   }),
+  allow_connector_takeover: onOff(false, {
+    summary: "Let a connector without a certificate take a service over from another one without",
+  }),
+  crl: list<readonly string[]>("FILE", [], {
+    schema: z.union([z.array(path), path.transform((value) => [value])]),
+    example: ["/etc/postern/crl.pem"],
+    summary: "Certificate revocation lists (PEM); with any, every issuer of a client's certificate must have one",
+  }),
+  crl_max_stale: word<number>("DURATION", 0, {
+    schema: duration,
+    fallbackText: "0s",
+    example: "24h",
+    summary: "How long a revocation list counts beyond its next update",
+  }),
+  deny_list: word<string | null>("FILE", null, {
+    schema: path,
+    example: "/etc/postern/denied-serials.txt",
+    summary: "Serial numbers of certificates that are refused: one a line in hexadecimal, optionally with the issuer's name",
+  }),
+  disable_retry: onOff(false, {
+    summary: "Take clients in without Retry, one round trip sooner and without proof of their address",
+  }),
+  retry_key_file: word<string | null>("FILE", null, {
+    schema: path,
+    example: "/var/lib/postern/retry-keys",
+    summary: "Where the keys of Retry tokens and stateless resets are kept, made with mode 0600 if it is not there",
+  }),
+  limit: list<readonly LimitSetting[]>("NAME=VALUE", [], {
+    schema: limitList,
+    example: ["datagrams-per-connection=50000/10000", "connections-per-source=100"],
+    summary: "A limit: a number, PER_SECOND, PER_SECOND/BURST, or off; the manual has the names",
+    aliases: ["limits"],
+  }),
   ...commonSettings("server"),
 } satisfies SettingTable;
 
@@ -112,10 +160,7 @@ export const SERVER: RoleDefinition<ServerTable, ServerSettings> = {
   settings: serverTable,
   positional: ["port", "cert", "key", "bind", "external_ip"],
   defaultFiles: ["/etc/postern/server.yaml", "/etc/postern/server.json", "/etc/ztna/intermediate.json", "./intermediate.json"],
-  planned: [
-    { key: "disable_retry", isOff: (value) => value === true, hint: "remove it, or say true: this version sends no Retry" },
-    { key: "metrics_port", isOff: (value) => value === 0, hint: "remove it, or say 0: this version has no metrics listener" },
-  ],
+  planned: [],
   finish: finishServer,
 };
 
@@ -133,6 +178,15 @@ function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
       "add --no-require-client-cert, or remove it",
     );
   }
+  if (!values.verify_peer && values.crl.length > 0) {
+    throw usageError(
+      `${formatSource(sources.crl)} has no effect while client certificates are not verified`,
+      "remove it, or verify clients",
+    );
+  }
+  if (values.crl.length === 0 && values.crl_max_stale > 0) {
+    throw usageError(`${formatSource(sources.crl_max_stale)} has no effect without --crl`, "add --crl FILE, or remove it");
+  }
   for (const grant of values.allow_anonymous) {
     const id = parseServiceId(grant.service, { legacy: values.allow_legacy_service_ids });
     if (!id.ok) throw settingError(sources.allow_anonymous, `${grant.role}:${grant.service}`, `the service id ${id.why}`);
@@ -148,7 +202,14 @@ function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
     requireClientCert: values.require_client_cert,
     allowLegacyCerts: values.allow_legacy_certs,
     allowAnonymous: values.allow_anonymous,
+    allowConnectorTakeover: values.allow_connector_takeover,
     externalIp: values.external_ip,
+    crlPaths: values.crl,
+    crlMaxStaleMs: values.crl_max_stale,
+    denyListPath: values.deny_list,
+    retry: !values.disable_retry,
+    retryKeyPath: values.retry_key_file,
+    limits: values.limit,
   };
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { z } from "zod";
-import { formatIp, type HostPort, parseHost, parseHostPort, parseIp, parsePort } from "../base/mod.ts";
+import { formatIp, type HostPort, parseDuration, parseHost, parseHostPort, parseIp, parsePort } from "../base/mod.ts";
 
 /** An address to bind, and the port if it has its own. Port 0 is any free one. */
 export interface BindAddress {
@@ -61,6 +61,12 @@ export const hostPort = text.transform((value, context): HostPort => {
   const parsed = parseHostPort(value);
   if (!parsed.ok) return refuse(context, parsed.why);
   return isUnspecified(parsed.value.host) ? refuse(context, "must name a host, not the unspecified address") : parsed.value;
+});
+
+/** A time such as `90s`, `24h` or `1d12h`, in milliseconds. */
+export const duration = text.transform((value, context): number => {
+  const parsed = parseDuration(value);
+  return parsed.ok ? parsed.value : refuse(context, parsed.why);
 });
 
 /** A name or an address that a certificate is compared with. */

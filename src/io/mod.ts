@@ -3,6 +3,8 @@
  * `udp_socket` and leaves through it; what blocks is only the reactor's wait.
  */
 export * from "./arena.ts";
+export * from "./crypto.ts";
+export * from "./datagram_socket.ts";
 export * from "./dns.ts";
 export * from "./errno.ts";
 export * from "./native.ts";

@@ -59,6 +59,9 @@ export class Connection {
   /** Key of the client's first destination ID in the table; null when it chose none. */
   initialKey: string | null = null;
   isEstablished = false;
+  /** When the handshake ended, and when a packet or a timer last concerned it; monotonic milliseconds. */
+  establishedMs = 0;
+  heardMs = 0;
   isOver = false;
   /** The engine's state is gone: nothing may be called on {@linkcode engine} any more. */
   isFreed = false;

@@ -233,8 +233,10 @@ export class Endpoint {
     const { engine } = connection;
     const { handler } = this.#options;
     if (connection.isOver) return;
+    connection.heardMs = nowMs;
     if (!connection.isEstablished && engine.isEstablished()) {
       connection.isEstablished = true;
+      connection.establishedMs = nowMs;
       this.#handshakes--;
       this.#options.timers.setTimer(connection.deadline, this.#ids.start(connection, nowMs));
       handler.onEstablished(connection, nowMs);

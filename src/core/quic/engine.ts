@@ -171,9 +171,17 @@ export interface TlsIdentity {
 
 /** How the other end is verified. There is no default: S0-C1.5 wants the decision stated. */
 export type PeerVerification =
-  | { readonly kind: "require"; readonly trustPem: Uint8Array; readonly crlPem: Uint8Array | null }
-  | { readonly kind: "if-given"; readonly trustPem: Uint8Array; readonly crlPem: Uint8Array | null }
+  | ({ readonly kind: "require" } & PeerTrust)
+  | ({ readonly kind: "if-given" } & PeerTrust)
   | { readonly kind: "off" };
+
+export interface PeerTrust {
+  readonly trustPem: Uint8Array;
+  /** With lists, an issuer without one is refused. */
+  readonly crlPem: Uint8Array | null;
+  /** Lists past their next update count all the same. */
+  readonly toleratesStaleCrl?: boolean;
+}
 
 /** Everything that makes one engine profile; a profile serves any number of connections. */
 export interface EngineProfileOptions {

@@ -2,6 +2,7 @@
  * Where a peer's packets come from: a copy of a socket address that is compared with the slot of each packet, without
  * allocating. The slots are Linux's `sockaddr_in` and `sockaddr_in6`, as sockets and engine pass them.
  */
+import { formatIp, formatSocketAddress } from "../../base/mod.ts";
 
 /** Family in the first two bytes (host order), port in the next two; IPv4 at 4, IPv6 at 8. */
 const FAMILY_AT = 0, IPV4_AT = 4, IPV6_AT = 8;
@@ -30,6 +31,20 @@ export class PeerAddress {
     }
     return true;
   }
+
+  /** `ip:port` or `[ip]:port`, for status pages. */
+  toString(): string {
+    const swapped = this.#familyAndPort >>> 16;
+    const port = (swapped & 0xff) << 8 | swapped >>> 8;
+    if (isIpv4(this.#familyAndPort)) {
+      return formatSocketAddress({ ip: formatIp(littleEndianBytes([this.#ipv4]), 0, 4), port });
+    }
+    return formatSocketAddress({ ip: formatIp(littleEndianBytes(this.#ipv6), 0, 16), port });
+  }
+}
+
+function littleEndianBytes(words: Iterable<number>): Uint8Array {
+  return Uint8Array.from([...words].flatMap((word) => [word, word >>> 8, word >>> 16, word >>> 24]));
 }
 
 function isIpv4(familyAndPort: number): boolean {

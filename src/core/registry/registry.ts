@@ -191,6 +191,11 @@ export class Registry implements ConnectorDirectory {
     return this.#byId.get(id)?.number ?? -1;
   }
 
+  /** Whether nobody uses or serves it now, but somebody did not long ago. */
+  wasKnown(id: string): boolean {
+    return this.#retired.has(id);
+  }
+
   serviceId(service: number): string | null {
     return this.#byNumber.get(service)?.id ?? null;
   }

@@ -10,7 +10,9 @@ import {
   metricCells,
   type MetricTable,
   PosternError,
+  type SecurityEventInput,
 } from "../../base/mod.ts";
+import type { DenyEntry } from "../../core/auth/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
 import { type CommandChannel, CommandWriter, createCommandChannel } from "./command_ring.ts";
 import type { BoundAddress, PlaneCommand, PlaneMessage, PlaneStart, PlaneStatus, RolePlan } from "./messages.ts";
@@ -39,13 +41,25 @@ export interface RoleHost {
   /** Ends at once. */
   abort(): void;
   send(command: PlaneCommand): boolean;
+  /** Has the data plane use what may change while it runs of `plan`. Rejects with its words when it refuses: nothing has changed then. */
+  reload(plan: RolePlan): Promise<void>;
+  /** Refuses a certificate until the process ends. Resolves to the number of connections that this ended. */
+  deny(entry: DenyEntry): Promise<number>;
 }
 
 const STATUS_TIMEOUT_MS = 2_000;
+/** A reload parses certificates and revocation lists while packets wait. */
+const ANSWER_TIMEOUT_MS = 10_000;
 
 /** Starts the data plane of `plan`. Resolves when every address is bound; rejects with the reason when one cannot be. */
-export async function startHost(platform: HostPlatform, plan: RolePlan, table: MetricTable, log: LogSink): Promise<RoleHost> {
-  const host = new Host(platform, plan, table, log);
+export async function startHost(
+  platform: HostPlatform,
+  plan: RolePlan,
+  table: MetricTable,
+  log: LogSink,
+  record: (event: SecurityEventInput) => void = () => {},
+): Promise<RoleHost> {
+  const host = new Host(platform, plan, table, log, record);
   await host.ready;
   return host;
 }
@@ -61,13 +75,22 @@ class Host implements RoleHost {
   readonly #commands: CommandWriter;
   readonly #ready = Promise.withResolvers<void>();
   readonly #finished = Promise.withResolvers<void>();
+  readonly #record: (event: SecurityEventInput) => void;
   readonly #statusWaiters = new Map<number, (status: PlaneStatus) => void>();
-  #nextStatus = 1;
+  readonly #answerWaiters = new Map<number, (count: number, error: string | null) => void>();
+  #nextNumber = 1;
   #isOver = false;
 
-  constructor(platform: HostPlatform, plan: RolePlan, table: MetricTable, log: LogSink) {
+  constructor(
+    platform: HostPlatform,
+    plan: RolePlan,
+    table: MetricTable,
+    log: LogSink,
+    record: (event: SecurityEventInput) => void,
+  ) {
     this.#platform = platform;
     this.#log = log;
+    this.#record = record;
     this.metrics = metricCells(table);
     this.ready = this.#ready.promise;
     this.finished = this.#finished.promise;
@@ -87,7 +110,7 @@ class Host implements RoleHost {
   }
 
   status(): Promise<PlaneStatus> {
-    const id = this.#nextStatus++;
+    const id = this.#nextNumber++;
     const { promise, resolve, reject } = Promise.withResolvers<PlaneStatus>();
     const timer = setTimeout(
       () => reject(new PosternError("the data plane did not answer", { code: "status" })),
@@ -103,6 +126,27 @@ class Host implements RoleHost {
 
   send(command: PlaneCommand): boolean {
     return !this.#isOver && this.#commands.send(command);
+  }
+
+  async reload(plan: RolePlan): Promise<void> {
+    await this.#ask((id) => ({ type: "reload", id, plan }));
+  }
+
+  deny(entry: DenyEntry): Promise<number> {
+    return this.#ask((id) => ({ type: "deny", id, entry }));
+  }
+
+  #ask(command: (id: number) => PlaneCommand): Promise<number> {
+    const id = this.#nextNumber++;
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const refuse = (why: string) => reject(new PosternError(why, { code: "reload" }));
+    const timer = setTimeout(() => refuse("the data plane did not answer"), ANSWER_TIMEOUT_MS);
+    this.#answerWaiters.set(id, (count, error) => error === null ? resolve(count) : refuse(error));
+    if (!this.send(command(id))) refuse("the data plane takes no command now");
+    return promise.finally(() => {
+      clearTimeout(timer);
+      this.#answerWaiters.delete(id);
+    });
   }
 
   stop(): void {
@@ -123,6 +167,10 @@ class Host implements RoleHost {
         return this.#ready.resolve();
       case "status":
         return this.#statusWaiters.get(message.id)?.(message.status);
+      case "answer":
+        return this.#answerWaiters.get(message.id)?.(message.count, message.error);
+      case "event":
+        return this.#record(message.event);
       case "resolve":
         return void this.#resolve(message.host);
       case "failed": {

@@ -2,7 +2,9 @@
  * What the two isolates of a role say to each other. The control plane (main) starts the data plane (worker) with a
  * {@linkcode PlaneStart}; commands go down through a ring in shared memory, messages come up by `postMessage`.
  */
-import type { LogRecord } from "../../base/mod.ts";
+import type { LogRecord, SecurityEventInput } from "../../base/mod.ts";
+import type { DenyEntry } from "../../core/auth/mod.ts";
+import type { RateLimits } from "../../core/ratelimit/mod.ts";
 import type { IpEndpoint } from "../../io/mod.ts";
 import type { CertificateSummary } from "../../core/quic/mod.ts";
 import type { CommandChannel } from "./command_ring.ts";
@@ -26,6 +28,34 @@ export interface ServerPlan {
   /** `agent:ID` and `connector:ID` that clients without a certificate may use. */
   readonly allowAnonymous: readonly string[];
   readonly allowLegacyServiceIds: boolean;
+  /** A connector without an identity may take a service over from another one without. */
+  readonly allowConnectorTakeover: boolean;
+  readonly revocation: RevocationPlan;
+  /** The first seals. Empty: a random one that ends with the process. Null: clients are taken in without Retry. */
+  readonly retryKeys: readonly RetryKeyPlan[] | null;
+  /** 32 bytes; the tokens of stateless resets follow from it. Null: a random one that ends with the process. */
+  readonly resetKey: Uint8Array | null;
+  readonly limits: RateLimits;
+  readonly servicesPerConnectionMax: number;
+  /** How often a connection gets a new connection ID of ours. */
+  readonly cidRotationMs: number;
+}
+
+/** Certificates that count no more though their authority is trusted. */
+export interface RevocationPlan {
+  /** For handshakes: the engine judges by them. Null without any. */
+  readonly crlPem: Uint8Array | null;
+  /** A list past its next update still counts. */
+  readonly toleratesStale: boolean;
+  /** For those who are connected: what the lists and the operator name. */
+  readonly denied: readonly DenyEntry[];
+}
+
+export interface RetryKeyPlan {
+  /** 0 to 255. */
+  readonly id: number;
+  /** 32 bytes. */
+  readonly key: Uint8Array;
 }
 
 /** How a client reaches and verifies its server. */
@@ -39,6 +69,8 @@ export interface UplinkPlan {
   readonly verifyPeer: boolean;
   readonly tls: TlsMaterial;
   readonly allowLegacyServiceIds: boolean;
+  /** How often the connection gets a new connection ID of ours. */
+  readonly cidRotationMs: number;
 }
 
 export interface ServicePlan {
@@ -47,12 +79,26 @@ export interface ServicePlan {
   readonly port: number;
   /** Resolved addresses of the backend, best first; may be empty until they are known. */
   readonly addresses: readonly string[];
+  /** What is spoken there. Default: TCP only. */
+  readonly protocols?: readonly ("tcp" | "udp")[];
+}
+
+/** An inner address under which agents know a service, at one port or (null) at all. */
+export interface DestinationPlan {
+  readonly service: string;
+  readonly address: string;
+  readonly port: number | null;
 }
 
 export interface ConnectorPlan {
   readonly role: "connector";
   readonly uplink: UplinkPlan;
+  /** A service that is named several times has several backends, the first one preferred. */
   readonly services: readonly ServicePlan[];
+  /** A service that is not named here is reached under any address of 10.100.0.0/24. */
+  readonly destinations?: readonly DestinationPlan[];
+  /** Without any data a TCP session that came by packets is reset after this time. */
+  readonly tcpIdleMs?: number;
 }
 
 export interface ForwardPlan {
@@ -97,10 +143,32 @@ export interface PeerStatus {
   readonly streams: number;
   readonly group: string;
   readonly cipher: string;
+  /** `ip:port`, where its packets come from. */
+  readonly remoteAddress: string;
+  /** Since the handshake, and since it was last heard of. */
+  readonly ageMs: number;
+  readonly idleMs: number;
   readonly rttMs: number;
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly packetsLost: number;
+}
+
+/** A client's connection to its server. */
+export interface UplinkReport {
+  /** The states of `uplink_state.ts`. */
+  readonly state: string;
+  /** Address and port that were dialled last. */
+  readonly server: string;
+  /** Empty while there is no connection. */
+  readonly protocol: string;
+  /** Null while it is not up. */
+  readonly upForMs: number | null;
+  readonly rttMs: number | null;
+  /** Dials since it was up last. */
+  readonly attempts: number;
+  /** Why the last connection or dial ended; empty once it is up. */
+  readonly lastError: string;
 }
 
 /** The state of the data plane, taken at one moment. */
@@ -112,8 +180,33 @@ export interface PlaneStatus {
     readonly agents: number;
     readonly connectors: number;
   }[];
-  readonly uplink: { readonly state: string; readonly since: number } | null;
+  readonly uplink: UplinkReport | null;
   readonly streams: number;
+  /** The connector's TCP sessions that came by packets. */
+  readonly sessions?: readonly SessionStatus[];
+  /** The connector's backends. */
+  readonly backends?: readonly BackendStatus[];
+}
+
+/** One TCP session of an agent at the connector. */
+export interface SessionStatus {
+  readonly id: number;
+  readonly service: string;
+  /** As RFC 9293 names it; `pending` while the backend is dialled. */
+  readonly state: string;
+  /** Inner addresses with ports: the agent's side, and what it dialled. */
+  readonly source: string;
+  readonly destination: string;
+  /** Address and port of the backend; empty before the first try. */
+  readonly backend: string;
+  readonly ageMs: number;
+}
+
+export interface BackendStatus {
+  readonly service: string;
+  readonly host: string;
+  readonly port: number;
+  readonly health: "unknown" | "up" | "down";
 }
 
 export type PlaneMessage =
@@ -127,6 +220,9 @@ export type PlaneMessage =
     readonly exitCode: 1 | 2;
   }
   | { readonly type: "status"; readonly id: number; readonly status: PlaneStatus }
+  /** The answer to a command with that number: a count where there is one to tell, or why it was refused. */
+  | { readonly type: "answer"; readonly id: number; readonly count: number; readonly error: string | null }
+  | { readonly type: "event"; readonly event: SecurityEventInput }
   /** A name should be looked up again; the answer is a `resolved` command. */
   | { readonly type: "resolve"; readonly host: string }
   | { readonly type: "stopped" };
@@ -136,4 +232,8 @@ export type PlaneCommand =
   | { readonly type: "stop" }
   | { readonly type: "status"; readonly id: number }
   | { readonly type: "resolved"; readonly host: string; readonly addresses: readonly string[] }
-  | { readonly type: "disconnect"; readonly peer: number };
+  | { readonly type: "disconnect"; readonly peer: number }
+  /** Use what may change while it runs of this plan: material, revocation, limits, who may what. Answered. */
+  | { readonly type: "reload"; readonly id: number; readonly plan: RolePlan }
+  /** Refuse this certificate from now on, until the process ends. Answered with the number of connections that it ends. */
+  | { readonly type: "deny"; readonly id: number; readonly entry: DenyEntry };

@@ -8,3 +8,5 @@ export * from "./host.ts";
 export * from "./messages.ts";
 export * from "./plan.ts";
 export * from "./plane.ts";
+export { rateLimits } from "./server_plan.ts";
+export { type SnapshotParts, takeSnapshot, trafficTotals } from "./snapshot.ts";

@@ -1,7 +1,9 @@
 /** From settings and loaded material to the plan that crosses to the data plane: names are resolved, paths are bytes. */
 import type { AgentSettings, ConnectorSettings, RoleMaterial, ServerSettings, UplinkSettings } from "../../config/mod.ts";
 import type { CommonSettings } from "../../config/mod.ts";
-import type { AgentPlan, ConnectorPlan, RolePlan, ServerPlan, ServicePlan, TlsMaterial, UplinkPlan } from "./messages.ts";
+import type { AgentPlan, ConnectorPlan, RolePlan, ServicePlan, UplinkPlan } from "./messages.ts";
+import { serverPlan } from "./server_plan.ts";
+import { tlsOf } from "./tls_material.ts";
 
 export type RoleSettings = ServerSettings | ConnectorSettings | AgentSettings;
 
@@ -20,25 +22,18 @@ export async function createPlan(settings: RoleSettings, material: RoleMaterial,
   }
 }
 
-function serverPlan(settings: ServerSettings, material: RoleMaterial): ServerPlan {
-  return {
-    role: "server",
-    binds: settings.listen.map(({ address, port }) => ({ address, port })),
-    tls: tlsOf(material),
-    verifyPeer: settings.verifyPeer,
-    requireClientCert: settings.requireClientCert,
-    allowLegacyCerts: settings.allowLegacyCerts,
-    allowAnonymous: settings.allowAnonymous.map(({ role, service }) => `${role}:${service}`),
-    allowLegacyServiceIds: settings.allowLegacyServiceIds,
-  };
-}
-
 async function connectorPlan(settings: ConnectorSettings, material: RoleMaterial, resolve: Resolve): Promise<ConnectorPlan> {
-  const services = settings.services.map(async ({ service, host, port }): Promise<ServicePlan> => {
+  const services = settings.services.map(async ({ service, host, port, protocol }): Promise<ServicePlan> => {
     const addresses = await resolve(host).catch((): readonly string[] => []);
-    return { service, host, port, addresses };
+    return { service, host, port, addresses, protocols: protocol === "both" ? ["tcp", "udp"] : [protocol] };
   });
-  return { role: "connector", uplink: await uplinkPlan(settings, material, resolve), services: await Promise.all(services) };
+  return {
+    role: "connector",
+    uplink: await uplinkPlan(settings, material, resolve),
+    services: await Promise.all(services),
+    destinations: settings.serviceAddresses,
+    tcpIdleMs: settings.tcpIdleMs,
+  };
 }
 
 async function agentPlan(settings: AgentSettings, material: RoleMaterial, resolve: Resolve): Promise<AgentPlan> {
@@ -59,9 +54,6 @@ async function uplinkPlan(
     verifyPeer: settings.verifyPeer,
     tls: tlsOf(material),
     allowLegacyServiceIds: settings.allowLegacyServiceIds,
+    cidRotationMs: settings.cidRotationMs,
   };
-}
-
-function tlsOf({ identity, trustPem }: RoleMaterial): TlsMaterial {
-  return { certificatePem: identity?.certificateChainPem ?? null, keyPem: identity?.privateKeyPem ?? null, trustPem };
 }

@@ -2,8 +2,8 @@
  * What a data plane is given to work with, and the small things that all three do alike: hear commands, log, stop. The role
  * is built on it by `startServer`, `startConnector` or `startAgent`; then the reactor runs until {@linkcode Plane.finish}.
  */
-import type { LogEvent, LogFields, LogLevel } from "../../base/mod.ts";
-import { type ArenaLayout, EPOLLIN, type EventSource, type Reactor, type UdpSocket } from "../../io/mod.ts";
+import type { LogEvent, LogFields, LogLevel, SecurityEventInput } from "../../base/mod.ts";
+import { type ArenaLayout, EPOLLIN, type EventSource, type PlaneCrypto, type Reactor, type UdpSocket } from "../../io/mod.ts";
 import type { Engine } from "../../core/quic/mod.ts";
 import { type CommandChannel, CommandReader } from "./command_ring.ts";
 import type { PlaneCommand, PlaneMessage } from "./messages.ts";
@@ -13,6 +13,7 @@ export interface PlanePlatform {
   readonly reactor: Reactor;
   readonly layout: ArenaLayout;
   readonly engine: Engine;
+  readonly crypto: PlaneCrypto;
   /** Fills with cryptographically strong randomness. */
   readonly entropy: (bytes: Uint8Array) => void;
   /** In [0, 1), for jitter. */
@@ -57,6 +58,16 @@ export class Plane implements EventSource {
 
   log(level: LogLevel, event: LogEvent, message: string, fields: LogFields = {}): void {
     this.platform.post({ type: "log", record: { level, event, message, fields } });
+  }
+
+  /** Tells a security event, for the audit trail and for alerts. */
+  event(event: SecurityEventInput): void {
+    this.platform.post({ type: "event", event });
+  }
+
+  /** Answers a command that carries a number. */
+  answer(id: number, count: number, error: string | null): void {
+    this.platform.post({ type: "answer", id, count, error });
   }
 
   /** Warns when the kernel gave a socket less room than it should have: then bursts are lost. */

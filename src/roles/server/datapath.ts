@@ -5,89 +5,95 @@
  *
  * Everything is synchronous and runs in the worker's loop. Deny is the default of every step.
  */
-import { type MetricCells, Timer } from "../../base/mod.ts";
-import { type AuthorizeOptions, identityFrom } from "../../core/auth/mod.ts";
-import {
-  type Connection,
-  type Ending,
-  Endpoint,
-  type EndpointHandler,
-  EngineError,
-  type EngineProfile,
-} from "../../core/quic/mod.ts";
-import { FlowDrop, FlowTable, Registry } from "../../core/registry/mod.ts";
-import {
-  AbortCode,
-  ALPN_V1,
-  ALPN_V2,
-  classifyFrame,
-  CloseCode,
-  FrameKind,
-  ROUTED_ID_AT,
-  routedIdLength,
-  V1_REFUSAL_REASON,
-  V1_REFUSAL_TRANSPORT_CODE,
-} from "../../core/wire/mod.ts";
+import { type MetricCells, sanitizeForLog, Timer } from "../../base/mod.ts";
+import { type Connection, type Ending, Endpoint, type EndpointHandler, EngineError } from "../../core/quic/mod.ts";
+import { flowDropName, FlowTable, Registry, REGISTRY_LIMITS } from "../../core/registry/mod.ts";
+import { classifyFrame, CloseCode, encodeRoutedHeader, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
-import { GracefulEnd, type Plane, type PlaneCommand, type RolePlane, type ServerPlan } from "../control/mod.ts";
+import { GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane, type ServerPlan } from "../control/mod.ts";
+import { Admission } from "./admission.ts";
+import { Gauges, type GaugeSources } from "./gauges.ts";
+import { Identification } from "./identification.ts";
 import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
-import { Peer } from "./peer.ts";
+import type { Peer } from "./peer.ts";
+import { PeerWatch } from "./peer_watch.ts";
 import { Registrar } from "./registrar.ts";
-import { routeStream } from "./stream_route.ts";
-import { RelayedStream, type StreamRelayContext } from "./stream_relay.ts";
+import { ServerRules } from "./rules.ts";
+import { SampledLog } from "./sampled_log.ts";
+import { SignalRelay } from "./signal_relay.ts";
 import { serverStatus } from "./status.ts";
+import { StreamService } from "./stream_service.ts";
+import { TooLarge } from "./too_large.ts";
 
 type Counters = MetricCells<typeof SERVER_METRICS>;
-
-/** The counter of each reason for which the flow table drops a packet; others count as malformed. */
-const DROP_COUNTER = new Map<number, ServerMetric>([
-  [FlowDrop.unknownFlow, "droppedUnknownFlow"],
-  [FlowDrop.noConnector, "droppedNoConnector"],
-  [FlowDrop.otherConnector, "droppedUnknownFlow"],
-  [FlowDrop.ambiguous, "droppedUnknownFlow"],
-  [FlowDrop.tableFull, "droppedFlowLimit"],
-  [FlowDrop.agentFull, "droppedFlowLimit"],
-  [FlowDrop.noAddress, "droppedFlowLimit"],
-]);
 
 export class ServerPlane implements EndpointHandler, RolePlane {
   readonly #plane: Plane;
   readonly #counters: Counters;
   readonly #sockets: UdpSocket[];
   readonly #endpoint: Endpoint;
-  readonly #profile: EngineProfile;
-  readonly #requireClientCert: boolean;
-  readonly #serviceIds: { readonly legacy: boolean };
-  readonly #authorization: AuthorizeOptions;
+  readonly #rules: ServerRules;
   readonly #peers = new Map<number, Peer>();
   readonly #registry: Registry;
   readonly #flows: FlowTable;
-  readonly #streams: StreamRelayContext;
+  readonly #admission: Admission;
+  readonly #identification: Identification;
+  readonly #watch: PeerWatch;
   readonly #registrar: Registrar;
+  readonly #tooLarge: TooLarge;
+  readonly #signals: SignalRelay;
+  readonly #streams: StreamService;
+  readonly #gauges: Gauges;
+  readonly #log: SampledLog;
   readonly #sweep = new Timer((nowMs) => this.#sweepFlows(nowMs));
   readonly #end: GracefulEnd;
-  #openStreams = 0;
 
   constructor(plane: Plane, plan: ServerPlan, counters: Counters) {
     this.#plane = plane;
     this.#counters = counters;
-    const { layout, engine, reactor, entropy } = plane.platform;
-    this.#profile = createProfile(plane, plan);
-    this.#requireClientCert = plan.requireClientCert;
-    this.#serviceIds = { legacy: plan.allowLegacyServiceIds };
-    this.#authorization = { allowLegacyCerts: plan.allowLegacyCerts, anonymous: new Set(plan.allowAnonymous) };
-    this.#registry = new Registry({ allowLegacyServiceIds: plan.allowLegacyServiceIds });
+    const { layout, engine, reactor, entropy, crypto } = plane.platform;
+    const count = (metric: ServerMetric, amount = 1) => this.#add(metric, amount);
+    const log = this.#log = new SampledLog(plane);
+    const peers = this.#peers;
+    const rules = this.#rules = new ServerRules(plane, plan);
+    const registry = this.#registry = new Registry({
+      allowLegacyServiceIds: plan.allowLegacyServiceIds,
+      allowConnectorTakeover: plan.allowConnectorTakeover,
+      limits: { ...REGISTRY_LIMITS, servicesPerPeerMax: plan.servicesPerConnectionMax },
+    });
     const random = new Uint32Array(1);
-    this.#flows = new FlowTable(this.#registry, () => {
+    this.#flows = new FlowTable(registry, () => {
       entropy(new Uint8Array(random.buffer));
       return random[0] ?? 0;
     });
-    this.#registrar = new Registrar(plane, {
-      registry: this.#registry,
-      authorization: this.#authorization,
-      serviceIds: this.#serviceIds,
-      count: (metric) => this.#add(metric, 1),
+    const admission = this.#admission = new Admission(plane, plan.limits, log);
+    this.#identification = new Identification({
+      plane,
+      admission,
+      log,
+      requiresCertificate: () => rules.requiresCertificate,
+      count,
+    });
+    this.#watch = new PeerWatch(plane, peers, plan.revocation.denied, count);
+    const authorization = () => rules.authorization;
+    const { allowLegacyServiceIds } = plan;
+    const serviceIds = { legacy: allowLegacyServiceIds };
+    const onReplaced = (peer: number) => this.#closeIfReplaced(peer);
+    this.#registrar = new Registrar(plane, { registry, authorization, serviceIds, log, count, onReplaced });
+    this.#tooLarge = new TooLarge(plane, this.#flows, registry);
+    const { allowLoopback } = rules;
+    const signals = this.#signals = new SignalRelay({ plane, registry, peers, log, allowLegacyServiceIds, allowLoopback, count });
+    this.#streams = new StreamService({
+      plane,
+      registry,
+      peers,
+      signals,
+      log,
+      allowLegacyServiceIds,
+      authorization,
+      count,
+      onOver: (stream) => stream.connector !== null && this.#closeIfReplaced(stream.connector.id),
     });
     this.#endpoint = new Endpoint({
       engine,
@@ -95,54 +101,65 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       entropy,
       handler: this,
       limits: limits.SERVER_ENDPOINT,
-      datagramAt: layout.reserve(limits.SERVER_ENDPOINT.datagramBytesMax),
+      datagramAt: layout.reserve(limits.ROUTED_HEADROOM_BYTES + limits.SERVER_ENDPOINT.datagramBytesMax) +
+        limits.ROUTED_HEADROOM_BYTES,
+      rotation: { ...limits.ROTATION, intervalMs: plan.cidRotationMs },
+      resetHmac: crypto.hmacSha256(rules.resetKey),
+      accepting: rules.acceptOptions(admission),
     });
-    this.#end = new GracefulEnd(reactor, () => this.#openStreams === 0 && !this.#endpoint.isDelivering, () => this.#finish());
-    this.#streams = this.#streamContext(layout.reserve(limits.STREAM_CHUNK_BYTES));
-    this.#sockets = plan.binds.map((bind) =>
-      new UdpSocket(
-        reactor,
-        layout,
-        bind,
-        limits.SERVER_SOCKET,
-        (socket, offset, length, from) => this.#endpoint.handlePacket(socket, offset, length, from),
-        () => this.#endpoint.pathWritable(),
-      )
-    );
-    for (const socket of this.#sockets) plane.noteBuffers(socket, limits.SERVER_SOCKET.kernelBufferBytes);
+    this.#end = new GracefulEnd(reactor, () => this.#streams.active === 0 && !this.#endpoint.isDelivering, () => this.#finish());
+    this.#sockets = this.#bind(plan);
+    this.#gauges = new Gauges(counters, this.#gaugeSources(), reactor.nowMs);
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
     reactor.setTimer(this.#sweep, reactor.nowMs + limits.FLOW_SWEEP_INTERVAL_MS);
-    this.#endpoint.accept(this.#profile);
+    this.#endpoint.accept(rules.profile);
     plane.platform.post({
       type: "ready",
       addresses: this.#sockets.map((socket) => ({ name: "quic", transport: "udp", ...socket.bound })),
     });
   }
 
-  // 4. Who is it?
-
-  onEstablished(connection: Connection): void {
-    const certificate = connection.engine.peerCertificate();
-    const identity = certificate === null ? null : identityFrom(certificate);
-    if (identity !== null && identity.kind === "problem") return this.#refusePeer(connection, V1_REFUSAL_REASON.unusable);
-    if (identity === null && this.#requireClientCert) return this.#refusePeer(connection, V1_REFUSAL_REASON.missing);
-    const peer = new Peer(connection, certificate, identity, connection.engine.applicationProtocol());
-    this.#peers.set(connection.id, peer);
-    this.#add("established", 1);
-    const { group, cipher } = connection.engine.tlsDescription();
-    this.#plane.log("debug", "connection-opened", "A client connected", {
-      peer: peer.label,
-      protocol: peer.protocol,
-      group,
-      cipher,
-    });
-    this.#registrar.reportAddress(peer);
+  #gaugeSources(): GaugeSources {
+    return {
+      endpoint: this.#endpoint,
+      flows: this.#flows,
+      limiter: this.#admission.limiter,
+      sockets: this.#sockets,
+      streams: () => this.#streams.active,
+      signalSessions: () => this.#signals.sessions,
+    };
   }
 
-  #refusePeer(connection: Connection, reason: string): void {
-    this.#plane.log("warn", "connection-refused", `Refused a client: ${reason}`, { connection: connection.id });
-    connection.engine.close(false, V1_REFUSAL_TRANSPORT_CODE, reason);
-    connection.touch();
+  // 1. A batch arrives. 2. Whose connection? See core/quic/endpoint.ts.
+
+  #bind(plan: ServerPlan): UdpSocket[] {
+    const { layout, reactor } = this.#plane.platform;
+    return plan.binds.map((bind) => {
+      const socket = new UdpSocket(
+        reactor,
+        layout,
+        bind,
+        limits.SERVER_SOCKET,
+        (from, offset, length, peer) => this.#endpoint.handlePacket(from, offset, length, peer),
+        () => this.#endpoint.pathWritable(),
+      );
+      this.#plane.noteBuffers(socket, limits.SERVER_SOCKET.kernelBufferBytes);
+      return socket;
+    });
+  }
+
+  // 4. Who is it?
+
+  onEstablished(connection: Connection, nowMs: number): void {
+    const peer = this.#identification.identify(connection);
+    if (peer === null) return;
+    this.#peers.set(connection.id, peer);
+    if (this.#watch.begin(peer, nowMs)) this.#registrar.reportAddress(peer);
+  }
+
+  onMigrated(connection: Connection): void {
+    const peer = this.#peers.get(connection.id);
+    if (peer !== undefined) this.#registrar.reportAddress(peer);
   }
 
   // 3. Which frame?
@@ -150,6 +167,8 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
     const peer = this.#peers.get(connection.id);
     if (peer === undefined) return;
+    const limit = peer.limiter.allowDatagram(length, nowMs);
+    if (limit !== null) return this.#dropOverLimit(peer, limit);
     const { bytes } = this.#plane.platform.engine.arena;
     switch (classifyFrame(bytes, offset, length)) {
       case FrameKind.ipv4:
@@ -190,61 +209,76 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     const slot = this.#flows.fromAgent(agent.id, service, this.#plane.platform.engine.arena.bytes, offset, length, nowMs);
     if (slot < 0) return this.#countDrop(slot);
     const connector = this.#peers.get(this.#flows.connectorOf(slot));
-    if (connector === undefined) return this.#add("droppedNoConnector", 1);
-    this.#forward(connector, offset, length);
+    if (connector === undefined) return this.#add("droppedPeerGone", 1);
+    this.#forward(agent, connector, slot, "agent", offset, length);
   }
 
   #relayDown(connector: Peer, service: number, offset: number, length: number, nowMs: number): void {
     const slot = this.#flows.fromConnector(connector.id, service, this.#plane.platform.engine.arena.bytes, offset, length, nowMs);
     if (slot < 0) return this.#countDrop(slot);
     const agent = this.#peers.get(this.#flows.agentOf(slot));
-    if (agent === undefined) return this.#add("droppedUnknownFlow", 1);
-    this.#forward(agent, offset, length);
+    if (agent === undefined) return this.#add("droppedPeerGone", 1);
+    this.#forward(connector, agent, slot, "connector", offset, length);
   }
 
-  // 7. Queue on the other connection.
+  // 7. Queue on the other connection, in the frame that its version has for packets (WIRE 5.5).
 
-  #forward(to: Peer, offset: number, length: number): void {
-    const sent = to.connection.engine.datagramSend(offset, length);
-    if (sent === EngineError.bufferTooShort) return this.#add("droppedTooLarge", 1);
-    if (sent < 0) return this.#add("droppedQueue", 1);
+  #forward(from: Peer, to: Peer, slot: number, side: "agent" | "connector", offset: number, length: number): void {
+    let at = offset, size = length;
+    if (to.isV2) {
+      const id = this.#registry.serviceIdBytes(this.#flows.serviceOf(slot));
+      if (id === null) return this.#add("droppedPeerGone", 1);
+      at -= ROUTED_ID_AT + id.length;
+      size += encodeRoutedHeader(this.#plane.platform.engine.arena.bytes, at, id);
+    }
+    const sent = to.connection.engine.datagramSend(at, size);
+    if (sent < 0) return this.#dropUnsent(from, to, slot, side, offset, length, sent);
     to.connection.touch();
     const { cells, index } = this.#counters;
     cells[index.relayedDatagrams] = (cells[index.relayedDatagrams] ?? 0) + 1;
     cells[index.relayedBytes] = (cells[index.relayedBytes] ?? 0) + length;
   }
 
+  #dropUnsent(
+    from: Peer,
+    to: Peer,
+    slot: number,
+    side: "agent" | "connector",
+    offset: number,
+    length: number,
+    error: number,
+  ): void {
+    if (error !== EngineError.bufferTooShort) return this.#add("droppedQueue", 1);
+    this.#add("droppedTooLarge", 1);
+    if (this.#tooLarge.answer(from, to, slot, side, offset, length)) this.#add("tooLargeAnswered", 1);
+  }
+
   #countDrop(reason: number): void {
-    this.#add(DROP_COUNTER.get(reason) ?? "droppedMalformed", 1);
+    const name = flowDropName(reason);
+    this.#add(name === null ? "droppedMalformed" : `flow:${name}`, 1);
+  }
+
+  #dropOverLimit(peer: Peer, limit: string): void {
+    this.#add("droppedOverLimit", 1);
+    if (!peer.warnsOf(limit)) return;
+    this.#log.warn("limit-exceeded", `A peer sends more than it may: ${limit}`, { peer: peer.label, limit });
+    this.#plane.event({ event_type: "rate_limited", details: { peer: peer.label, limit } });
   }
 
   #dropUnregistered(peer: Peer, service: string): void {
     this.#add("droppedUnauthorised", 1);
-    if (peer.warned.size >= 8 || peer.warned.has(service)) return;
-    peer.warned.add(service);
-    this.#plane.log("warn", "datagram-dropped", `Unauthorized service datagram: ${peer.label} is not registered for '${service}'`, {
-      service,
+    if (!peer.warnsOf(`service ${service}`)) return;
+    const id = sanitizeForLog(service);
+    this.#log.warn("datagram-dropped", `Unauthorized service datagram: ${peer.label} is not registered for '${id}'`, {
+      service: id,
     });
   }
 
-  // Streams take the same steps: frame, identity, route, forward. See stream_relay.ts.
+  // Streams take the same steps: frame, identity, route, forward. See stream_service.ts.
 
   onReadable(connection: Connection, stream: number, nowMs: number): void {
     const peer = this.#peers.get(connection.id);
-    if (peer === undefined) return;
-    let relayed = peer.streams.get(stream);
-    if (relayed === undefined) {
-      // Streams that we opened and that are over may still have something to say: nobody listens.
-      if ((stream & 1) === 1 || peer.protocol !== ALPN_V2) {
-        connection.engine.streamShutdown(stream, "read", AbortCode.none);
-        connection.touch();
-        return;
-      }
-      relayed = new RelayedStream(this.#streams, peer, stream, nowMs);
-      peer.streams.set(stream, relayed);
-      this.#openStreams++;
-    }
-    relayed.onReadable(connection, nowMs);
+    if (peer !== undefined) this.#streams.onReadable(peer, connection, stream, nowMs);
   }
 
   onWritable(connection: Connection, stream: number): void {
@@ -255,42 +289,17 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   #endTurn(nowMs: number): void {
     this.#endpoint.endTurn(nowMs);
-    const { cells, index } = this.#counters;
-    const { counters } = this.#endpoint;
-    cells[index.activeConnections] = this.#endpoint.size;
-    cells[index.activeStreams] = this.#openStreams;
-    cells[index.flows] = this.#flows.size;
-    cells[index.accepted] = counters.accepted;
-    cells[index.ignoredMalformed] = counters.malformed;
-    cells[index.ignoredUnknown] = counters.unknownConnection;
-    cells[index.ignoredShort] = counters.shortInitial;
-    cells[index.ignoredConnectionLimit] = counters.overConnectionLimit;
-    cells[index.ignoredHandshakeLimit] = counters.overHandshakeLimit;
-    cells[index.undecryptable] = counters.undecryptable;
-    let sendErrors = 0, gsoOff = 0;
-    for (const socket of this.#sockets) {
-      sendErrors += socket.sendErrors;
-      if (socket.gsoOff) gsoOff = 1;
-    }
-    cells[index.sendErrors] = sendErrors;
-    cells[index.gsoOff] = gsoOff;
+    this.#gauges.publish(nowMs);
   }
 
   onClosed(connection: Connection, ending: Ending): void {
+    this.#admission.release(connection);
     const peer = this.#peers.get(connection.id);
-    if (peer === undefined) {
-      this.#add("refusedConnections", 1);
-      const refusal = connection.engine.verifyError();
-      const why = refusal?.reason ?? ending.info?.reason ?? "no answer";
-      this.#plane.log(refusal === null ? "debug" : "warn", "connection-refused", `A handshake failed: ${why}`, {
-        by: ending.by,
-        code: ending.info?.code ?? 0,
-        subject: refusal?.offered?.subject ?? "",
-      });
-      return;
-    }
+    if (peer === undefined) return this.#identification.noteRefused(connection, ending);
     this.#peers.delete(connection.id);
+    this.#watch.end(peer);
     for (const stream of [...peer.streams.values()]) stream.connectionLost(connection);
+    this.#signals.removePeer(peer);
     this.#flows.removeAgent(peer.id);
     const { services, role } = this.#registry.unregister(peer.id);
     this.#plane.log("debug", "connection-closed", "A client's connection ended", {
@@ -302,66 +311,53 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     });
   }
 
+  /** A connection that serves nothing any more, because a newer one of its identity does, is closed behind its last stream. */
+  #closeIfReplaced(id: number): void {
+    const peer = this.#peers.get(id);
+    if (peer === undefined || this.#registry.roleOf(id) !== "connector" || this.#registry.servicesOf(id).length > 0) return;
+    if (peer.streams.size > 0 || peer.connection.isOver) return;
+    this.#add("closedReplaced", 1);
+    peer.connection.close(CloseCode.replaced, "replaced by a newer connection of the same identity");
+  }
+
   stop(nowMs: number): void {
-    this.#plane.log("info", "stopping", "Finishing open streams", { streams: this.#openStreams });
+    this.#plane.log("info", "stopping", "Finishing open streams", { streams: this.#streams.active });
     this.#endpoint.accept(null);
     this.#end.begin(nowMs, limits.DRAIN_MS);
   }
 
-  onCommand(command: PlaneCommand): void {
-    if (command.type === "disconnect") {
-      this.#peers.get(command.peer)?.connection.close(CloseCode.limits, "disconnected by the operator");
-    }
-    if (command.type === "status") {
-      this.#plane.platform.post({
-        type: "status",
-        id: command.id,
-        status: serverStatus(this.#peers, this.#registry, this.#openStreams),
-      });
-    }
-  }
-
-  #streamContext(chunkAt: number): StreamRelayContext {
-    const { engine, reactor } = this.#plane.platform;
-    return {
-      engine,
-      reactor,
-      chunkAt,
-      allowLegacyServiceIds: this.#serviceIds.legacy,
-      route: (agent, service) =>
-        this.#plane.isStopping
-          ? { kind: "refused", code: "busy", reason: "the server is stopping" }
-          : routeStream(agent, service, this.#registry, this.#peers, this.#authorization),
-      onJoined: (stream) => {
-        this.#add("openedStreams", 1);
-        if (stream.connector !== null) this.#registry.streamOpened(stream.connector.id);
-      },
-      onRefused: (stream, code, reason) => {
-        this.#add(REFUSAL_COUNTER[code] ?? "busy", 1);
-        this.#plane.log(code === "denied" ? "warn" : "info", "stream-refused", `Refused an open: ${code}`, {
-          peer: stream.agent.label,
-          service: stream.service,
-          code,
-          why: reason,
+  onCommand(command: PlaneCommand, nowMs: number): void {
+    switch (command.type) {
+      case "disconnect":
+        return this.#peers.get(command.peer)?.connection.close(CloseCode.limits, "disconnected by the operator");
+      case "deny":
+        return this.#plane.answer(command.id, this.#watch.deny(command.entry), null);
+      case "reload":
+        return this.#reload(command.id, command.plan, nowMs);
+      case "status":
+        return this.#plane.platform.post({
+          type: "status",
+          id: command.id,
+          status: serverStatus(this.#peers, this.#registry, this.#streams.active, nowMs),
         });
-      },
-      onMalformed: (stream, why) => {
-        this.#add("malformedStreams", 1);
-        this.#plane.log("warn", "stream-refused", "A stream began with a malformed header", { peer: stream.agent.label, why });
-      },
-      onBytes: (isUp, bytes) => this.#add(isUp ? "bytesUp" : "bytesDown", bytes),
-      onOver: (stream) => this.#onStreamOver(stream),
-    };
+    }
   }
 
-  #onStreamOver(stream: RelayedStream): void {
-    this.#openStreams--;
-    if (stream.connector !== null && stream.wasJoined) this.#registry.streamClosed(stream.connector.id);
+  /** Goes over to what may change of the plan, all of it or nothing: what can be refused comes first. */
+  #reload(id: number, plan: RolePlan, nowMs: number): void {
+    const problem = plan.role === "server" ? this.#rules.replace(plan) : "the plan is for another role";
+    this.#add(problem === null ? "reloads" : "reloadFailures", 1);
+    if (problem !== null || plan.role !== "server") return this.#plane.answer(id, 0, problem);
+    if (!this.#plane.isStopping) this.#endpoint.accept(this.#rules.profile);
+    this.#admission.limiter.configure(plan.limits, nowMs);
+    this.#plane.answer(id, this.#watch.replace(plan.revocation.denied), null);
   }
 
   #sweepFlows(nowMs: number): void {
-    this.#flows.sweep(nowMs, limits.FLOW_SWEEP_SLOTS);
-    this.#plane.platform.reactor.setTimer(this.#sweep, nowMs + limits.FLOW_SWEEP_INTERVAL_MS);
+    const isEmpty = this.#flows.size === 0;
+    if (!isEmpty) this.#flows.sweep(nowMs, limits.FLOW_SWEEP_SLOTS);
+    const pauseMs = isEmpty ? limits.FLOW_SWEEP_IDLE_MS : limits.FLOW_SWEEP_INTERVAL_MS;
+    this.#plane.platform.reactor.setTimer(this.#sweep, nowMs + pauseMs);
   }
 
   #finish(): void {
@@ -374,27 +370,4 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     const at = index[key];
     cells[at] = (cells[at] ?? 0) + amount;
   }
-}
-
-const REFUSAL_COUNTER: Readonly<Record<string, ServerMetric>> = {
-  "denied": "denied",
-  "unknown-service": "unknownService",
-  "no-connector": "noConnector",
-  "datagram-only": "datagramOnly",
-  "backend-refused": "backendRefused",
-  "backend-timeout": "backendTimeout",
-  "busy": "busy",
-};
-
-function createProfile(plane: Plane, plan: ServerPlan): EngineProfile {
-  const { certificatePem, keyPem, trustPem } = plan.tls;
-  const trust = { trustPem: trustPem ?? new Uint8Array(0), crlPem: null };
-  const kind = plan.requireClientCert ? "require" : "if-given";
-  return plane.platform.engine.createProfile({
-    side: "server",
-    identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
-    verify: plan.verifyPeer ? { kind, ...trust } : { kind: "off" },
-    protocols: [ALPN_V2, ALPN_V1],
-    transport: limits.SERVER_TRANSPORT,
-  });
 }

@@ -1,7 +1,7 @@
 /**
  * The bounds of the server. The times and sizes that WIRE fixes stand in `core/wire`; what is here we chose.
  */
-import type { EndpointLimits, TransportLimits } from "../../core/quic/mod.ts";
+import { type EndpointLimits, ROTATION_DEFAULTS, type RotationOptions, type TransportLimits } from "../../core/quic/mod.ts";
 import type { UdpSocketLimits } from "../../io/mod.ts";
 import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
 
@@ -16,9 +16,25 @@ export const STREAM_CHUNK_BYTES = 64 * 1024;
 export const RESULT_TIMEOUT_MS = 10_000;
 /** How long open streams may finish after a request to stop. */
 export const DRAIN_MS = 3_000;
-/** Flow table slots that are looked at for a dead flow, each time the sweep comes round. */
-export const FLOW_SWEEP_SLOTS = 4_096;
-export const FLOW_SWEEP_INTERVAL_MS = 1_000;
+/** Flow table slots that are looked at for a dead flow, each time the sweep comes round: all of them within four seconds. */
+export const FLOW_SWEEP_SLOTS = 16_384;
+export const FLOW_SWEEP_INTERVAL_MS = 250;
+/** While there are no flows. */
+export const FLOW_SWEEP_IDLE_MS = 2_000;
+/** In front of a packet there is room for the longest ROUTED header. */
+export const ROUTED_HEADROOM_BYTES = 320;
+/** A live peer's certificate is looked at again at least this often: the clock may have been set. */
+export const VALIDITY_LOOK_MAX_MS = 30_000;
+/** Signalling that waits for one peer, and what is read of a signalling stream at once. */
+export const SIGNAL_QUEUE_BYTES_MAX = 128 * 1024;
+export const SIGNAL_TURN_BYTES = 16 * 1024;
+/** Counters and gauges are published this often. */
+export const PUBLISH_INTERVAL_MS = 100;
+/** A handshake must have ended by then. */
+export const HANDSHAKE_MS = 10_000;
+/** What is answered to strangers in one second. */
+export const RETRIES_PER_SECOND_MAX = 20_000;
+export const RESETS_PER_SECOND_MAX = 1_000;
 
 export const SERVER_TRANSPORT: TransportLimits = {
   idleTimeoutMs: IDLE_TIMEOUT_MS,
@@ -37,8 +53,9 @@ export const SERVER_TRANSPORT: TransportLimits = {
 };
 
 export const SERVER_ENDPOINT: EndpointLimits = {
-  connectionsMax: 10_000,
-  handshakesMax: 1_024,
+  // Beyond any limit that an operator sets: those are the limiter's.
+  connectionsMax: 1_000_000,
+  handshakesMax: 4_096,
   packetBytesMax: SERVER_TRANSPORT.udpPayloadSendMaxBytes,
   datagramBytesMax: 65_536,
   datagramsPerTurn: 4_096,
@@ -52,3 +69,6 @@ export const SERVER_SOCKET: UdpSocketLimits = {
   sendBufferBytes: 1024 * 1024,
   kernelBufferBytes: 8 * 1024 * 1024,
 };
+
+/** How many IDs a connection may have; how often a new one comes is the operator's. */
+export const ROTATION: RotationOptions = ROTATION_DEFAULTS;

@@ -1,5 +1,7 @@
 /** The server's counters and gauges. Names that earlier servers expose are kept. */
-import type { MetricTable } from "../../base/mod.ts";
+import type { MetricDefinition, MetricTable } from "../../base/mod.ts";
+import { LIMIT_NAMES, type LimitName } from "../../core/ratelimit/mod.ts";
+import { FlowDrop, type FlowDropName } from "../../core/registry/mod.ts";
 
 const refused = (code: string) => ({
   name: "ztna_streams_refused_total",
@@ -26,6 +28,32 @@ const ignored = (reason: string) => ({
   labels: { reason },
 });
 
+const closed = (reason: string) => ({
+  name: "ztna_peers_closed_total",
+  kind: "counter" as const,
+  help: "Connected peers that were closed because they may not stay, by reason.",
+  labels: { reason },
+});
+
+/** A word of the code as a label: `unknownFlow` is `unknown-flow`. */
+const labelOf = (word: string) => word.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+type FlowMetrics = { readonly [N in FlowDropName as `flow:${N}`]: MetricDefinition };
+type LimitMetrics = { readonly [N in LimitName as `limit:${N}`]: MetricDefinition };
+
+const FLOW_METRICS = Object.fromEntries(
+  Object.keys(FlowDrop).map((name) => [`flow:${name}`, dropped(labelOf(name))]),
+) as unknown as FlowMetrics;
+
+const LIMIT_METRICS = Object.fromEntries(
+  LIMIT_NAMES.map((limit) => [`limit:${limit}`, {
+    name: "ztna_limited_total",
+    kind: "counter" as const,
+    help: "What was refused or dropped because of a limit, by limit.",
+    labels: { limit },
+  }]),
+) as unknown as LimitMetrics;
+
 export const SERVER_METRICS = {
   activeConnections: { name: "ztna_active_connections", kind: "gauge", help: "QUIC connections, handshaking ones included." },
   accepted: { name: "ztna_connections_accepted_total", kind: "counter", help: "Connections that began a handshake." },
@@ -50,11 +78,71 @@ export const SERVER_METRICS = {
   flows: { name: "ztna_flows", kind: "gauge", help: "Flows that answers are matched with." },
   droppedMalformed: dropped("malformed"),
   droppedUnauthorised: dropped("not-registered"),
-  droppedUnknownFlow: dropped("unknown-flow"),
-  droppedNoConnector: dropped("no-connector"),
-  droppedFlowLimit: dropped("flow-limit"),
+  droppedOverLimit: dropped("over-limit"),
+  droppedPeerGone: dropped("peer-gone"),
   droppedTooLarge: dropped("too-large"),
   droppedQueue: dropped("queue-full"),
+  ...FLOW_METRICS,
+  flowsLearned: { name: "ztna_flows_learned_total", kind: "counter", help: "Flows that began." },
+  flowsRewritten: {
+    name: "ztna_flows_rewritten_total",
+    kind: "counter",
+    help: "Flows whose source was replaced because another agent uses the same.",
+  },
+  flowsExpired: { name: "ztna_flows_expired_total", kind: "counter", help: "Flows whose time was over." },
+  tooLargeAnswered: {
+    name: "ztna_too_large_answered_total",
+    kind: "counter",
+    help: "Packets too large for the next connection whose sender was told the size that passes.",
+  },
+  signalSessions: {
+    name: "ztna_signaling_sessions_total",
+    kind: "counter",
+    help: "Signalling sessions that were passed on to a connector.",
+  },
+  activeSignalSessions: { name: "ztna_signaling_sessions", kind: "gauge", help: "Signalling sessions that are open now." },
+  signalsRefused: { name: "ztna_signals_refused_total", kind: "counter", help: "Signalling messages that were refused." },
+  signalsMalformed: { name: "ztna_signals_malformed_total", kind: "counter", help: "Signalling messages that were malformed." },
+  signalsDropped: {
+    name: "ztna_signals_dropped_total",
+    kind: "counter",
+    help: "Signalling messages that a peer had no room for.",
+  },
+  ...LIMIT_METRICS,
+  closedRevoked: closed("revoked"),
+  closedExpired: closed("expired"),
+  closedReplaced: closed("replaced"),
+  retryTokensValidated: {
+    name: "ztna_retry_tokens_validated",
+    kind: "counter",
+    help: "Retry tokens that proved a client's address.",
+  },
+  retryTokenFailures: { name: "ztna_retry_token_failures", kind: "counter", help: "Retry tokens that were refused." },
+  retries: { name: "ztna_retries_total", kind: "counter", help: "Retry packets sent." },
+  resets: { name: "ztna_stateless_resets_total", kind: "counter", help: "Stateless resets sent." },
+  migrations: { name: "ztna_migrations_total", kind: "counter", help: "Connections that went over to another address." },
+  rotations: {
+    name: "ztna_connection_id_rotations_total",
+    kind: "counter",
+    help: "Connection IDs that were issued to replace older ones.",
+  },
+  connectionIds: {
+    name: "ztna_connection_ids",
+    kind: "gauge",
+    help: "Connection IDs that packets may carry, retired ones included.",
+  },
+  handshakeTimeouts: {
+    name: "ztna_handshake_timeouts_total",
+    kind: "counter",
+    help: "Handshakes that were given up because they took too long.",
+  },
+  reloads: { name: "ztna_reloads_total", kind: "counter", help: "Times that certificates, lists and limits were read anew." },
+  reloadFailures: {
+    name: "ztna_reload_failures_total",
+    kind: "counter",
+    help: "Times that what was read anew was refused.",
+  },
+  uptimeSeconds: { name: "ztna_uptime_seconds", kind: "gauge", help: "Seconds since the data plane began." },
   activeStreams: { name: "ztna_active_streams", kind: "gauge", help: "Streams that are open now, joined or not." },
   openedStreams: { name: "ztna_streams_opened_total", kind: "counter", help: "Streams that were joined with a connector." },
   bytesUp: moved("to_connector"),
@@ -76,6 +164,9 @@ export const SERVER_METRICS = {
   ignoredShort: ignored("short-initial"),
   ignoredConnectionLimit: ignored("connection-limit"),
   ignoredHandshakeLimit: ignored("handshake-limit"),
+  ignoredPolicy: ignored("not-admitted"),
+  ignoredRetryLimit: ignored("retry-limit"),
+  ignoredRetiredId: ignored("retired-id"),
   undecryptable: ignored("undecryptable"),
   sendErrors: { name: "ztna_udp_send_errors_total", kind: "counter", help: "UDP packets that the kernel refused to send." },
   gsoOff: {

@@ -3,12 +3,13 @@
  * (WIRE 3.6). Deny is the default: a registration needs the name in the certificate, then a place in the registry.
  */
 import { authorize, type AuthorizeOptions, formatDenyReason, type Role } from "../../core/auth/mod.ts";
-import { formatRefusal, NackStatus, type Registry } from "../../core/registry/mod.ts";
-import { ALPN_V2, decodeRegistration, encodeAck, encodeNack, encodeQad } from "../../core/wire/mod.ts";
+import { formatRefusal, NackStatus, type Registry, type Replacement } from "../../core/registry/mod.ts";
+import { decodeRegistration, encodeAck, encodeNack, encodeQad } from "../../core/wire/mod.ts";
 import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
+import type { SampledLog } from "./sampled_log.ts";
 
 /** Room for the server's own small datagrams. */
 const REPLY_BYTES = 512;
@@ -23,9 +24,13 @@ type NackName = typeof NACK_NAMES[keyof typeof NACK_NAMES];
 
 export interface RegistrarOptions {
   readonly registry: Registry;
-  readonly authorization: AuthorizeOptions;
+  /** As they are at this moment. */
+  readonly authorization: () => AuthorizeOptions;
   readonly serviceIds: { readonly legacy: boolean };
+  readonly log: SampledLog;
   readonly count: (metric: ServerMetric) => void;
+  /** A newer connection took a service from this one. */
+  readonly onReplaced: (peer: number) => void;
 }
 
 export class Registrar {
@@ -51,15 +56,19 @@ export class Registrar {
       return this.#nack(peer, "invalid", "", asked.role, `the service id is malformed (${asked.why})`);
     }
     const { role, service } = asked;
-    const decision = authorize(peer.identity, role, service, authorization);
+    const limit = peer.limiter.allowRegistration(nowMs);
+    if (limit !== null) return this.#nack(peer, "rate-limited", service, role, `too many registrations (${limit})`);
+    const decision = authorize(peer.identity, role, service, authorization());
     if (!decision.allowed) return this.#nack(peer, "not-authorised", service, role, formatDenyReason(decision.why));
-    const outcome = role === "agent" ? registry.registerAgent(peer.id, service) : registry.registerConnector(peer.id, service, {
-      identity: peer.identity?.key ?? null,
-      label: peer.label,
-      takesStreams: peer.protocol === ALPN_V2,
-    }, nowMs);
+    const identity = peer.identity?.key ?? null;
+    const outcome = role === "agent"
+      ? registry.registerAgent(peer.id, service, identity)
+      : registry.registerConnector(peer.id, service, { identity, label: peer.label, takesStreams: peer.isV2 }, nowMs);
     if (outcome.kind === "refused") return this.#nack(peer, NACK_NAMES[outcome.status], service, role, formatRefusal(outcome.why));
-    if (outcome.replaced !== null) this.#plane.log("warn", "connector-replaced", outcome.replaced.message, { service });
+    if (outcome.replaced !== null) this.#noteReplacement(outcome.replaced);
+    if (decision.by === "legacy-certificate" && peer.warnsOf("legacy-certificate")) {
+      this.#options.log.warn("registered", `${peer.label} registers with a certificate without a ZTNA name`, { role, service });
+    }
     if (outcome.isNew) {
       this.#plane.log("info", "registered", `Registered ${role} for ${service}`, { peer: peer.label, role, service });
     }
@@ -77,14 +86,25 @@ export class Registrar {
     if (length > 0) this.#reply(peer, length);
   }
 
+  #noteReplacement({ message, service, oldPeer, newPeer }: Replacement): void {
+    this.#plane.log("warn", "connector-replaced", message, { service });
+    this.#plane.event({ event_type: "connector_replacement", details: { service, old: oldPeer, new: newPeer } });
+    this.#options.onReplaced(oldPeer);
+  }
+
   #nack(peer: Peer, status: NackName, service: string, role: Role, why: string): void {
     this.#options.count("rejections");
-    this.#plane.log("warn", "registration-refused", `Refused to register a ${role}: ${why}`, {
+    this.#options.log.warn("registration-refused", `Refused to register a ${role}: ${why}`, {
       peer: peer.label,
       role,
       service,
       status,
     });
+    // One event for each peer and reason: the counter has them all.
+    if (peer.warnsOf(`nack ${status}`)) {
+      const event_type = status === "rate-limited" ? "rate_limited" : "registration_denied";
+      this.#plane.event({ event_type, details: { peer: peer.label, role, service, reason: why } });
+    }
     this.#reply(peer, encodeNack(this.#plane.platform.engine.arena.bytes, this.#replyAt, status, service));
   }
 

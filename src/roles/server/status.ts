@@ -3,9 +3,9 @@ import type { Registry } from "../../core/registry/mod.ts";
 import type { PeerStatus, PlaneStatus } from "../control/mod.ts";
 import type { Peer } from "./peer.ts";
 
-export function serverStatus(peers: ReadonlyMap<number, Peer>, registry: Registry, streams: number): PlaneStatus {
+export function serverStatus(peers: ReadonlyMap<number, Peer>, registry: Registry, streams: number, nowMs: number): PlaneStatus {
   return {
-    peers: [...peers.values()].map((peer) => peerStatus(peer, registry)),
+    peers: [...peers.values()].map((peer) => peerStatus(peer, registry, nowMs)),
     services: registry.services().map(({ id, agents, connectors }) => ({
       id,
       state: connectors.length > 0 ? "served" : "no-connector",
@@ -17,8 +17,8 @@ export function serverStatus(peers: ReadonlyMap<number, Peer>, registry: Registr
   };
 }
 
-function peerStatus(peer: Peer, registry: Registry): PeerStatus {
-  const { engine } = peer.connection;
+function peerStatus(peer: Peer, registry: Registry, nowMs: number): PeerStatus {
+  const { engine, address, establishedMs, heardMs } = peer.connection;
   const stats = engine.stats();
   return {
     id: peer.id,
@@ -29,6 +29,9 @@ function peerStatus(peer: Peer, registry: Registry): PeerStatus {
     services: registry.servicesOf(peer.id),
     streams: peer.streams.size,
     ...engine.tlsDescription(),
+    remoteAddress: address.toString(),
+    ageMs: nowMs - establishedMs,
+    idleMs: nowMs - heardMs,
     rttMs: stats.rttMs,
     bytesSent: stats.bytesSent,
     bytesReceived: stats.bytesReceived,

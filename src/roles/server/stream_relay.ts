@@ -15,14 +15,13 @@ import {
   decodeResult,
   encodeOpen,
   encodeResult,
-  OPEN_MAX_BYTES,
   RESULT_MAX_BYTES,
   type ResultCode,
   STREAM_HEADER_TIMEOUT_MS,
 } from "../../core/wire/mod.ts";
 import type { Deferred, Reactor } from "../../io/mod.ts";
 import { RESULT_TIMEOUT_MS, STREAM_CHUNK_BYTES, STREAM_TURN_BYTES } from "./limits.ts";
-import type { Peer } from "./peer.ts";
+import type { Peer, PeerStream } from "./peer.ts";
 
 /** The answer to "may this agent open this service, and where does it go?". */
 export type StreamRoute =
@@ -46,7 +45,7 @@ export interface StreamRelayContext {
 
 type State = "header" | "opening" | "asked" | "answering" | "refusing" | "joined" | "over";
 
-export class RelayedStream implements Deferred {
+export class RelayedStream implements Deferred, PeerStream {
   isDeferred = false;
   readonly agent: Peer;
   readonly agentStream: number;
@@ -65,13 +64,14 @@ export class RelayedStream implements Deferred {
   #sentEndUp = false;
   #sentEndDown = false;
 
-  constructor(context: StreamRelayContext, agent: Peer, agentStream: number, nowMs: number) {
+  /** `header` holds what was read of the stream since it was opened at `openedMs`. */
+  constructor(context: StreamRelayContext, agent: Peer, agentStream: number, openedMs: number, header: HeaderReader) {
     this.#context = context;
     this.agent = agent;
     this.agentStream = agentStream;
-    this.#header = new HeaderReader(context.engine, context.chunkAt, OPEN_MAX_BYTES);
+    this.#header = header;
     this.#timer = new Timer((now) => this.#onTimer(now));
-    context.reactor.setTimer(this.#timer, nowMs + STREAM_HEADER_TIMEOUT_MS);
+    context.reactor.setTimer(this.#timer, openedMs + STREAM_HEADER_TIMEOUT_MS);
   }
 
   /** Whether it got as far as moving bytes. */

@@ -22,7 +22,10 @@ export function routeStream(
   const decision = authorize(agent.identity, "agent", service, options);
   if (!decision.allowed) return { kind: "refused", code: "denied", reason: formatDenyReason(decision.why) };
   const number = registry.serviceNumber(service);
-  if (number < 0) return { kind: "refused", code: "unknown-service", reason: "no connector has registered it" };
+  if (number < 0) {
+    if (registry.wasKnown(service)) return { kind: "refused", code: "no-connector", reason: "its connectors have left" };
+    return { kind: "refused", code: "unknown-service", reason: "no connector has registered it" };
+  }
   const choice = registry.connectorForStream(number);
   if (choice.kind === "datagram-only") {
     return { kind: "refused", code: "datagram-only", reason: "its connectors take datagrams only" };

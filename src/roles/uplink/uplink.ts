@@ -3,10 +3,17 @@
  * it belongs to the role, which is told when it is up and when it is gone.
  */
 import { Backoff, Timer } from "../../base/mod.ts";
-import { type Connection, type Ending, Endpoint, type EndpointHandler, type EngineProfile } from "../../core/quic/mod.ts";
+import {
+  type Connection,
+  type Ending,
+  Endpoint,
+  type EndpointHandler,
+  type EngineProfile,
+  ROTATION_DEFAULTS,
+} from "../../core/quic/mod.ts";
 import { CLIENT_PROTOCOLS, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
 import { AF_INET, AF_INET6, formatEndpoint, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../io/mod.ts";
-import type { Plane, UplinkPlan } from "../control/mod.ts";
+import type { Plane, UplinkPlan, UplinkReport } from "../control/mod.ts";
 import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF, UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
 import { describe, explainTrouble, type UplinkTrouble } from "./uplink_trouble.ts";
 import { UPLINK_TABLE, type UplinkEvent, type UplinkState } from "./uplink_state.ts";
@@ -45,6 +52,10 @@ export class Uplink implements EndpointHandler {
   #connection: Connection | null = null;
   /** Once true, trouble is the network's or the server's and worth waiting for. */
   #wasUp = false;
+  /** Dials since it was up last. */
+  #attempts = 0;
+  #lastError = "";
+  #upSinceMs = 0;
   reconnections = 0;
 
   constructor(plane: Plane, plan: UplinkPlan, role: UplinkRole) {
@@ -68,6 +79,7 @@ export class Uplink implements EndpointHandler {
       entropy,
       handler: this,
       limits: UPLINK_ENDPOINT,
+      rotation: { ...ROTATION_DEFAULTS, intervalMs: plan.cidRotationMs },
       datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
     });
     reactor.onTurnEnd((nowMs) => this.endpoint.endTurn(nowMs));
@@ -89,6 +101,20 @@ export class Uplink implements EndpointHandler {
   /** Whether something that was sent on streams that are over has not arrived yet. */
   get isDelivering(): boolean {
     return this.endpoint.isDelivering;
+  }
+
+  /** What status pages show. */
+  report(nowMs: number): UplinkReport {
+    const connection = this.connection;
+    return {
+      state: this.#state,
+      server: this.#target,
+      protocol: connection?.engine.applicationProtocol() ?? "",
+      upForMs: connection === null ? null : nowMs - this.#upSinceMs,
+      rttMs: connection?.engine.stats().rttMs ?? null,
+      attempts: this.#attempts,
+      lastError: this.#lastError,
+    };
   }
 
   start(nowMs: number): void {
@@ -113,6 +139,9 @@ export class Uplink implements EndpointHandler {
     if (this.#state !== "proving" || this.#connection === null) return;
     this.#step("answered");
     this.#wasUp = true;
+    this.#attempts = 0;
+    this.#lastError = "";
+    this.#upSinceMs = nowMs;
     this.#backoff.reset();
     const { reactor } = this.#plane.platform;
     reactor.cancelTimer(this.#dialTimeout);
@@ -161,8 +190,9 @@ export class Uplink implements EndpointHandler {
       return;
     }
     const delayMs = this.#backoff.next(this.#plane.platform.random());
+    this.#lastError = wasUp ? `Lost the server: ${ending.info === null ? "no answer" : describe(ending.info)}` : trouble.message;
     if (wasUp) {
-      this.#plane.log("warn", "uplink-lost", `Lost the server: ${ending.info === null ? "no answer" : describe(ending.info)}`, {
+      this.#plane.log("warn", "uplink-lost", this.#lastError, {
         retry_ms: delayMs,
       });
     } else this.#plane.log("warn", "uplink-failed", trouble.message, { hint: trouble.hint, retry_ms: delayMs });
@@ -175,6 +205,7 @@ export class Uplink implements EndpointHandler {
     const address = this.#addresses[this.#nextAddress++ % this.#addresses.length] as string;
     const endpoint = { address, port: this.#plan.serverPort };
     this.#target = formatEndpoint(endpoint);
+    this.#attempts++;
     const { layout, reactor } = this.#plane.platform;
     const family = writeSockaddr(layout.arena, this.#peerSlot, endpoint);
     const socket = this.#sockets.get(family);

@@ -1,0 +1,172 @@
+/**
+ * Reading anew while a role runs: on SIGHUP, when one of its files has changed, when a revocation list's time is over. Settings
+ * and files are read as at the start; the role goes over to all of it or, if anything is wrong, to nothing.
+ */
+
+import { type LogFields, messageOf, PosternError } from "../base/mod.ts";
+import type { Log } from "../ops/log/mod.ts";
+import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
+import type { CurrentRole } from "./role_source.ts";
+
+/** What was read, and what of it must be watched. */
+export interface LoadedRole extends CurrentRole {
+  /** Every file that was read. */
+  readonly paths: readonly string[];
+}
+
+export interface RoleReloaderOptions {
+  readonly platform: Platform;
+  readonly log: Log;
+  /** Reads settings and files anew. Rejects with the words for what is wrong. */
+  readonly load: () => Promise<LoadedRole>;
+}
+
+const LOOK_INTERVAL_MS = 1_000;
+
+export class RoleReloader {
+  readonly #options: RoleReloaderOptions;
+  #current: LoadedRole;
+  #handle: RoleHandle | null = null;
+  #running: Promise<void> | null = null;
+  #isAskedAgain = false;
+  #timer: ReturnType<typeof setInterval> | null = null;
+  /** What the files looked like when they were read, and at the last look. */
+  #read = "";
+  #seen = "";
+
+  constructor(options: RoleReloaderOptions, current: LoadedRole) {
+    this.#options = options;
+    this.#current = current;
+  }
+
+  /** What the role runs with. */
+  get current(): CurrentRole {
+    return this.#current;
+  }
+
+  /** The role runs: from now on its files are watched. */
+  async begin(handle: RoleHandle): Promise<void> {
+    this.#handle = handle;
+    this.#read = this.#seen = await this.#fingerprint();
+    this.#timer = setInterval(() => void this.#look(), LOOK_INTERVAL_MS);
+    if (this.#isAskedAgain) this.request("SIGHUP received");
+  }
+
+  end(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    this.#handle = null;
+  }
+
+  /** Reads anew, once more if it is asked while it reads. `why` begins the line in the log. */
+  request(why: string): void {
+    if (this.#handle === null || this.#running !== null) this.#isAskedAgain = true;
+    // The log has said it.
+    else this.#begin(why).catch(() => {});
+  }
+
+  /** As {@linkcode request} for who waits: resolves to what changed, a sentence each; rejects with why it was refused. */
+  async run(why: string): Promise<readonly string[]> {
+    while (this.#running !== null) await this.#running;
+    if (this.#handle === null) throw new PosternError("the role is not at work", { code: "reload" });
+    return await this.#begin(why);
+  }
+
+  #begin(why: string): Promise<readonly string[]> {
+    this.#isAskedAgain = false;
+    const reading = this.#reload(why);
+    this.#running = reading.then(() => {}, () => {}).finally(() => {
+      this.#running = null;
+      if (this.#isAskedAgain) this.request(why);
+    });
+    return reading;
+  }
+
+  async #reload(why: string): Promise<readonly string[]> {
+    const { log, load } = this.#options;
+    log.sink({ level: "info", event: "reloading", message: `${why} — reloading TLS certificates...`, fields: {} });
+    this.#read = this.#seen = await this.#fingerprint();
+    try {
+      const loaded = await load();
+      await this.#handle?.reload(loaded.start);
+      const before = this.#current;
+      this.#current = loaded;
+      for (const notice of loaded.start.material.notices) if (notice.level === "warn") log.sink(notice);
+      const kept = this.#noteUnchangeable(before.start, loaded.start);
+      const fields = materialFields(loaded.start);
+      const names = Object.entries(fields).map(([name, value]) => `${name}=${value}`).join(", ");
+      log.sink({ level: "info", event: "reloaded", message: `TLS certificates reloaded (${names})`, fields });
+      return [`TLS certificates reloaded (${names})`, ...kept];
+    } catch (error) {
+      log.sink({
+        level: "error",
+        event: "reload-failed",
+        message: `Failed to reload TLS certificates: ${messageOf(error)}. Keeping previous config.`,
+        fields: {},
+      });
+      throw error;
+    }
+  }
+
+  async #look(): Promise<void> {
+    const looksLike = await this.#fingerprint();
+    const wasStill = looksLike === this.#seen;
+    this.#seen = looksLike;
+    if (this.#handle === null || this.#running !== null) return;
+    // Files that are still being written are left until they are done.
+    if (looksLike !== this.#read) {
+      if (wasStill) this.request("A file has changed");
+      return;
+    }
+    const revocation = this.#current.start.material.server?.revocation;
+    if (revocation !== undefined && revocation.nextLookMs <= this.#options.platform.nowMs()) {
+      this.request("A revocation list's time is over");
+    }
+  }
+
+  async #fingerprint(): Promise<string> {
+    const { platform } = this.#options;
+    return (await Promise.all(this.#current.paths.map((path) => platform.fileFingerprint(path)))).join(" ");
+  }
+
+  #noteUnchangeable(before: RoleStart, after: RoleStart): readonly string[] {
+    const changed = fixedSettings(before).flatMap(([name, text], at) => fixedSettings(after)[at]?.[1] === text ? [] : [name]);
+    if (changed.length === 0) return [];
+    const message = `Changed settings take effect at the next start: ${changed.join(", ")}`;
+    this.#options.log.sink({ level: "warn", event: "settings-warning", message, fields: {} });
+    return [message];
+  }
+}
+
+/** The files that a role is started with. */
+export function materialPaths({ settings }: RoleStart): string[] {
+  const paths = settings.role === "server"
+    ? [settings.certPath, settings.keyPath, settings.caCertPath, ...settings.crlPaths, settings.denyListPath, settings.retryKeyPath]
+    : [settings.clientCertPath, settings.clientKeyPath, settings.caCertPath];
+  return paths.filter((path) => path !== null);
+}
+
+function materialFields({ settings }: RoleStart): LogFields {
+  if (settings.role === "server") return { cert: settings.certPath, key: settings.keyPath };
+  return { cert: settings.clientCertPath ?? "-", key: settings.clientKeyPath ?? "-" };
+}
+
+/** What a role cannot change while it runs, by the name of its setting. */
+function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: string])[] {
+  const common: [string, unknown][] = [
+    ["cid_rotation_secs", settings.cidRotationMs],
+    ["allow_legacy_service_ids", settings.allowLegacyServiceIds],
+  ];
+  const own: [string, unknown][] = settings.role === "server"
+    ? [["bind", settings.listen], ["allow_connector_takeover", settings.allowConnectorTakeover], [
+      "external_ip",
+      settings.externalIp,
+    ]]
+    : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName]];
+  const more: [string, unknown][] = settings.role === "connector"
+    ? [["service", settings.services]]
+    : settings.role === "agent"
+    ? [["forward", settings.forwards]]
+    : [];
+  return [...common, ...own, ...more].map(([name, value]) => [name, JSON.stringify(value)]);
+}

@@ -1,0 +1,75 @@
+/** A server's plan: what its settings and material come to for the data plane, numbers and bytes only. */
+import { PosternError } from "../../base/mod.ts";
+import type { LimitKey, LimitSetting, RevocationMaterial, RoleMaterial, ServerSettings } from "../../config/mod.ts";
+import { type DenyEntry, parseDenyList } from "../../core/auth/mod.ts";
+import { METERED, RATE_LIMITS, type RateLimits } from "../../core/ratelimit/mod.ts";
+import { REGISTRY_LIMITS } from "../../core/registry/mod.ts";
+import type { RevocationPlan, ServerPlan } from "./messages.ts";
+import { tlsOf } from "./tls_material.ts";
+
+/** Throws a PosternError when a list of denied serials cannot be read. */
+export function serverPlan(settings: ServerSettings, material: RoleMaterial): ServerPlan {
+  const keys = material.server?.addressKeys ?? null;
+  return {
+    role: "server",
+    binds: settings.listen.map(({ address, port }) => ({ address, port })),
+    tls: tlsOf(material),
+    verifyPeer: settings.verifyPeer,
+    requireClientCert: settings.requireClientCert,
+    allowLegacyCerts: settings.allowLegacyCerts,
+    allowAnonymous: settings.allowAnonymous.map(({ role, service }) => `${role}:${service}`),
+    allowLegacyServiceIds: settings.allowLegacyServiceIds,
+    allowConnectorTakeover: settings.allowConnectorTakeover,
+    revocation: revocationPlan(settings, material.server?.revocation ?? null),
+    retryKeys: settings.retry ? keys?.retry ?? [] : null,
+    resetKey: keys?.reset ?? null,
+    limits: rateLimits(settings.limits),
+    servicesPerConnectionMax: lastOf(settings.limits, "services-per-connection")?.amount ?? REGISTRY_LIMITS.servicesPerPeerMax,
+    cidRotationMs: settings.cidRotationMs,
+  };
+}
+
+/** The limits that were set over our own. */
+export function rateLimits(settings: readonly LimitSetting[]): RateLimits {
+  const count = (key: LimitKey, fallback: number) => lastOf(settings, key)?.amount ?? fallback;
+  const rate = (key: LimitKey, fallback: RateLimits["handshakes"]["all"]) => {
+    const set = lastOf(settings, key);
+    if (set === undefined) return fallback;
+    return set.amount === null ? null : { perSecond: set.amount, burst: set.burst ?? set.amount };
+  };
+  const { connections, handshakes } = RATE_LIMITS;
+  const metered = METERED.map((name) => [name, {
+    connection: rate(`${name}-per-connection`, RATE_LIMITS[name].connection),
+    source: rate(`${name}-per-source`, RATE_LIMITS[name].source),
+    all: rate(`${name}-per-all`, RATE_LIMITS[name].all),
+  }]);
+  return {
+    ...RATE_LIMITS,
+    connections: {
+      source: count("connections-per-source", connections.source),
+      all: count("connections-per-all", connections.all),
+    },
+    handshakes: { source: rate("handshakes-per-source", handshakes.source), all: rate("handshakes-per-all", handshakes.all) },
+    ...Object.fromEntries(metered),
+  };
+}
+
+function lastOf(settings: readonly LimitSetting[], key: LimitKey): LimitSetting | undefined {
+  return settings.findLast(({ name }) => name === key);
+}
+
+function revocationPlan(settings: ServerSettings, material: RevocationMaterial | null): RevocationPlan {
+  if (material === null) return { crlPem: null, toleratesStale: false, denied: [] };
+  const denied: DenyEntry[] = material.lists.flatMap(({ issuer, serials }) => serials.map((serial) => ({ serial, issuer })));
+  if (material.denyListText !== null) {
+    const list = parseDenyList(material.denyListText);
+    if (list.kind === "malformed") {
+      throw new PosternError(`Deny list ${settings.denyListPath ?? ""}:${list.line}: ${list.why}`, {
+        code: "deny-list",
+        hint: "one entry a line: a serial number in hexadecimal, then optionally the issuer's name",
+      });
+    }
+    denied.push(...list.entries);
+  }
+  return { crlPem: material.crlPem, toleratesStale: material.toleratesStale, denied };
+}

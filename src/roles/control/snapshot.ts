@@ -1,0 +1,202 @@
+/**
+ * What a role tells about itself when somebody looks: the data plane's state, its counters and the settings become the one
+ * snapshot that status pages, health and the admin API show. Pure; durations become points in time here, because the data plane's
+ * clock is monotonic.
+ */
+import type {
+  DropStatus,
+  LimitStatus,
+  ListenerStatus,
+  MetricCells,
+  MetricTable,
+  PeerStatus,
+  Phase,
+  ServiceStatus,
+  StatusSnapshot,
+  UplinkStatus,
+} from "../../base/mod.ts";
+import { formatEndpoint } from "../../io/mod.ts";
+import type { BoundAddress, PeerStatus as PlanePeer, PlaneStatus, UplinkReport } from "./messages.ts";
+import type { RoleSettings } from "./plan.ts";
+import { rateLimits } from "./server_plan.ts";
+
+/** What a snapshot is made of. */
+export interface SnapshotParts {
+  readonly settings: RoleSettings;
+  readonly version: string;
+  readonly addresses: readonly BoundAddress[];
+  readonly startedAtMs: number;
+  /** Milliseconds since the epoch. */
+  readonly nowMs: number;
+  readonly isStopping: boolean;
+  /** Why the role cannot do its work though it runs, beside what the data plane says: an identity that has ended. */
+  readonly troubles: readonly string[];
+  /** Null before the data plane has begun. */
+  readonly metrics: MetricCells<MetricTable> | null;
+  readonly plane: PlaneStatus | null;
+}
+
+/** More peers are counted and not listed. */
+const PEERS_MAX = 10_000;
+/** Every connection is one: the roles speak nothing else. */
+const TLS_VERSION = "TLS 1.3";
+
+const UPLINK_STATES: Readonly<Record<string, UplinkStatus["state"]>> = {
+  waiting: "waiting",
+  dialling: "connecting",
+  proving: "connecting",
+  up: "connected",
+  stopped: "closed",
+};
+
+/** The snapshot of one moment. */
+export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
+  const { settings, plane, nowMs } = parts;
+  const reasons = [...parts.troubles, ...uplinkTroubles(plane?.uplink ?? null)];
+  return {
+    role: settings.role,
+    name: settings.name,
+    version: parts.version,
+    phase: phaseOf(parts, reasons),
+    reasons: plane === null ? ["the data plane has not begun"] : parts.isStopping ? ["it was asked to end"] : reasons,
+    startedAtMs: parts.startedAtMs,
+    listeners: parts.addresses.map(listener),
+    uplinks: plane === null || plane.uplink === null ? [] : [uplinkStatus(plane.uplink, settings, nowMs)],
+    services: plane === null ? [] : services(parts, plane),
+    peers: (plane?.peers ?? []).slice(0, PEERS_MAX).map((peer) => peerStatus(peer, nowMs)),
+    peersTotal: plane?.peers.length ?? 0,
+    flows: [],
+    flowsTotal: plane === null ? 0 : plane.streams + (plane.sessions?.length ?? 0),
+    limits: limits(parts),
+    drops: drops(parts.metrics),
+  };
+}
+
+function phaseOf({ plane, isStopping }: SnapshotParts, reasons: readonly string[]): Phase {
+  if (isStopping) return "draining";
+  if (plane === null) return "starting";
+  return reasons.length > 0 ? "degraded" : "ready";
+}
+
+function uplinkTroubles(uplink: UplinkReport | null): string[] {
+  if (uplink === null || uplink.state === "up") return [];
+  return [uplink.lastError === "" ? "the server has not answered yet" : uplink.lastError];
+}
+
+function listener(bound: BoundAddress): ListenerStatus {
+  return { protocol: bound.transport === "udp" ? "quic" : "tcp", address: formatEndpoint(bound) };
+}
+
+function uplinkStatus(uplink: UplinkReport, settings: RoleSettings, nowMs: number): UplinkStatus {
+  const named = settings.role === "server" ? "" : `${settings.serverHost}:${settings.serverPort}`;
+  return {
+    server: uplink.server === "" ? named : uplink.server,
+    state: UPLINK_STATES[uplink.state] ?? "closed",
+    protocol: uplink.protocol,
+    connectedAtMs: uplink.upForMs === null ? null : nowMs - uplink.upForMs,
+    rttMs: uplink.rttMs,
+    attempts: uplink.attempts,
+    lastError: uplink.lastError,
+  };
+}
+
+function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): ServiceStatus[] {
+  switch (settings.role) {
+    case "server":
+      return plane.services.map(({ id, agents, connectors }) => ({
+        id,
+        state: connectors > 0 ? "registered" : "unserved",
+        connectors,
+        agents,
+        endpoint: "",
+      }));
+    case "connector":
+      return plane.services.map(({ id, state }) => ({
+        id,
+        state: state === "registered" || state === "denied" ? state : "pending",
+        connectors: state === "registered" ? 1 : 0,
+        agents: 0,
+        endpoint: settings.services.filter(({ service }) => service === id).map(hostPort).join(", "),
+      }));
+    case "agent": {
+      const isUp = plane.uplink?.state === "up";
+      return settings.forwards.map(({ service }, at): ServiceStatus => {
+        const bound = addresses[at];
+        return {
+          id: service,
+          state: isUp ? "registered" : "pending",
+          connectors: 0,
+          agents: isUp ? 1 : 0,
+          endpoint: bound === undefined ? "" : formatEndpoint(bound),
+        };
+      });
+    }
+  }
+}
+
+function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function peerStatus(peer: PlanePeer, nowMs: number): PeerStatus {
+  return {
+    id: String(peer.id),
+    role: peer.role,
+    commonName: peer.name ?? "",
+    serial: peer.certificate?.serial ?? "",
+    fingerprint: peer.certificate?.fingerprint ?? "",
+    certificateNotAfterMs: peer.certificate?.notAfterMs ?? null,
+    services: peer.services,
+    remoteAddr: peer.remoteAddress,
+    transport: "quic",
+    protocol: peer.protocol,
+    tlsVersion: TLS_VERSION,
+    cipherSuite: peer.cipher,
+    group: peer.group,
+    establishedAtMs: nowMs - peer.ageMs,
+    lastActivityMs: nowMs - peer.idleMs,
+    bytesSent: peer.bytesSent,
+    bytesReceived: peer.bytesReceived,
+    rttMs: peer.rttMs,
+    packetsLost: peer.packetsLost,
+  };
+}
+
+function limits({ settings, plane }: SnapshotParts): LimitStatus[] {
+  if (settings.role !== "server" || plane === null) return [];
+  return [{ name: "connections", used: plane.peers.length, max: rateLimits(settings.limits).connections.all }];
+}
+
+/** Families of counters that tell of something that was not done, and the word before their label. */
+const DROP_FAMILIES: readonly (readonly [family: RegExp, word: string])[] = [
+  [/_datagrams_dropped_total$/, ""],
+  [/_packets_ignored_total$/, "packet "],
+  [/_(?:streams|connections)_refused_total$/, "refused "],
+];
+
+function drops(metrics: MetricCells<MetricTable> | null): DropStatus[] {
+  if (metrics === null) return [];
+  const counts = new Map<string, number>();
+  for (const [key, { name, labels }] of Object.entries(metrics.table)) {
+    const word = DROP_FAMILIES.find(([family]) => family.test(name))?.[1];
+    const label = Object.values(labels ?? {})[0];
+    if (word === undefined) continue;
+    const reason = `${word}${label ?? "all"}`;
+    counts.set(reason, (counts.get(reason) ?? 0) + (metrics.cells[metrics.index[key] ?? 0] ?? 0));
+  }
+  return [...counts].map(([reason, count]) => ({ reason, count }));
+}
+
+const BYTES = /_(?:relay|stream|forwarded)_bytes_total$/;
+const DATAGRAMS = /_(?:datagrams_relayed|forwarded_packets)_total$/;
+
+/** What the role has moved since its start, for throughput. */
+export function trafficTotals(metrics: MetricCells<MetricTable>): { readonly bytes: number; readonly datagrams: number } {
+  let bytes = 0, datagrams = 0;
+  for (const [key, { name }] of Object.entries(metrics.table)) {
+    const value = metrics.cells[metrics.index[key] ?? 0] ?? 0;
+    if (BYTES.test(name)) bytes += value;
+    else if (DATAGRAMS.test(name)) datagrams += value;
+  }
+  return { bytes, datagrams };
+}

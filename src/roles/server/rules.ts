@@ -1,0 +1,85 @@
+/**
+ * What of the plan may change while the server runs: whom it trusts, what a client may do, the keys of its tokens. A reload
+ * replaces all of it at once, or nothing when the engine refuses the material.
+ */
+import { messageOf } from "../../base/mod.ts";
+import type { AuthorizeOptions } from "../../core/auth/mod.ts";
+import { type AcceptOptions, type AcceptPolicy, type EngineProfile, RetryTokens } from "../../core/quic/mod.ts";
+import type { Plane, RetryKeyPlan, ServerPlan } from "../control/mod.ts";
+import { HANDSHAKE_MS, RESETS_PER_SECOND_MAX, RETRIES_PER_SECOND_MAX } from "./limits.ts";
+import { createServerProfile } from "./profile.ts";
+
+const KEY_BYTES = 32;
+
+export class ServerRules {
+  profile: EngineProfile;
+  requiresCertificate: boolean;
+  authorization: AuthorizeOptions;
+  readonly resetKey: Uint8Array;
+  /** Candidates on this machine itself make sense only where nobody else is. */
+  readonly allowLoopback: boolean;
+  readonly #plane: Plane;
+  readonly #ownKey: RetryKeyPlan;
+  readonly #tokens: RetryTokens;
+  #isRetryOn: boolean;
+
+  /** Throws a PosternError when the material does not fit together. */
+  constructor(plane: Plane, plan: ServerPlan) {
+    this.#plane = plane;
+    this.profile = createServerProfile(plane, plan);
+    this.requiresCertificate = plan.requireClientCert;
+    this.authorization = authorizationOf(plan);
+    this.resetKey = plan.resetKey ?? this.#randomKey();
+    this.allowLoopback = plan.binds.every(({ address }) => address.startsWith("127.") || address === "::1");
+    this.#ownKey = { id: 0, key: this.#randomKey() };
+    this.#tokens = new RetryTokens(this.#retryKeys(plan), plane.platform.entropy);
+    this.#isRetryOn = plan.retryKeys !== null;
+  }
+
+  /** How the endpoint takes connections in. */
+  acceptOptions(policy: AcceptPolicy): AcceptOptions {
+    const tokens = () => this.#isRetryOn ? this.#tokens : null;
+    return {
+      policy,
+      get retry() {
+        return tokens();
+      },
+      epochMs: this.#plane.platform.wallClockMs,
+      handshakeMs: HANDSHAKE_MS,
+      retriesPerSecondMax: RETRIES_PER_SECOND_MAX,
+      resetsPerSecondMax: RESETS_PER_SECOND_MAX,
+    };
+  }
+
+  /** Goes over to another plan. Returns why not, if the engine refuses it: then nothing has changed. */
+  replace(plan: ServerPlan): string | null {
+    let profile: EngineProfile;
+    try {
+      profile = createServerProfile(this.#plane, plan);
+    } catch (error) {
+      return messageOf(error);
+    }
+    this.profile.free();
+    this.profile = profile;
+    this.requiresCertificate = plan.requireClientCert;
+    this.authorization = authorizationOf(plan);
+    this.#tokens.setKeys(this.#retryKeys(plan));
+    this.#isRetryOn = plan.retryKeys !== null;
+    return null;
+  }
+
+  #retryKeys({ retryKeys }: ServerPlan) {
+    const keys = retryKeys === null || retryKeys.length === 0 ? [this.#ownKey] : retryKeys;
+    return keys.map(({ id, key }) => ({ id, aead: this.#plane.platform.crypto.aes256Gcm(key) }));
+  }
+
+  #randomKey(): Uint8Array {
+    const key = new Uint8Array(KEY_BYTES);
+    this.#plane.platform.entropy(key);
+    return key;
+  }
+}
+
+function authorizationOf(plan: ServerPlan): AuthorizeOptions {
+  return { allowLegacyCerts: plan.allowLegacyCerts, anonymous: new Set(plan.allowAnonymous) };
+}
