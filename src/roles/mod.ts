@@ -1,5 +1,5 @@
 /** The three roles: which data plane a plan starts, and what each counts. `control` is how their two isolates talk. */
-import { metricCells, type MetricTable } from "../base/mod.ts";
+import { metricCells } from "../base/mod.ts";
 import { AGENT_ARENA_BYTES, AGENT_METRICS, AgentPlane } from "./agent/mod.ts";
 import { CONNECTOR_ARENA_BYTES, CONNECTOR_METRICS, ConnectorPlane } from "./connector/mod.ts";
 import type { Plane, PlaneStart, RolePlan, RolePlane } from "./control/mod.ts";
