@@ -102,7 +102,9 @@ Deno.test("defaults of each role", async () => {
     role: "connector",
     name: "connector",
     ...uplink,
-    services: [{ service: "default", host: "127.0.0.1", port: 8080, protocol: "tcp" }],
+    services: [{ service: "default", host: "127.0.0.1", port: 8080, protocol: "both" }],
+    serviceAddresses: [],
+    tcpIdleMs: 3_600_000,
   });
   assertEquals(await settings(AGENT, { flags: { forward: ["9000=web"] } }), {
     role: "agent",
@@ -190,9 +192,9 @@ Deno.test("features that are not built: only off is accepted", async () => {
   await refused(CONNECTOR, { file: { p2p: { cert: "c", key: "k", port: 4434 } } }, "p2p: is not in this version");
   await refused(
     CONNECTOR,
-    { file: { services: [{ id: "a", backend: "h:1", protocol: "udp" }] } },
+    { file: { services: [{ id: "a", backend: "h:1", protocol: "sctp" }] } },
     "services[0].protocol",
-    "must be tcp",
+    "must be tcp or udp",
   );
   await refused(
     AGENT,
@@ -290,13 +292,43 @@ Deno.test("connector: two forms of services that do not mix", async () => {
     { service: "db", host: "::1", port: 5432, protocol: "tcp" },
   ]);
   const single = await settings(CONNECTOR, { flags: { service: ["web"], forward: ["localhost:3000"] } });
-  assertEquals(single.services, [{ service: "web", host: "localhost", port: 3000, protocol: "tcp" }]);
+  assertEquals(single.services, [{ service: "web", host: "localhost", port: 3000, protocol: "both" }]);
   assertEquals((await settings(CONNECTOR, { environment: { POSTERN_SERVICE: "a=h:1, b=h:2" } })).services.length, 2);
   await refused(CONNECTOR, { flags: { service: ["web=h:1"], forward: ["h:2"] } }, "--forward and --service both name a backend");
   await refused(CONNECTOR, { flags: { service: ["web", "db=h:1"] } }, "has no backend", "ID=HOST:PORT");
   await refused(CONNECTOR, { flags: { service: ["web", "db"] } }, "has no backend");
-  await refused(CONNECTOR, { flags: { service: ["a=h:1", "a=h:2"] } }, "named twice");
+  await refused(CONNECTOR, { flags: { service: ["a=h:1", "a=h:1"] } }, "named twice");
   await refused(CONNECTOR, { flags: { service: ["a=0.0.0.0:1"] } }, "the backend must name a host");
+});
+
+Deno.test("connector: protocols, several backends, inner addresses", async () => {
+  const flags = { service: ["a=h:1", "a=i:2", "a=h:1/udp", "dns=[::1]:53/udp"], service_ip: ["a=10.0.0.1", "dns=[fd00::5]:53"] };
+  const { services, serviceAddresses } = await settings(CONNECTOR, { flags });
+  assertEquals(services.map(({ service, host, port, protocol }) => [service, host, port, protocol]), [
+    ["a", "h", 1, "tcp"],
+    ["a", "i", 2, "tcp"],
+    ["a", "h", 1, "udp"],
+    ["dns", "::1", 53, "udp"],
+  ]);
+  assertEquals(serviceAddresses, [
+    { service: "a", address: "10.0.0.1", port: null },
+    { service: "dns", address: "fd00::5", port: 53 },
+  ]);
+  const forward = await settings(CONNECTOR, { flags: { service: ["a"], forward: ["h:1/udp"], service_ip: ["10.0.0.1:80"] } });
+  assertEquals(forward.services[0]?.protocol, "udp");
+  assertEquals(forward.serviceAddresses, [{ service: "a", address: "10.0.0.1", port: 80 }]);
+  const file = { services: [{ id: "a", backend: "h:1", protocol: "udp", virtualIp: "10.100.0.2" }] };
+  const fromFile = await settings(CONNECTOR, { file });
+  assertEquals(fromFile.serviceAddresses, [{ service: "a", address: "10.100.0.2", port: null }]);
+  assertEquals(fromFile.services[0]?.protocol, "udp");
+  await refused(CONNECTOR, { flags: { service: ["a=h:1", "b=h:2"], service_ip: ["10.0.0.1"] } }, "does not say whose");
+  await refused(CONNECTOR, { flags: { service: ["a=h:1"], service_ip: ["b=10.0.0.1"] } }, "not a service of this connector");
+  await refused(
+    CONNECTOR,
+    { flags: { service: ["a=h:1", "b=h:2"], service_ip: ["a=10.0.0.1", "b=10.0.0.1"] } },
+    "is both a's and b's",
+  );
+  await refused(CONNECTOR, { flags: { service: ["a=h:1"], service_ip: ["0.0.0.0"] } }, "unspecified");
 });
 
 Deno.test("service ids follow the default grammar unless the legacy one is asked for", async () => {

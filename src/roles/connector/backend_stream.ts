@@ -16,19 +16,17 @@ import {
   type ResultCode,
   STREAM_HEADER_TIMEOUT_MS,
 } from "../../core/wire/mod.ts";
-import { errnoText, type Reactor, SOCKADDR_SLOT_BYTES, TcpSocket, writeSockaddr } from "../../io/mod.ts";
-import type { ServicePlan } from "../control/mod.ts";
+import { errnoText, SOCKADDR_SLOT_BYTES, type TcpSocket } from "../../io/mod.ts";
 import { type BridgeContext, type BridgeEnd, StreamBridge } from "../uplink/mod.ts";
+import { BackendDial, type DialContext, type DialFailure, type DialOwner } from "./backend_dial.ts";
 import { BACKEND_CONNECT_TIMEOUT_MS } from "./limits.ts";
+import { lackOfTargets, serves, type Service, targetsOf } from "./services.ts";
 
 /** What all streams of the connector share. */
-export interface BackendContext {
+export interface BackendContext extends DialContext {
   readonly bridge: BridgeContext;
-  readonly reactor: Reactor;
   readonly allowLegacyServiceIds: boolean;
-  /** Offset of a sockaddr slot for the backend's address. */
-  readonly addressSlot: number;
-  readonly backendOf: (service: string) => ServicePlan | undefined;
+  readonly serviceOf: (id: string) => Service | undefined;
   readonly onRefused: (stream: BackendStream, code: ResultCode, detail: string) => void;
   readonly onMalformed: (stream: BackendStream, why: string) => void;
   readonly onJoined: (stream: BackendStream) => void;
@@ -37,7 +35,7 @@ export interface BackendContext {
 
 type State = "header" | "dialling" | "answering" | "refusing" | "joined" | "over";
 
-export class BackendStream {
+export class BackendStream implements DialOwner {
   readonly connection: Connection;
   readonly stream: number;
   service = "";
@@ -48,9 +46,7 @@ export class BackendStream {
   #header: HeaderReader | null;
   #socket: TcpSocket | null = null;
   #state: State = "header";
-  #addresses: readonly string[] = [];
-  #nextAddress = 0;
-  #port = 0;
+  #dial: BackendDial | null = null;
   #answer: { readonly code: ResultCode; readonly detail: string } = { code: "accepted", detail: "" };
 
   constructor(context: BackendContext, connection: Connection, stream: number, nowMs: number) {
@@ -105,7 +101,7 @@ export class BackendStream {
         this.agent = open.agent;
         if (header.isAtEnd) this.#bridge.noteStreamEnd();
         this.#header = null;
-        return this.#dial(nowMs);
+        return this.#begin(nowMs);
       }
       const progress = header.fill(this.connection, this.stream, open.bytes);
       if (progress === "need") return;
@@ -113,35 +109,34 @@ export class BackendStream {
     }
   }
 
-  #dial(nowMs: number): void {
-    const backend = this.#context.backendOf(this.service);
-    if (backend === undefined) return this.#refuse("unknown-service", "this connector does not serve it");
-    if (backend.addresses.length === 0) return this.#refuse("backend-refused", `the name ${backend.host} has no address`);
+  onDialled(socket: TcpSocket): void {
+    this.#socket = socket;
+    this.#answerNow("accepted", "");
+  }
+
+  onDialFailed(failure: DialFailure): void {
+    if (failure === null) this.#refuse("backend-timeout", `no answer within ${BACKEND_CONNECT_TIMEOUT_MS} ms`);
+    else this.#refuse("backend-refused", errnoText(failure));
+  }
+
+  onReady(): void {
+    this.#bridge.onReady();
+  }
+
+  onError(): void {
+    this.#bridge.onError();
+  }
+
+  #begin(nowMs: number): void {
+    const service = this.#context.serviceOf(this.service);
+    if (service === undefined) return this.#refuse("unknown-service", "this connector does not serve it");
+    if (!serves(service, "tcp")) return this.#refuse("datagram-only", "the service is not spoken over TCP");
+    const targets = targetsOf(service, "tcp");
+    if (targets.length === 0) return this.#refuse("backend-refused", lackOfTargets(service));
+    this.#context.reactor.cancelTimer(this.#timer);
     this.#state = "dialling";
-    this.#addresses = backend.addresses;
-    this.#port = backend.port;
-    this.#context.reactor.setTimer(this.#timer, nowMs + BACKEND_CONNECT_TIMEOUT_MS);
-    this.#dialNext(0);
-  }
-
-  /** Tries the next of the backend's addresses; after the last one the answer is what the last one said. */
-  #dialNext(lastErrno: number): void {
-    const address = this.#addresses[this.#nextAddress++];
-    if (address === undefined) return this.#refuse("backend-refused", errnoText(lastErrno));
-    const { reactor, addressSlot } = this.#context;
-    writeSockaddr(reactor.libc.arena, addressSlot, { address, port: this.#port });
-    const socket = TcpSocket.connect(reactor, addressSlot, {
-      onConnected: () => this.#answerNow("accepted", ""),
-      onReady: () => this.#bridge.onReady(),
-      onError: (errno) => this.#onSocketError(errno),
-    });
-    if (typeof socket === "number") this.#dialNext(socket);
-    else this.#socket = socket;
-  }
-
-  #onSocketError(errno: number): void {
-    if (this.#state === "dialling") this.#dialNext(errno);
-    else this.#bridge.onError();
+    this.#dial = new BackendDial(this.#context, targets, this);
+    this.#dial.start(nowMs);
   }
 
   #refuse(code: ResultCode, detail: string): void {
@@ -171,6 +166,7 @@ export class BackendStream {
     if (code !== "accepted") {
       // WIRE 7.4: the refusal ends our direction; what the opener still sends is not wanted.
       this.connection.engine.streamShutdown(this.stream, "read", AbortCode.none);
+      this.connection.leave(this.stream);
       return this.#over("refused");
     }
     this.#state = "joined";
@@ -186,12 +182,12 @@ export class BackendStream {
 
   #onTimer(_nowMs: number): void {
     if (this.#state === "header") this.#malformed("late");
-    else if (this.#state === "dialling") this.#refuse("backend-timeout", `no answer within ${BACKEND_CONNECT_TIMEOUT_MS} ms`);
   }
 
   #over(end: BridgeEnd | "refused" | "malformed"): void {
     if (this.#state === "over") return;
     this.#state = "over";
+    this.#dial?.cancel();
     this.#context.reactor.cancelTimer(this.#timer);
     this.#context.onOver(this, end);
   }

@@ -1,21 +1,27 @@
 /**
- * The connector's data plane: one uplink, on which it registers its services and takes the streams that the server opens, each
- * joined to a backend that the configuration names.
+ * The connector's data plane: one uplink, on which it registers its services and takes what the server brings: streams, each
+ * joined to a backend that the configuration names, and packets, which end here (`datagram_end`).
  */
-import { type MetricCells, Timer } from "../../base/mod.ts";
+import type { MetricCells } from "../../base/mod.ts";
+import { publishCounters } from "../../core/netstack/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import { AbortCode, classifyFrame, FrameKind, type ResultCode } from "../../core/wire/mod.ts";
-import type { ConnectorPlan, Plane, PlaneCommand, RolePlane, ServicePlan } from "../control/mod.ts";
+import { type ConnectorPlan, GracefulEnd, type Plane, type PlaneCommand, type RolePlane } from "../control/mod.ts";
 import { BRIDGE_CHUNK_BYTES, type BridgeEnd, DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
 import { ADDRESS_SLOT_BYTES, type BackendContext, BackendStream } from "./backend_stream.ts";
-import { STREAMS_MAX } from "./limits.ts";
-import { CONNECTOR_METRICS } from "./metrics.ts";
+import { BackendWatch } from "./backend_watch.ts";
+import { DatagramEnd } from "./datagram_end.ts";
+import { STREAMS_MAX, TCP_IDLE_DEFAULT_MS } from "./limits.ts";
+import { CONNECTOR_METRICS, type ConnectorMetric } from "./metrics.ts";
 import { Registrar } from "./registration.ts";
+import { ServiceTable } from "./services.ts";
+import { backendStatus, sessionStatus } from "./status.ts";
 
 type Counters = MetricCells<typeof CONNECTOR_METRICS>;
 
-const REFUSAL_COUNTER: Partial<Record<ResultCode, keyof typeof CONNECTOR_METRICS>> = {
+const REFUSAL_COUNTER: Partial<Record<ResultCode, ConnectorMetric>> = {
   "unknown-service": "refusedUnknown",
+  "datagram-only": "refusedDatagramOnly",
   "backend-refused": "refusedBackend",
   "backend-timeout": "refusedTimeout",
   "busy": "refusedBusy",
@@ -28,16 +34,19 @@ export class ConnectorPlane implements RolePlane, UplinkRole {
   readonly #registrar: Registrar;
   readonly #context: BackendContext;
   readonly #streams = new Map<number, BackendStream>();
-  readonly #backends: Map<string, ServicePlan>;
-  readonly #drain = new Timer(() => this.#finish());
+  readonly #services: ServiceTable;
+  readonly #datagrams: DatagramEnd;
+  readonly #watch: BackendWatch;
+  readonly #end: GracefulEnd;
 
   constructor(plane: Plane, plan: ConnectorPlan, counters: Counters) {
     this.#plane = plane;
     this.#counters = counters;
-    this.#backends = new Map(plan.services.map((service) => [service.service, service]));
+    this.#services = new ServiceTable(plan);
     const { layout, engine, reactor } = plane.platform;
     this.#uplink = new Uplink(plane, plan.uplink, this);
-    this.#registrar = new Registrar(plane, [...this.#backends.keys()], (nowMs) => {
+    this.#end = new GracefulEnd(reactor, () => this.#isIdle(), () => this.#finish());
+    this.#registrar = new Registrar(plane, this.#services.all.map(({ id }) => id), (nowMs) => {
       this.#uplink.answered(nowMs);
       this.#set("registered", this.#registrar.registeredCount);
     });
@@ -51,7 +60,7 @@ export class ConnectorPlane implements RolePlane, UplinkRole {
       reactor,
       allowLegacyServiceIds: plan.uplink.allowLegacyServiceIds,
       addressSlot: layout.reserve(ADDRESS_SLOT_BYTES),
-      backendOf: (service) => this.#backends.get(service),
+      serviceOf: (id) => this.#services.byId(id),
       onRefused: (stream, code, detail) => this.#onRefused(stream, code, detail),
       onMalformed: (_stream, why) => {
         this.#add("malformed", 1);
@@ -60,14 +69,27 @@ export class ConnectorPlane implements RolePlane, UplinkRole {
       onJoined: () => this.#add("tcpSessions", 1),
       onOver: (stream, end) => this.#onStreamOver(stream, end),
     };
+    // Behind the uplink: the packets that its turn brought are answered in the same turn.
+    this.#datagrams = new DatagramEnd({
+      plane,
+      services: this.#services,
+      addressSlot: this.#context.addressSlot,
+      idleMs: plan.tcpIdleMs ?? TCP_IDLE_DEFAULT_MS,
+      count: (metric, amount) => this.#add(metric, amount),
+      flush: (nowMs) => this.#uplink.endpoint.endTurn(nowMs),
+    });
+    reactor.onTurnEnd(() => this.#publish());
+    this.#watch = new BackendWatch(plane, this.#context, this.#services);
     plane.platform.post({ type: "ready", addresses: [] });
+    this.#watch.start(reactor.nowMs);
     this.#uplink.start(reactor.nowMs);
   }
 
   stop(nowMs: number): void {
-    this.#plane.log("info", "stopping", "Finishing open streams", { streams: this.#streams.size });
-    if (this.#streams.size === 0) this.#finish();
-    else this.#plane.platform.reactor.setTimer(this.#drain, nowMs + DRAIN_MS);
+    const sessions = this.#datagrams.sessionCount;
+    this.#plane.log("info", "stopping", "Finishing open streams and sessions", { streams: this.#streams.size, sessions });
+    this.#watch.stop();
+    this.#end.begin(nowMs, DRAIN_MS);
   }
 
   onCommand(command: PlaneCommand, nowMs: number): void {
@@ -79,8 +101,10 @@ export class ConnectorPlane implements RolePlane, UplinkRole {
         status: {
           peers: [],
           services: this.#registrar.states().map(({ id, state }) => ({ id, state, agents: 0, connectors: 0 })),
-          uplink: { state: this.#uplink.state, since: nowMs },
+          uplink: this.#uplink.report(nowMs),
           streams: this.#streams.size,
+          sessions: sessionStatus(this.#datagrams, nowMs),
+          backends: backendStatus(this.#services),
         },
       });
     }
@@ -94,18 +118,21 @@ export class ConnectorPlane implements RolePlane, UplinkRole {
     this.#set("uplinkUp", 1);
   }
 
-  onDown(): void {
+  onDown(_connection: Connection, nowMs: number): void {
     this.#set("uplinkUp", 0);
     this.#set("registered", 0);
     this.#add("reconnections", 1);
     this.#registrar.end();
     for (const stream of [...this.#streams.values()]) stream.connectionLost();
+    this.#datagrams.onDown(nowMs);
   }
 
-  onDatagram(_connection: Connection, offset: number, length: number, nowMs: number): void {
+  onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
     const kind = classifyFrame(this.#plane.platform.engine.arena.bytes, offset, length);
     if (kind === FrameKind.ack || kind === FrameKind.nack) this.#registrar.onReply(offset, length, nowMs);
-    else if (kind !== FrameKind.qad4 && kind !== FrameKind.qad6) this.#add("datagramsDropped", 1);
+    else if (kind === FrameKind.ipv4 || kind === FrameKind.ipv6 || kind === FrameKind.routed) {
+      this.#datagrams.onDatagram(connection, offset, length, nowMs);
+    } else if (kind !== FrameKind.qad4 && kind !== FrameKind.qad6) this.#add("droppedKind", 1);
   }
 
   onReadable(connection: Connection, stream: number, nowMs: number): void {
@@ -152,30 +179,44 @@ export class ConnectorPlane implements RolePlane, UplinkRole {
       end,
       agent: stream.agent?.commonName ?? "",
     });
-    if (this.#plane.isStopping && this.#streams.size === 0) this.#finish();
   }
 
   #onResolved(host: string, addresses: readonly string[]): void {
     if (addresses.length === 0) return;
     this.#uplink.setAddressesOf(host, addresses);
-    for (const [id, backend] of this.#backends) {
-      if (backend.host === host) this.#backends.set(id, { ...backend, addresses });
-    }
+    this.#services.resolved(host, addresses);
+  }
+
+  /** Nothing runs any more, and what was said has arrived. */
+  #isIdle(): boolean {
+    return this.#streams.size === 0 && this.#datagrams.sessionCount === 0 && !this.#uplink.isDelivering;
   }
 
   #finish(): void {
+    const { nowMs } = this.#plane.platform.reactor;
     for (const stream of [...this.#streams.values()]) stream.abort(AbortCode.shuttingDown);
+    this.#datagrams.abortAll(nowMs);
     this.#uplink.stop("connector shutting down");
     this.#plane.finish();
   }
 
-  #add(key: keyof typeof CONNECTOR_METRICS, amount: number): void {
+  #publish(): void {
+    const { stack } = this.#datagrams;
+    const { cells, index } = this.#counters;
+    publishCounters(stack.counters, this.#counters);
+    cells[index.forwardedPackets] = stack.counters.packetsReceived + stack.counters.packetsSent;
+    cells[index.packetSessions] = stack.sessionCount;
+    cells[index.packetFlows] = stack.flowCount;
+    cells[index.bufferedBytes] = stack.bufferedBytes;
+  }
+
+  #add(key: ConnectorMetric, amount: number): void {
     const { cells, index } = this.#counters;
     const at = index[key];
     cells[at] = (cells[at] ?? 0) + amount;
   }
 
-  #set(key: keyof typeof CONNECTOR_METRICS, value: number): void {
+  #set(key: ConnectorMetric, value: number): void {
     this.#counters.cells[this.#counters.index[key]] = value;
   }
 }

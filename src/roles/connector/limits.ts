@@ -1,8 +1,37 @@
 /** The bounds of a connector. */
 
-/** From the start of a connect to the backend until its answer: then the open is answered `backend-timeout`. */
+/** From the start of a connect to the backend until its answer: then the open is answered `backend-timeout`, a SYN with RST. */
 export const BACKEND_CONNECT_TIMEOUT_MS = 5_000;
+/** Of that time, what each of several addresses gets at least. */
+export const BACKEND_TRY_MIN_MS = 1_000;
 /** Streams in all; more are answered `busy`. */
 export const STREAMS_MAX = 1_024;
-/** Data plane memory: one UDP socket per address family, the engine, and one chunk for all bridges. */
+/** Data plane memory: one UDP socket per address family, the engine, and one chunk each for bridges, sessions and packets. */
 export const CONNECTOR_ARENA_BYTES = 8 * 1024 * 1024;
+
+/** The most that is read from a backend at once. */
+export const SESSION_CHUNK_BYTES = 64 * 1024;
+/** Bytes that one session reads from its backend before the others have their turn. */
+export const SESSION_TURN_BYTES = 256 * 1024;
+/** Datagrams that one flow reads from its backend before the others have their turn. */
+export const FLOW_TURN_DATAGRAMS = 64;
+export const UDP_PAYLOAD_MAX_BYTES = 65_507;
+/** Packets that leave in one turn before others have theirs. */
+export const PACKETS_PER_TURN = 1_024;
+/** Packets that are queued before the connection is asked to send: its queue stays short, and losses are seen soon. */
+export const PACKETS_PER_FLUSH = 64;
+/** The largest DATAGRAM that the agents of earlier ztna-v1 peers can send (WIRE 3.3): no packet of theirs may be larger. */
+export const AGENT_DATAGRAM_MAX_BYTES = 1_156;
+/** Warnings about refused packets in one second. */
+export const WARNINGS_PER_SECOND = 5;
+/** TCP sessions without any data are reset after this time, unless the configuration says another. */
+export const TCP_IDLE_DEFAULT_MS = 3_600_000;
+
+/** Backends are looked at this often, and more often while they are down. */
+export const HEALTH_INTERVAL_MS = 10_000;
+export const HEALTH_INTERVAL_DOWN_MS = 2_000;
+export const HEALTH_TIMEOUT_MS = 3_000;
+/** Failed looks in a row after which a backend is down. */
+export const HEALTH_FAILURES_MAX = 2;
+/** Names of backends are looked up again this often. */
+export const RESOLVE_INTERVAL_MS = 30_000;

@@ -1,5 +1,16 @@
 /** The connector's counters and gauges. */
-import type { MetricTable } from "../../base/mod.ts";
+import type { MetricDefinition, MetricTable } from "../../base/mod.ts";
+import { NETSTACK_METRICS } from "../../core/netstack/mod.ts";
+
+/** Datagrams that went nowhere, by reason. */
+function dropped(reason: string): MetricDefinition {
+  return {
+    name: "ztna_connector_datagrams_dropped_total",
+    kind: "counter",
+    help: "Datagrams that were not forwarded, by reason.",
+    labels: { reason },
+  };
+}
 
 export const CONNECTOR_METRICS = {
   registered: { name: "ztna_connector_services_registered", kind: "gauge", help: "Services that the server has acknowledged." },
@@ -34,6 +45,12 @@ export const CONNECTOR_METRICS = {
     help: "Opens that were answered with a refusal, by its code.",
     labels: { code: "unknown-service" },
   },
+  refusedDatagramOnly: {
+    name: "ztna_connector_streams_refused_total",
+    kind: "counter",
+    help: "Opens that were answered with a refusal, by its code.",
+    labels: { code: "datagram-only" },
+  },
   refusedBackend: {
     name: "ztna_connector_streams_refused_total",
     kind: "counter",
@@ -57,9 +74,29 @@ export const CONNECTOR_METRICS = {
     kind: "counter",
     help: "Streams aborted because their header was malformed or late.",
   },
-  datagramsDropped: {
-    name: "ztna_connector_datagrams_dropped_total",
+  forwardedPackets: {
+    name: "ztna_connector_forwarded_packets_total",
     kind: "counter",
-    help: "Datagrams that this version does not serve.",
+    help: "IP packets taken from agents and given to them.",
   },
+  forwardedBytes: {
+    name: "ztna_connector_forwarded_bytes_total",
+    kind: "counter",
+    help: "Payload bytes moved between packets and backends, both ways.",
+  },
+  packetSessions: {
+    name: "ztna_connector_packet_sessions",
+    kind: "gauge",
+    help: "TCP sessions that agents began with packets, now.",
+  },
+  packetFlows: { name: "ztna_connector_packet_flows", kind: "gauge", help: "UDP flows that agents began with packets, now." },
+  bufferedBytes: { name: "ztna_connector_buffered_bytes", kind: "gauge", help: "Memory of the buffers of all TCP sessions." },
+  droppedKind: dropped("kind"),
+  droppedMalformed: dropped("malformed"),
+  droppedUnknownService: dropped("unknown-service"),
+  droppedQueue: dropped("queue-full"),
+  droppedBackend: dropped("backend"),
+  ...NETSTACK_METRICS,
 } as const satisfies MetricTable;
+
+export type ConnectorMetric = keyof typeof CONNECTOR_METRICS;

@@ -1,0 +1,273 @@
+/**
+ * Where the packets of agents end: the network stack turns them into TCP sessions, UDP flows and echo requests, and those go
+ * to the backends of the service that the packet belongs to, and nowhere else.
+ *
+ *   DATAGRAM ─► which service? ─► NetStack ─► SYN: tcp_session ─► backend
+ *                                    │         first datagram: udp_session ─► backend
+ *   connection ◄── end of the turn ◄─┘
+ */
+import { Timer } from "../../base/mod.ts";
+import {
+  NetStack,
+  type NetStackOwner,
+  type PacketPath,
+  type SynRefusedWhy,
+  type TcpSession,
+  type UdpFlow,
+} from "../../core/netstack/mod.ts";
+import type { Connection } from "../../core/quic/mod.ts";
+import {
+  ALPN_V2,
+  classifyFrame,
+  copyEnds,
+  endText,
+  FrameKind,
+  type IpEnds,
+  IpHeader,
+  ROUTED_ID_AT,
+  routedIdLength,
+} from "../../core/wire/mod.ts";
+import type { Plane } from "../control/mod.ts";
+import type { ConnectorMetric } from "./metrics.ts";
+import * as limits from "./limits.ts";
+import { type PacketLink, PacketLinks } from "./packet_links.ts";
+import { destinationsText, isDestination, lackOfTargets, serves, type Service, type ServiceTable, targetsOf } from "./services.ts";
+import { SessionLog } from "./session_log.ts";
+import { BackendSession, type SessionContext } from "./tcp_session.ts";
+import { BackendFlow, type FlowContext } from "./udp_session.ts";
+
+export interface DatagramEndOptions {
+  readonly plane: Plane;
+  readonly services: ServiceTable;
+  readonly addressSlot: number;
+  readonly idleMs: number;
+  readonly count: (metric: ConnectorMetric, amount: number) => void;
+  /** Lets the connection's packets leave now. */
+  readonly flush: (nowMs: number) => void;
+}
+
+/** Between the network stack's own end of waiting for a backend and ours, so that it is ours that comes first. */
+const PENDING_SLACK_MS = 500;
+const ENTROPY_BYTES = 16;
+
+export class DatagramEnd implements NetStackOwner {
+  readonly stack: NetStack;
+  readonly #options: DatagramEndOptions;
+  readonly #links: PacketLinks;
+  readonly #sessions = new Map<number, BackendSession>();
+  readonly #context: SessionContext & FlowContext;
+  readonly #log: SessionLog;
+  /** Where a packet is written before it is queued. */
+  readonly #packetAt: number;
+  readonly #echoEnds: IpEnds = new IpHeader();
+  readonly #timer = new Timer((nowMs) => this.stack.handleTimeout(nowMs));
+  #connection: Connection | null = null;
+
+  constructor(options: DatagramEndOptions) {
+    const { plane, addressSlot, count } = options;
+    const { layout, reactor, entropy } = plane.platform;
+    this.#options = options;
+    this.#log = new SessionLog(plane);
+    const seed = new Uint8Array(ENTROPY_BYTES);
+    entropy(seed);
+    const pendingMs = limits.BACKEND_CONNECT_TIMEOUT_MS + PENDING_SLACK_MS;
+    this.stack = new NetStack(this, { entropy: seed, limits: { pendingMs, idleMs: options.idleMs } });
+    this.#links = new PacketLinks(this.stack);
+    this.#packetAt = layout.reserve(2 * limits.SESSION_CHUNK_BYTES);
+    this.#context = {
+      reactor,
+      addressSlot,
+      stack: this.stack,
+      chunkAt: layout.reserve(2 * limits.SESSION_CHUNK_BYTES),
+      onBytes: (bytes) => count("forwardedBytes", bytes),
+      onDialled: () => count("tcpSessions", 1),
+      onDialFailed: (session, failure) => {
+        count("tcpErrors", 1);
+        this.#log.dialFailed(session, failure);
+      },
+      onClosed: (session, why) => {
+        this.#sessions.delete(session.session.id);
+        if (why === "reset" || why === "timeout") count("tcpErrors", 1);
+        this.#log.closed(session, why);
+      },
+      sendPacket: (flow, offset, length) => {
+        const link = this.#links.of(flow.path);
+        if (link !== undefined) this.#send(link, offset, length);
+      },
+      onDropped: () => count("droppedBackend", 1),
+      onEnd: () => {},
+    };
+    reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
+  }
+
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  sessions(): Iterable<BackendSession> {
+    return this.#sessions.values();
+  }
+
+  /** A DATAGRAM of a kind that carries packets. */
+  onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
+    const { services, count, plane } = this.#options;
+    const { arena } = plane.platform.engine;
+    const { bytes } = arena;
+    if (this.#connection !== connection) this.#moveTo(connection, nowMs);
+    const isWrapped = classifyFrame(bytes, offset, length) === FrameKind.routed;
+    let headerBytes = 0;
+    let service: Service | null;
+    if (isWrapped) {
+      const idLength = routedIdLength(bytes, offset, length);
+      if (idLength === 0) return count("droppedMalformed", 1);
+      headerBytes = ROUTED_ID_AT + idLength;
+      service = services.named(bytes, offset + ROUTED_ID_AT, idLength);
+      if (service === null) return count("droppedUnknownService", 1);
+    } else {
+      // On ztna-v2 a packet without a name could be of any service (WIRE 5.5), and who may reach one may not reach all.
+      if (services.all.length > 1 && connection.engine.applicationProtocol() === ALPN_V2) return count("droppedUnknownService", 1);
+      service = services.ofPacket(arena.view, offset, length);
+      if (service === null) return count("droppedUnknownService", 1);
+    }
+    const link = this.#links.open(connection, service, isWrapped);
+    this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);
+  }
+
+  /** The connection to the server is gone. */
+  onDown(nowMs: number): void {
+    this.#links.closeAll(nowMs);
+    this.#connection = null;
+  }
+
+  /** Ends every session with RST, and lets that leave. */
+  abortAll(nowMs: number): void {
+    for (const { session } of [...this.#sessions.values()]) this.stack.abort(session, nowMs);
+    this.#pump(nowMs);
+  }
+
+  onSyn(session: TcpSession): BackendSession | null {
+    const { plane, count } = this.#options;
+    const link = this.#links.of(session.path);
+    if (link === undefined || plane.isStopping) return null;
+    const { service } = link;
+    if (!serves(service, "tcp") || !isDestination(service, session.ends, session.localPort)) {
+      const dialled = endText(session.ends, "source");
+      this.#log.refused(
+        service,
+        `TCP SYN to unexpected destination ${dialled}, expected ${destinationsText(service)}. Sending RST.`,
+      );
+      return null;
+    }
+    const targets = targetsOf(service, "tcp");
+    if (targets.length === 0) {
+      count("tcpErrors", 1);
+      this.#log.refused(service, `TCP SYN for ${service.id} refused: ${lackOfTargets(service)}`);
+      return null;
+    }
+    const joined = new BackendSession(this.#context, session, service, targets);
+    joined.start(plane.platform.reactor.nowMs);
+    if (joined.isOver) return null;
+    this.#sessions.set(session.id, joined);
+    return joined;
+  }
+
+  onSynRefused(path: PacketPath, packet: IpEnds, _port: number, why: SynRefusedWhy): void {
+    const service = this.#links.of(path)?.service;
+    if (service !== undefined) this.#log.synRefused(service, packet, why, this.stack.limits);
+  }
+
+  onFlow(flow: UdpFlow): BackendFlow | null {
+    const service = this.#links.of(flow.path)?.service;
+    if (service === undefined) return null;
+    if (!serves(service, "udp") || !isDestination(service, flow.ends, flow.localPort)) {
+      this.#log.refused(service, `UDP datagram to unexpected destination ${endText(flow.ends, "source")}`);
+      return null;
+    }
+    const backend = new BackendFlow(this.#context, flow, service);
+    return backend.open(targetsOf(service, "udp")) === 0 ? backend : null;
+  }
+
+  answersEcho(path: PacketPath, packet: IpEnds): boolean {
+    const service = this.#links.of(path)?.service;
+    if (service === undefined) return false;
+    copyEnds(packet, this.#echoEnds, true);
+    return isDestination(service, this.#echoEnds, null);
+  }
+
+  onPathReady(_path: PacketPath): void {
+    // Every turn ends with a look at all paths, of which there are few.
+  }
+
+  #moveTo(connection: Connection, nowMs: number): void {
+    this.#links.closeAll(nowMs);
+    this.#connection = connection;
+  }
+
+  #endTurn(nowMs: number): void {
+    this.#pump(nowMs);
+    const { reactor } = this.#options.plane.platform;
+    const nextMs = this.stack.nextTimeoutMs();
+    if (nextMs === this.#timer.deadlineMs) return;
+    if (nextMs === Infinity) reactor.cancelTimer(this.#timer);
+    else reactor.setTimer(this.#timer, nextMs);
+  }
+
+  /** Gives packets to the connection as long as it sends them on. */
+  #pump(nowMs: number): void {
+    const connection = this.#connection;
+    if (connection === null || connection.isOver || !this.#hasWork()) return;
+    this.#links.resize(connection.engine.datagramMax());
+    for (let left = limits.PACKETS_PER_TURN; left > 0;) {
+      const queued = this.#queueSome(connection, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
+      if (queued === 0) return;
+      connection.touch();
+      this.#options.flush(nowMs);
+      if (connection.isOver) return;
+      left -= queued;
+    }
+    this.#options.plane.platform.reactor.again();
+  }
+
+  #hasWork(): boolean {
+    for (const { path } of this.#links.all) if (path.isReady) return true;
+    return false;
+  }
+
+  /** Queues up to `most` packets, of each path in turn, and returns how many. */
+  #queueSome(connection: Connection, most: number, nowMs: number): number {
+    const { arena } = this.#options.plane.platform.engine;
+    let queued = 0;
+    for (const { path, header } of this.#links.all) {
+      if (!path.isReady) continue;
+      arena.bytes.set(header, this.#packetAt);
+      const at = this.#packetAt + header.length;
+      while (queued < most && !connection.engine.isDatagramQueueFull()) {
+        const length = this.stack.pollPacket(path, arena, at, limits.SESSION_CHUNK_BYTES, nowMs);
+        if (length === 0) break;
+        this.#count(connection.engine.datagramSend(this.#packetAt, header.length + length));
+        queued++;
+      }
+    }
+    return queued;
+  }
+
+  /** Queues a packet that was not polled. It is a datagram: without room it is lost. */
+  #send(link: PacketLink, offset: number, length: number): void {
+    const connection = this.#connection;
+    if (connection === null || connection.isOver) return;
+    const { arena } = this.#options.plane.platform.engine;
+    const { header } = link;
+    let from = offset;
+    if (header.length > 0) {
+      arena.bytes.set(header, this.#packetAt);
+      arena.bytes.copyWithin(this.#packetAt + header.length, offset, offset + length);
+      from = this.#packetAt;
+    }
+    this.#count(connection.engine.datagramSend(from, header.length + length));
+    connection.touch();
+  }
+
+  #count(sent: number): void {
+    if (sent < 0) this.#options.count("droppedQueue", 1);
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * The datagram path, whole: an agent as earlier ztna-v1 peers are sends IP packets through the server to the connector, which
+ * ends TCP, UDP and ICMP itself and speaks to real backends.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { createSocket, type Socket } from "node:dgram";
+import { Gateway } from "./gateway_fixture.ts";
+import { type PacketCommand, patternOf, runPacketAgent, sha256 } from "./packet_agent_fixture.ts";
+import type { CertificateFiles } from "./pki_fixture.ts";
+import { Backend, close, closedPort, echo, readToEnd, writeAll } from "./tcp_fixture.ts";
+
+const TRANSFER_BYTES = 8 * 1024 * 1024;
+const VIRTUAL = "10.100.0.1:80";
+
+/** A gateway with one connector for `web`, and the agent's commands run through it. */
+class PacketGateway implements AsyncDisposable {
+  readonly gateway: Gateway;
+  readonly #agent: CertificateFiles;
+
+  private constructor(gateway: Gateway, agent: CertificateFiles) {
+    this.gateway = gateway;
+    this.#agent = agent;
+  }
+
+  static async start(...flags: readonly string[]): Promise<PacketGateway> {
+    const gateway = await Gateway.empty();
+    const { pki } = gateway;
+    const [agent, connector] = await Promise.all([
+      pki.issue("packet-agent", { dns: ["agent.web.ztna"], eku: ["clientAuth"] }),
+      pki.issue("packet-connector", { dns: ["connector.web.ztna"], eku: ["clientAuth"] }),
+      gateway.startServer(),
+    ]);
+    await gateway.startConnector({}, connector, ...flags);
+    await gateway.connector.until("registered", { service: "web" });
+    return new PacketGateway(gateway, agent);
+  }
+
+  run(...commands: readonly PacketCommand[]) {
+    return this.runAs({}, ...commands);
+  }
+
+  runAs(options: { isRouted?: boolean; firstPort?: number }, ...commands: readonly PacketCommand[]) {
+    const { serverAddress, pki } = this.gateway;
+    return runPacketAgent({ server: serverAddress, ca: pki.caCert, files: this.#agent, service: "web", ...options }, commands);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.gateway[Symbol.asyncDispose]();
+  }
+}
+
+/** A UDP backend that answers, and knows how many asked. */
+class UdpBackend implements AsyncDisposable {
+  readonly senders = new Set<number>();
+  readonly #socket: Socket;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.on("message", (bytes, from) => {
+      this.senders.add(from.port);
+      socket.send(`re: ${bytes}`, from.port, from.address);
+    });
+  }
+
+  static async start(): Promise<UdpBackend> {
+    const socket = createSocket("udp4");
+    await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+    return new UdpBackend(socket);
+  }
+
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
+  }
+}
+
+Deno.test("8 MiB each way at once arrive whole, bare and as ROUTED, in packets that fit", async () => {
+  await using backend = new Backend(echo);
+  await using packets = await PacketGateway.start("--service", `web=127.0.0.1:${backend.port}`);
+  for (const isRouted of [false, true]) {
+    const [result] = await packets.runAs({ isRouted }, { do: "tcp", to: VIRTUAL, send: TRANSFER_BYTES });
+    assertEquals([result?.received, result?.end], [TRANSFER_BYTES, "finished"]);
+    assertEquals(result?.sha256, sha256(patternOf(TRANSFER_BYTES)));
+    assert((result?.largest ?? Infinity) <= 1310, `a packet of ${result?.largest} bytes`);
+  }
+});
+
+Deno.test("half-closes: the backend answers after the agent's FIN; the agent sends after the backend's", async () => {
+  const heard: string[] = [];
+  await using answering = new Backend(async (connection) => {
+    const { bytes } = await readToEnd(connection);
+    // The connector itself looks whether the backend is there, and says nothing.
+    if (bytes.length === 0) return;
+    heard.push(sha256(bytes));
+    await writeAll(connection, patternOf(TRANSFER_BYTES));
+    close(connection);
+  });
+  await using first = await PacketGateway.start("--service", `web=127.0.0.1:${answering.port}`);
+  const [late] = await first.run({ do: "tcp", to: VIRTUAL, send: 1_000_003 });
+  assertEquals([late?.received, late?.sha256, late?.end], [TRANSFER_BYTES, sha256(patternOf(TRANSFER_BYTES)), "finished"]);
+  await using closing = new Backend(async (connection) => {
+    await writeAll(connection, patternOf(300_000));
+    await connection.closeWrite();
+    const { bytes } = await readToEnd(connection);
+    if (bytes.length > 0) heard.push(sha256(bytes));
+    close(connection);
+  });
+  await using second = await PacketGateway.start("--service", `web=127.0.0.1:${closing.port}`);
+  const [early] = await second.run({ do: "tcp", to: VIRTUAL, send: 700_001, afterFin: true });
+  assertEquals([early?.received, early?.sha256, early?.end], [300_000, sha256(patternOf(300_000)), "finished"]);
+  assertEquals(heard, [sha256(patternOf(1_000_003)), sha256(patternOf(700_001))]);
+});
+
+Deno.test("RST both ways, a refused backend, a foreign address, a foreign port", async () => {
+  const ends: string[] = [];
+  await using backend = new Backend(async (connection) => {
+    const { bytes, end } = await readToEnd(connection);
+    if (bytes.length > 0 || end === "reset") ends.push(end);
+  });
+  const service = ["--service", `web=127.0.0.1:${backend.port}`, "--service-ip", "10.100.0.1:80"];
+  await using packets = await PacketGateway.start(...service);
+  const [aborted, foreign, otherPort] = await packets.run(
+    { do: "tcp", to: VIRTUAL, send: 5, end: "rst" },
+    { do: "tcp", to: "10.100.0.9:80" },
+    { do: "tcp", to: "10.100.0.1:81" },
+  );
+  assertEquals([aborted?.isOpen, aborted?.end], [true, "aborted"]);
+  for (const refused of [foreign, otherPort]) assertEquals([refused?.isOpen, refused?.end], [false, "reset"]);
+  const warning = await packets.gateway.connector.until("session-refused");
+  assertEquals(warning.msg, "TCP SYN to unexpected destination 10.100.0.9, expected 10.100.0.1 port 80. Sending RST.");
+  assertEquals(ends, ["reset"]);
+
+  await using none = await PacketGateway.start("--service", `web=127.0.0.1:${closedPort()}`);
+  const [refused] = await none.run({ do: "tcp", to: VIRTUAL });
+  assertEquals([refused?.isOpen, refused?.end], [false, "reset"]);
+  assert((refused?.ms ?? Infinity) < 1_000, `${refused?.ms} ms until the RST`);
+});
+
+Deno.test("UDP: each flow has a socket of its own, replies come from the address that was asked; ping; what nobody serves", async () => {
+  await using backend = await UdpBackend.start();
+  await using packets = await PacketGateway.start("--service", `web=127.0.0.1:${backend.port}/udp`);
+  const [first, second, tcp, foreign, ping] = await packets.run(
+    { do: "udp", to: "10.100.0.1:9999", payloads: ["one", "two", ""] },
+    { do: "udp", to: "10.100.0.7:53", payloads: ["three"] },
+    { do: "tcp", to: VIRTUAL },
+    { do: "udp", to: "10.101.0.1:53", payloads: ["four"] },
+    // WIRE 11: an echo request from 100.64.0.1 to 10.100.0.1.
+    { do: "raw", hex: "45000024000040004001cc33644000010a64000108005435123400016162636465666768" },
+  );
+  assertEquals([...first?.replies ?? []].sort(), ["re: ", "re: one", "re: two"]);
+  assertEquals([second?.replies, second?.strays], [["re: three"], 0]);
+  assertEquals(tcp?.end, "reset");
+  assertEquals([foreign?.replies, foreign?.refused], [[], 1]);
+  assertEquals(ping?.packets, ["45000024000040004001cc330a6400016440000100005c35123400016162636465666768"]);
+  assertEquals(backend.senders.size, 2);
+});

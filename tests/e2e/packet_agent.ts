@@ -1,0 +1,267 @@
+/**
+ * An agent as earlier ztna-v1 peers are: it registers for one service and sends IP packets in DATAGRAMs. Its TCP is the network
+ * stack as the active opener. It runs as a process of its own, does what its arguments say one after the other, and prints one
+ * line of JSON for each.
+ *
+ *   deno run -A tests/e2e/packet_agent.ts '{"server":"127.0.0.1:4433",...}' '{"do":"tcp","to":"10.100.0.1:80",...}' ...
+ */
+import { createHash } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { Timer } from "../../src/base/mod.ts";
+import { NetStack, type PacketPath } from "../../src/core/netstack/mod.ts";
+import { type Connection, Endpoint, type EndpointHandler } from "../../src/core/quic/mod.ts";
+import {
+  ALPN_V1,
+  classifyFrame,
+  encodeRegistration,
+  FrameKind,
+  packetMemoryOf,
+  parseEnds,
+  udpHeadroomBytes,
+} from "../../src/core/wire/mod.ts";
+import { ArenaLayout, Reactor, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../src/io/mod.ts";
+import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "../../src/roles/uplink/mod.ts";
+import {
+  createArena,
+  createCertificateReader,
+  createLibc,
+  createQuicheEngine,
+  ENGINE_SCRATCH_BYTES,
+  LIBC_SCRATCH_BYTES,
+  loadNative,
+} from "../../ffi/mod.ts";
+import { type AgentTarget, type PacketCommand, type PacketResult, patternOf } from "./packet_agent_fixture.ts";
+
+const SOURCE = "100.64.0.1";
+const COMMAND_MS = 60_000;
+
+const target = JSON.parse(Deno.args[0] ?? "{}") as AgentTarget;
+const arena = createArena(16 * 1024 * 1024);
+const layout = new ArenaLayout(arena);
+const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
+const native = loadNative();
+const reader = createCertificateReader(native.path);
+const engine = createQuicheEngine(native.path, arena, layout.reserve(ENGINE_SCRATCH_BYTES), (der) => reader.summarize(der));
+const reactor = new Reactor(libc, layout, () => performance.now());
+const profile = engine.createProfile({
+  side: "client",
+  identity: { certificateChainPem: Deno.readFileSync(target.cert), privateKeyPem: Deno.readFileSync(target.key) },
+  verify: { kind: "require", trustPem: Deno.readFileSync(target.ca), crlPem: null },
+  protocols: [ALPN_V1],
+  // As earlier agents: 1200 bytes of UDP payload at most, so 1156 of DATAGRAM.
+  transport: { ...UPLINK_TRANSPORT, udpPayloadSendMaxBytes: 1200, udpPayloadRecvMaxBytes: 1350, discoverPathMtu: false },
+});
+
+const frameAt = layout.reserve(70_000), peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
+const wakeTimer = new Timer(() => {});
+let isRegistered = false;
+let nextPort = target.firstPort ?? 40_000;
+let packets: string[] = [];
+let strays = 0;
+let largest = 0;
+
+const stack = new NetStack({
+  onSyn: () => null,
+  onSynRefused: () => {},
+  onFlow: () => {
+    strays++;
+    return null;
+  },
+  answersEcho: () => false,
+  onPathReady: () => {},
+}, { entropy: crypto.getRandomValues(new Uint8Array(16)) });
+let path: PacketPath | null = null;
+
+const handler: EndpointHandler = {
+  onEstablished(connection) {
+    path = stack.openPath({ agentKey: null, maxBytes: connection.engine.datagramMax() - wrapper().length });
+    connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, "agent", target.service));
+    connection.touch();
+  },
+  onDatagram(_connection, offset, length, nowMs) {
+    const kind = classifyFrame(arena.bytes, offset, length);
+    if (kind === FrameKind.ack) isRegistered = true;
+    else if (kind === FrameKind.nack) throw new Error("the server refused the registration");
+    else if ((kind === FrameKind.ipv4 || kind === FrameKind.ipv6) && path !== null) {
+      largest = Math.max(largest, length);
+      if (packets.length < 64) packets.push(Buffer.from(arena.bytes.subarray(offset, offset + length)).toString("hex"));
+      stack.handlePacket(path, arena, offset, length, nowMs);
+    }
+  },
+  onReadable() {},
+  onWritable() {},
+  onClosed(connection, ending) {
+    throw new Error(`the server closed the connection: ${JSON.stringify(connection.engine.verifyError() ?? ending)}`);
+  },
+};
+
+const endpoint = new Endpoint({
+  engine,
+  timers: reactor,
+  entropy: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+  handler,
+  limits: { ...UPLINK_ENDPOINT, packetBytesMax: 1350 },
+  datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
+});
+const socket: UdpSocket = new UdpSocket(
+  reactor,
+  layout,
+  { address: "127.0.0.1", port: 0 },
+  UPLINK_SOCKET,
+  (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
+  () => endpoint.pathWritable(),
+);
+reactor.onTurnEnd((nowMs) => {
+  stack.handleTimeout(nowMs);
+  endpoint.endTurn(nowMs);
+  pump(nowMs);
+  endpoint.endTurn(nowMs);
+});
+
+const [address, port] = hostPort(target.server);
+writeSockaddr(arena, peerSlot, { address, port });
+const connection = connect();
+
+function connect(): Connection {
+  const made = endpoint.connect(socket, profile, "127.0.0.1", peerSlot);
+  if (made === null) throw new Error("the engine does not dial");
+  return made;
+}
+
+/** What stands in front of each packet: nothing, or the ROUTED header. */
+function wrapper(): Uint8Array {
+  const id = new TextEncoder().encode(target.service);
+  return target.isRouted === true ? new Uint8Array([0x2f, id.length, ...id]) : new Uint8Array(0);
+}
+
+function pump(nowMs: number): void {
+  if (path === null || connection.isOver) return;
+  const header = wrapper();
+  arena.bytes.set(header, frameAt);
+  while (!connection.engine.isDatagramQueueFull()) {
+    const length = stack.pollPacket(path, arena, frameAt + header.length, 65_536, nowMs);
+    if (length === 0) return;
+    connection.engine.datagramSend(frameAt, header.length + length);
+    connection.touch();
+  }
+}
+
+function turnUntil(isDone: () => boolean, limitMs: number, what: string): void {
+  const deadline = performance.now() + limitMs;
+  while (!isDone()) {
+    const nowMs = performance.now();
+    if (nowMs > deadline) throw new Error(`no ${what} within ${limitMs} ms`);
+    wake(Math.min(deadline, stack.nextTimeoutMs(), nowMs + 20));
+    reactor.turn();
+  }
+}
+
+function wake(atMs: number): void {
+  reactor.setTimer(wakeTimer, atMs);
+}
+
+function hostPort(text: string): [string, number] {
+  const at = text.lastIndexOf(":");
+  return [text.slice(0, at).replace(/[[\]]/g, ""), Number(text.slice(at + 1))];
+}
+
+function endsTo(host: string) {
+  const ends = parseEnds(SOURCE, host);
+  if (ends === null) throw new Error(`not an address: ${host}`);
+  return ends;
+}
+
+function tcp(command: PacketCommand & { do: "tcp" }): PacketResult {
+  const [host, remotePort] = hostPort(command.to);
+  if (path === null) throw new Error("not connected");
+  const data = packetMemoryOf(patternOf(command.send ?? 0));
+  const hash = createHash("sha256");
+  const started = performance.now();
+  let sent = 0, received = 0, isOpen = false, hasFin = false, openMs = 0;
+  let end: string | null = null;
+  const write = () => {
+    if (!isOpen || end !== null || (command.afterFin === true && !hasFin)) return;
+    sent += stack.write(session, data, sent, data.bytes.length - sent, performance.now());
+    if (sent < data.bytes.length) return;
+    if (command.end === "rst") stack.abort(session, performance.now());
+    else if (command.end !== "open") stack.shutdownWrite(session, performance.now());
+  };
+  const made = stack.connect(path, endsTo(host), nextPort++, remotePort, {
+    onOpen: () => {
+      isOpen = true;
+      openMs = performance.now() - started;
+      write();
+    },
+    onData: (_session, memory, offset, length) => {
+      hash.update(memory.bytes.subarray(offset, offset + length));
+      received += length;
+      return length;
+    },
+    onFin: () => {
+      hasFin = true;
+      write();
+      if (command.end === "open") stack.shutdownWrite(session, performance.now());
+    },
+    onWritable: write,
+    onClosed: (_session, why) => end = why,
+  }, performance.now());
+  if (made === null) throw new Error("no room for a session");
+  const session = made;
+  turnUntil(() => end !== null, COMMAND_MS, `end of ${JSON.stringify(command)}`);
+  return { isOpen, openMs, sent, received, sha256: hash.digest("hex"), end, ms: performance.now() - started, largest };
+}
+
+function udp(command: PacketCommand & { do: "udp" }): PacketResult {
+  const [host, remotePort] = hostPort(command.to);
+  if (path === null) throw new Error("not connected");
+  const replies: string[] = [];
+  let refused = 0;
+  const flow = stack.openFlow(path, endsTo(host), nextPort++, remotePort, {
+    onDatagram: (_flow, memory, offset, length) => {
+      replies.push(Buffer.from(memory.bytes.subarray(offset, offset + length)).toString("latin1"));
+    },
+    onUnreachable: () => refused++,
+    onEnd: () => {},
+  }, performance.now());
+  if (flow === null) throw new Error("no room for a flow");
+  const header = wrapper();
+  arena.bytes.set(header, frameAt);
+  const packetAt = frameAt + header.length;
+  for (const text of command.payloads) {
+    const payload = Buffer.from(text, "latin1");
+    arena.bytes.set(payload, packetAt + udpHeadroomBytes(true));
+    const length = stack.frameDatagram(flow, arena, packetAt, payload.length, performance.now());
+    connection.engine.datagramSend(frameAt, header.length + length);
+    connection.touch();
+  }
+  const deadline = performance.now() + (command.ms ?? 3_000);
+  const wanted = command.replies ?? command.payloads.length;
+  turnUntil(() => replies.length >= wanted || refused > 0 || performance.now() > deadline, COMMAND_MS, "replies");
+  return { replies, refused, strays };
+}
+
+/** Sends a packet as it is and returns the packets that came within a time. */
+function raw(command: PacketCommand & { do: "raw" }): PacketResult {
+  packets = [];
+  const bytes = Buffer.from(command.hex, "hex");
+  const header = wrapper();
+  arena.bytes.set(header, frameAt);
+  arena.bytes.set(bytes, frameAt + header.length);
+  connection.engine.datagramSend(frameAt, header.length + bytes.length);
+  connection.touch();
+  const deadline = performance.now() + (command.ms ?? 1_000);
+  const wanted = command.packets ?? 1;
+  turnUntil(() => packets.length >= wanted || performance.now() > deadline, COMMAND_MS, "answer");
+  return { packets };
+}
+
+turnUntil(() => isRegistered, 10_000, "registration");
+for (const text of Deno.args.slice(1)) {
+  const command = JSON.parse(text) as PacketCommand;
+  const result = command.do === "tcp" ? tcp(command) : command.do === "udp" ? udp(command) : raw(command);
+  console.log(JSON.stringify(result));
+}
+connection.close(0, "done");
+reactor.again();
+reactor.turn();
+Deno.exit(0);
