@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { type CertificateFiles, type DevelopmentPki, makePki } from "./pki_fixture.ts";
-import { isReset, readToEnd, writeAll } from "./tcp_fixture.ts";
+import { type Backend, close, isReset, MARK, readToEnd, writeAll } from "./tcp_fixture.ts";
 import { RoleProcess, TemporaryFolder } from "./processes_fixture.ts";
 
 export interface GatewayOptions {
@@ -18,6 +18,12 @@ export interface GatewayOptions {
   readonly loopback?: "127.0.0.1" | "::1";
   /** Default info. */
   readonly logLevel?: string;
+}
+
+/** One connection through the tunnel, both ends of it in the test's hands. */
+export interface Pair extends Disposable {
+  readonly client: Deno.TcpConn;
+  readonly backend: Deno.TcpConn;
 }
 
 /** Processes and files that live as long as the test. Started roles end before the folder goes. */
@@ -101,6 +107,19 @@ export class Gateway implements AsyncDisposable {
     const connection = await Deno.connect({ hostname, port: this.portOf(service) });
     connection.setNoDelay(true);
     return connection;
+  }
+
+  /** Connects to the service and takes the other end of the connection at its backend. */
+  async pair(service: string, backend: Backend): Promise<Pair> {
+    const client = await this.connect(service);
+    await writeAll(client, MARK);
+    const accepted = await backend.next();
+    accepted.setNoDelay(true);
+    const dispose = () => {
+      close(client);
+      close(accepted);
+    };
+    return { client, backend: accepted, [Symbol.dispose]: dispose };
   }
 
   /** Connects to a service that must refuse, sends `bytes`, and says how the connection ended for the application. */

@@ -88,6 +88,19 @@ export function concat(chunks: readonly Uint8Array[]): Uint8Array {
   return all;
 }
 
+/** Fails unless these bytes arrived and the connection ended like that; says where the first difference is. */
+export function assertArrived(
+  got: { readonly bytes: Uint8Array; readonly end: ReadEnd },
+  bytes: Uint8Array,
+  end: ReadEnd = "end",
+): void {
+  const length = Math.min(got.bytes.length, bytes.length);
+  let same = 0;
+  while (same < length && got.bytes[same] === bytes[same]) same++;
+  if (same === bytes.length && got.bytes.length === bytes.length && got.end === end) return;
+  throw new Error(`expected ${bytes.length} bytes and ${end}, got ${got.bytes.length} and ${got.end}; the first ${same} are right`);
+}
+
 /** Bytes that repeat nowhere soon and are the same for the same seed (xorshift32). */
 export class Pattern {
   readonly #words: Uint32Array<ArrayBuffer>;
@@ -157,6 +170,19 @@ export async function hashToEnd(
   return { count, sha256: hash.digest("hex"), end };
 }
 
+/** What a client says first, so that its connection is known at the backend. */
+export const MARK = new Uint8Array([0x21]);
+
+async function beginsWithMark(connection: Deno.Conn): Promise<boolean> {
+  const first = new Uint8Array(1);
+  try {
+    return await connection.read(first) === 1 && first[0] === MARK[0];
+  } catch (error) {
+    if (isReset(error)) return false;
+    throw error;
+  }
+}
+
 /** A listener of the test. Each accepted connection goes to `serve`, or waits for {@linkcode Backend.next}. */
 export class Backend implements AsyncDisposable {
   readonly port: number;
@@ -174,9 +200,18 @@ export class Backend implements AsyncDisposable {
     this.#accepting = this.#accept(serve);
   }
 
-  /** The next connection that arrives, or has arrived. */
+  /**
+   * The next connection that begins with {@linkcode MARK}, which is taken off: a connector also looks at its backends by connecting
+   * and going away, and that is nobody's connection.
+   */
   async next(ms = WAIT_MS): Promise<Deno.TcpConn> {
     return await within(ms, "a connection at the backend", this.#takeNext());
+  }
+
+  /** Fails when a connection that begins with {@linkcode MARK} arrives within this time. */
+  async nothing(ms = 300): Promise<void> {
+    const came = await this.next(ms).catch(() => null);
+    if (came !== null) throw new Error("a connection reached the backend");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -189,8 +224,9 @@ export class Backend implements AsyncDisposable {
   async #takeNext(): Promise<Deno.TcpConn> {
     for (;;) {
       const first = this.#waiting.shift();
-      if (first !== undefined) return first;
-      await this.#wake.promise;
+      if (first === undefined) await this.#wake.promise;
+      else if (await beginsWithMark(first)) return first;
+      else close(first);
     }
   }
 
@@ -256,7 +292,7 @@ const layout = new ArenaLayout(arena);
 const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
 const slot = layout.reserve(SOCKADDR_SLOT_BYTES);
 const scratch = layout.reserve(1024);
-const STREAM_SOCKET = 1, AF_INET = 2, SOCKADDR_IN_BYTES = 16;
+const STREAM_SOCKET = 1, AF_INET = 2, EAGAIN = 11, SOCKADDR_IN_BYTES = 16;
 
 /** A connected socket by its descriptor, for resets. */
 export class RawConnection implements Disposable {
@@ -315,10 +351,17 @@ export class RawListener implements Disposable {
     this.port = readSockaddr(arena, slot)?.port ?? 0;
   }
 
+  /** The next connection that begins with {@linkcode MARK}. */
   async accept(): Promise<RawConnection> {
+    const arrived: number[] = [];
     for (const deadline = performance.now() + WAIT_MS; performance.now() < deadline; await sleep(2)) {
       const fd = libc.accept(this.#fd, slot);
-      if (fd >= 0) return RawConnection.adopt(fd);
+      if (fd >= 0) arrived.push(fd);
+      for (const one of arrived) {
+        const count = libc.recv(one, scratch, 1);
+        if (count === 1 && arena.bytes[scratch] === MARK[0]) return RawConnection.adopt(one);
+        if (count !== -EAGAIN) libc.close(arrived.splice(arrived.indexOf(one), 1)[0] ?? -1);
+      }
     }
     throw new Error("no connection arrived");
   }
