@@ -2,28 +2,46 @@
  * The program: builds the platform (native library, clock, terminal, the three roles) and hands it to the command line, whose
  * answer is the exit code. The native library is opened when the first command needs it; `--help` and `--version` never do.
  *
- * A role's worker is started before anything else is loaded: its modules load on another core meanwhile.
+ * A role gives up its privileges before anything else: that executes the program anew, so nothing is loaded twice that need not be.
+ * Then its worker is started: its modules load on another core while ours do.
  */
 import denoConfig from "./deno.json" with { type: "json" };
+import type { CertificateReader } from "./ffi/mod.ts";
+import { createHardeningNative } from "./ffi/process/mod.ts";
 import type { Platform } from "./src/cli/mod.ts";
-import { resolveHost } from "./src/io/mod.ts";
-import { createPlan, type HostPlatform, startHost } from "./src/roles/control/mod.ts";
-import { ROLE_METRICS } from "./src/roles/metrics.ts";
-import {
-  type CertificateReader,
-  createArena,
-  createCertificateReader,
-  createLibc,
-  LIBC_SCRATCH_BYTES,
-  loadNative,
-} from "./ffi/mod.ts";
+import type { OpsNative } from "./src/ops/mod.ts";
+import { hardenProcess, mayNeedLowPort } from "./src/ops/process/mod.ts";
+import type { HostPlatform } from "./src/roles/control/mod.ts";
 
 const ROLE_COMMANDS = ["server", "connector", "agent"];
+const NO_FILE = { dev: 0, ino: null, size: 0, mtime: null };
+/** The control plane's sockets: what one request or one TLS record needs, many times over. */
+const OPS_ARENA_BYTES = 256 * 1024;
 const encoder = new TextEncoder();
 
-let earlyWorker = ROLE_COMMANDS.includes(Deno.args[0] ?? "") ? spawnWorker() : null;
+const isRole = ROLE_COMMANDS.includes(Deno.args[0] ?? "");
+const privilegesKept = isRole ? giveUpPrivileges() : [];
+let earlyWorker = isRole ? spawnWorker() : null;
+const { ArenaLayout, resolveHost } = await import("./src/io/mod.ts");
+const { createPlan, startHost } = await import("./src/roles/control/mod.ts");
+const { ROLE_METRICS } = await import("./src/roles/metrics.ts");
+const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_SCRATCH_BYTES, loadNative } = await import(
+  "./ffi/mod.ts"
+);
 const { runCli } = await import("./src/cli/mod.ts");
 const { openLog } = await import("./src/ops/log/mod.ts");
+
+/** Returns in the process that is limited, with what it could not give up. */
+function giveUpPrivileges(): readonly string[] {
+  const needsLowPort = mayNeedLowPort(Deno.args, Deno.env.toObject(), (path) => {
+    try {
+      return Deno.readTextFileSync(path);
+    } catch {
+      return null;
+    }
+  });
+  return hardenProcess(createHardeningNative(), needsLowPort ? ["net_bind_service"] : []).problems;
+}
 
 function spawnWorker(): Worker {
   // In the binary both are bundled to JavaScript.
@@ -40,6 +58,10 @@ function takeWorker(): Worker {
 
 function createPlatform(): Platform {
   let reader: CertificateReader | null = null;
+  const readCertificates: Platform["readCertificates"] = (pem) => {
+    const native = reader ??= createCertificateReader(loadNative().path);
+    return native.certificatesOf(pem as Uint8Array<ArrayBuffer>).map((der) => native.summarize(der));
+  };
   return {
     version: denoConfig.version,
     components: { deno: Deno.version.deno, v8: Deno.version.v8, typescript: Deno.version.typescript },
@@ -52,15 +74,35 @@ function createPlatform(): Platform {
       const mode = (await Deno.stat(path)).mode;
       return mode === null ? null : mode & 0o777;
     },
-    readCertificates: (pem) => {
-      const native = reader ??= createCertificateReader(loadNative().path);
-      return native.certificatesOf(pem as Uint8Array<ArrayBuffer>).map((der) => native.summarize(der));
+    createPrivateFile: async (path, bytes) => {
+      using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
+      for (let rest = bytes; rest.length > 0; rest = rest.subarray(await file.write(rest)));
+      await file.sync();
     },
+    fileFingerprint: async (path) => {
+      const { dev, ino, size, mtime } = await Deno.stat(path).catch(() => NO_FILE);
+      return ino === null ? "" : `${dev}:${ino}:${size}:${mtime?.getTime()}`;
+    },
+    entropy: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+    readCertificates,
     nowMs: Date.now,
     openLog: (settings) => openLog(settings, (name) => Deno.env.get(name)),
-    startRole: async ({ settings, material, log }) => {
+    privilegesKept,
+    createTlsContext: (options) => createTlsEngine(loadNative().path).createContext(options),
+    startOps: async (source, { settings, log }) => {
+      const [{ startOps }, native] = await Promise.all([import("./src/ops/mod.ts"), createOpsNative(readCertificates)]);
+      return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
+    },
+    startRole: async ({ settings, material, log }, record) => {
       const plan = await createPlan(settings, material, resolveHost);
-      return await startHost(createHostPlatform(), plan, ROLE_METRICS[plan.role], log.sink);
+      const host = await startHost(createHostPlatform(), plan, ROLE_METRICS[plan.role], log.sink, record);
+      return {
+        host,
+        finished: host.finished,
+        stop: () => host.stop(),
+        abort: () => host.abort(),
+        reload: async (start) => await host.reload(await createPlan(start.settings, start.material, resolveHost)),
+      };
     },
     onSignal: (signal, handler) => {
       Deno.addSignalListener(signal, handler);
@@ -77,6 +119,22 @@ function createHostPlatform(): HostPlatform {
     eventfd: () => libc.eventfd(),
     signalEventfd: (fd) => libc.eventfdSignal(fd),
     resolve: resolveHost,
+  };
+}
+
+/** Loaded when a role asks for it: no other command does. */
+async function createOpsNative(readCertificates: Platform["readCertificates"]): Promise<OpsNative> {
+  const [{ Poller }, { createProcessNative }] = await Promise.all([import("./src/io/http/mod.ts"), import("./ffi/process/mod.ts")]);
+  const arena = createArena(OPS_ARENA_BYTES);
+  const layout = new ArenaLayout(arena);
+  const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
+  const process = createProcessNative(arena);
+  const engine = createTlsEngine(loadNative().path);
+  return {
+    process,
+    createPoller: () => new Poller(libc, process, layout),
+    createTlsContext: (options) => engine.createContext(options),
+    readCertificates,
   };
 }
 

@@ -36,7 +36,7 @@ Deno.test({
   ignore: present.get("bash") !== true,
   fn: async () => {
     const { out: script } = await runInTest(["completions", "bash"]);
-    assertEquals(await offered(script, "s"), ["server"]);
+    assertEquals(await offered(script, "s"), ["server", "status"]);
     assertEquals(await offered(script, "certs", "in"), ["init", "inspect"]);
     assertEquals(await offered(script, "certs", "generate", "--f"), ["--force"]);
     assertEquals(await offered(script, "server", "--no-v"), ["--no-verify-peer"]);

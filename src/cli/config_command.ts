@@ -20,6 +20,7 @@ import type { Platform } from "./platform.ts";
 import { paintFor } from "./report.ts";
 import { formatExamples } from "./role_command.ts";
 import { addRoleFlags } from "./role_flags.ts";
+import { settingText } from "./setting_text.ts";
 import { DEFINITIONS, parseRole, readConfigFile, resolveRole } from "./settings.ts";
 import { formatTable } from "./table.ts";
 
@@ -130,7 +131,7 @@ function finishChecked(role: Role, resolution: Resolution<SettingTable, unknown>
 function shownAsTable(table: SettingTable, { resolved }: Resolution<SettingTable, unknown>, platform: Platform): string {
   const rows = Object.keys(table).flatMap((key) => {
     const source = resolved.sources[key];
-    return source === undefined ? [] : [[key, shownValue(table, key, resolved.given[key]), formatSource(source)]];
+    return source === undefined ? [] : [[key, settingText(table, key, resolved.given[key]), formatSource(source)]];
   });
   return formatTable(["setting", "value", "from"], rows, paintFor(platform, "stdout"));
 }
@@ -141,11 +142,4 @@ function shownAsJson(table: SettingTable, { resolved }: Resolution<SettingTable,
     return [key, { value: isMasked ? "[secret]" : resolved.values[key], source: resolved.sources[key] }];
   });
   return JSON.stringify(Object.fromEntries(entries), null, 2) + "\n";
-}
-
-function shownValue(table: SettingTable, key: string, value: unknown): string {
-  if (value === null) return "-";
-  if (table[key]?.isSecret === true) return "[secret]";
-  if (Array.isArray(value)) return value.map((item) => typeof item === "string" ? item : JSON.stringify(item)).join(", ");
-  return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -3,6 +3,7 @@
  * by `settings.ts`), the other commands stand in files of their own; `report.ts` tells errors. The world comes in by `Platform`.
  */
 
+import { ROLES } from "../config/mod.ts";
 import type { CliContext } from "./context.ts";
 import type { Platform } from "./platform.ts";
 import { createProgram } from "./program.ts";
@@ -14,7 +15,10 @@ export type { Platform, RoleHandle, RoleStart, StandardStream, StopSignal } from
 export async function runCli(args: readonly string[], platform: Platform): Promise<number> {
   const context: CliContext = { platform, exitCode: 0 };
   try {
-    await createProgram(context).parseAsync([...args], { from: "user" });
+    // A role starts without them: it would load what it never uses.
+    const isRole = ROLES.some((role) => role === args[0]);
+    const { OPS_COMMANDS } = isRole ? { OPS_COMMANDS: [] } : await import("../ops/commands/mod.ts");
+    await createProgram(context, OPS_COMMANDS).parseAsync([...args], { from: "user" });
     return context.exitCode;
   } catch (error) {
     // Who reads our output has seen enough, as in `postern ... | head -1`: no failure, and nobody left to tell.

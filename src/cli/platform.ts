@@ -6,10 +6,13 @@
 
 import type { AgentSettings, ConnectorSettings, RoleMaterial, ServerSettings } from "../config/mod.ts";
 import type { CertificateSummary } from "../core/quic/mod.ts";
+import type { TlsContext, TlsContextOptions } from "../io/http/mod.ts";
 import type { Log, LogSettings } from "../ops/log/mod.ts";
+import type { Ops, OpsSource } from "../ops/mod.ts";
+import type { RoleHost } from "../roles/control/mod.ts";
 
 export type StandardStream = "stdin" | "stdout" | "stderr";
-export type StopSignal = "SIGINT" | "SIGTERM";
+export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR1";
 
 export interface Platform {
   /** Of this program, such as `0.1.0`. */
@@ -26,14 +29,26 @@ export interface Platform {
   readonly readFile: (path: string) => Promise<Uint8Array>;
   /** The permission bits of a file, or null where there are none. */
   readonly fileMode: (path: string) => Promise<number | null>;
+  /** Makes a new file that only its owner may read. Rejects with `Deno.errors.AlreadyExists`. */
+  readonly createPrivateFile: (path: string, bytes: Uint8Array) => Promise<void>;
+  /** What changes when the file does, through all links; "" when it is not there. */
+  readonly fileFingerprint: (path: string) => Promise<string>;
+  /** Fills with unpredictable bytes. */
+  readonly entropy: (bytes: Uint8Array) => void;
   /** The certificates of a PEM text, read by the library that verifies peers; leaf first. Throws when there is none or one is damaged. */
   readonly readCertificates: (pem: Uint8Array) => readonly CertificateSummary[];
   /** Milliseconds since the epoch. */
   readonly nowMs: () => number;
   /** Throws a usage error for a filter that cannot be read. */
   readonly openLog: (settings: LogSettings) => Log;
-  /** Resolves when the role has begun; rejects when it cannot. */
-  readonly startRole: (start: RoleStart) => Promise<RoleHandle>;
+  /** Privileges that this process could not give up, a sentence each. */
+  readonly privilegesKept: readonly string[];
+  /** A TLS context of the bundled library; loads it. */
+  readonly createTlsContext: (options: TlsContextOptions) => TlsContext;
+  /** Binds what a role is seen and steered by. Rejects, with nothing left behind, when that cannot be. */
+  readonly startOps: (source: OpsSource, start: RoleStart) => Promise<Ops>;
+  /** Resolves when the role has begun; rejects when it cannot. `record` takes its security events. */
+  readonly startRole: (start: RoleStart, record: Ops["record"]) => Promise<RoleHandle>;
   /** Calls `handler` for each such signal until the returned function is called. */
   readonly onSignal: (signal: StopSignal, handler: () => void) => () => void;
 }
@@ -52,4 +67,8 @@ export interface RoleHandle {
   readonly stop: () => void;
   /** Ends at once. `finished` settles. */
   readonly abort: () => void;
+  /** Its data plane, to be looked at and told things. */
+  readonly host: Pick<RoleHost, "addresses" | "metrics" | "status" | "send" | "deny">;
+  /** Goes over to what may change while it runs. Rejects when it is refused: nothing has changed then. */
+  readonly reload: (start: RoleStart) => Promise<void>;
 }

@@ -1,9 +1,10 @@
 /** A platform for tests: a disk and an environment as given, everything that was written kept, roles that end when told. */
 
-import type { LogRecord } from "../base/mod.ts";
+import { type LogRecord, metricCells } from "../base/mod.ts";
 import type { CertificateSummary } from "../core/quic/mod.ts";
+import { openEventStream } from "../ops/events/mod.ts";
 import { runCli } from "./mod.ts";
-import type { Platform, RoleStart, StopSignal } from "./platform.ts";
+import type { Platform, RoleHandle, RoleStart, StopSignal } from "./platform.ts";
 
 export interface TestWorld {
   readonly files?: Readonly<Record<string, string>>;
@@ -36,6 +37,15 @@ export interface Outcome {
   readonly started: readonly RoleStart[];
 }
 
+/** A data plane that does nothing. */
+const SILENT_HOST: RoleHandle["host"] = {
+  addresses: [],
+  metrics: metricCells({}),
+  status: () => Promise.reject(new Error("there is no data plane")),
+  send: () => false,
+  deny: () => Promise.resolve(0),
+};
+
 /** Runs one command line in `world`. */
 export async function runInTest(args: readonly string[], world: TestWorld = {}): Promise<Outcome> {
   let out = "";
@@ -59,6 +69,9 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
       return text === undefined ? missing() : Promise.resolve(new TextEncoder().encode(text));
     },
     fileMode: () => Promise.resolve(0o100600),
+    createPrivateFile: () => Promise.resolve(),
+    fileFingerprint: (path) => Promise.resolve(path),
+    entropy: (bytes) => bytes.fill(7),
     readCertificates: world.readCertificates ?? (() => []),
     nowMs: () => world.nowMs ?? Date.UTC(2026, 10, 22),
     openLog: () => ({
@@ -71,13 +84,34 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
       close: () => {},
       statistics: () => ({ written: 0, dropped: 0, failed: 0 }),
     }),
+    privilegesKept: [],
+    createTlsContext: () => {
+      throw new Error("there is no TLS in this world");
+    },
+    startOps: (source) =>
+      Promise.resolve({
+        record: () => {},
+        events: openEventStream(() => {}),
+        metricsAddress: null,
+        adminPath: null,
+        ready: () => {},
+        reload: () => source.steering.reload(),
+        reopenLog: () => {},
+        stopping: () => {},
+        close: () => Promise.resolve(),
+      }),
     startRole: async (start) => {
       started.push(start);
       const stopped = Promise.withResolvers<void>();
       const aborted = Promise.withResolvers<void>();
       const run: TestRun = { start, signal: (name) => handlers.get(name)?.(), stopped: stopped.promise, aborted: aborted.promise };
       await world.starting?.(run);
-      return { finished: world.role?.(run) ?? Promise.resolve(), stop: stopped.resolve, abort: aborted.resolve };
+      const reload = (again: RoleStart) => {
+        started.push(again);
+        return Promise.resolve();
+      };
+      const finished = world.role?.(run) ?? Promise.resolve();
+      return { finished, stop: stopped.resolve, abort: aborted.resolve, host: SILENT_HOST, reload };
     },
     onSignal: (signal, handler) => {
       handlers.set(signal, handler);

@@ -6,6 +6,8 @@ import { addCompletionsCommand } from "./completions_command.ts";
 import { addConfigCommands } from "./config_command.ts";
 import type { CliContext } from "./context.ts";
 import { addDemoCommand } from "./demo_command.ts";
+import type { OpsCommand } from "../ops/commands/mod.ts";
+import { addOpsCommands } from "./ops_commands.ts";
 import { hasColours } from "./report.ts";
 import { addRoleCommands, formatExamples } from "./role_command.ts";
 import { addVersionCommand } from "./version_command.ts";
@@ -14,7 +16,7 @@ import { addVersionCommand } from "./version_command.ts";
 const HELP_COLUMNS = 110;
 
 /** The program with all its commands, before it parses anything. */
-export function createProgram(context: CliContext): Command {
+export function createProgram(context: CliContext, opsCommands: readonly OpsCommand[]): Command {
   const { platform } = context;
   const isColoured = hasColours(platform, "stdout");
   const paint = (code: number) => (text: string) => isColoured ? `\x1b[${code}m${text}\x1b[0m` : text;
@@ -48,6 +50,7 @@ export function createProgram(context: CliContext): Command {
     ]),
   );
   addRoleCommands(program, context);
+  addOpsCommands(program, context, opsCommands);
   addCertsCommands(program, context);
   addConfigCommands(program, context);
   addDemoCommand(program, context);

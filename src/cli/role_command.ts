@@ -1,6 +1,6 @@
 /**
  * `postern server`, `postern connector`, `postern agent`: resolve the settings, open the log, load certificates and keys, start
- * the role, wait for its end or for a signal.
+ * the role. Its life is in `role_run.ts`, reading anew in `role_reload.ts`.
  */
 
 import type { Command } from "commander";
@@ -21,11 +21,14 @@ import {
   SERVER,
   type ServerSettings,
   type SettingTable,
+  type ValueSource,
 } from "../config/mod.ts";
 import { type Log, parseFilter } from "../ops/log/mod.ts";
 import type { CliContext } from "./context.ts";
-import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
+import type { Platform, RoleStart } from "./platform.ts";
 import { addRoleFlags } from "./role_flags.ts";
+import { readRevocationLists } from "../platform/revocation/mod.ts";
+import { type LoadedRole, materialPaths, RoleReloader } from "./role_reload.ts";
 import { resolveRole } from "./settings.ts";
 
 /** Adds the three roles to the program. */
@@ -88,8 +91,12 @@ function addRole<S extends SettingTable, R extends CommonSettings & { readonly r
   const flags = addRoleFlags(command, definition);
   command.addHelpText("after", formatExamples(text.examples) + VARIABLES_NOTE);
   command.action(async () => {
-    const resolution = await resolveRole(definition, flags, command.args, context.platform);
-    context.exitCode = await runRole(resolution, text, context.platform);
+    context.exitCode = await runRole(
+      () => resolveRole(definition, flags, command.args, context.platform),
+      definition.settings,
+      text,
+      context.platform,
+    );
   });
 }
 
@@ -102,20 +109,36 @@ export function formatExamples(examples: readonly (readonly [command: string, wh
 }
 
 async function runRole<S extends SettingTable, R extends CommonSettings & { readonly role: string }>(
-  resolution: Resolution<S, R>,
+  resolve: () => Promise<Resolution<S, R>>,
+  table: S,
   text: RoleText<R>,
   platform: Platform,
 ): Promise<number> {
+  const resolution = await resolve();
   const settings = resolution.finish();
   const levelSource = resolution.resolved.sources["log_level"];
   // Said under the name that the person used; the log itself does not know it.
   if (settings.logLevel !== null && levelSource !== undefined) parseFilter(settings.logLevel, formatSource(levelSource));
-  const log = platform.openLog({ role: settings.role, level: settings.logLevel, file: null, format: settings.logFormat });
+  const log = platform.openLog({
+    role: settings.role,
+    level: settings.logLevel,
+    file: settings.ops.logFilePath,
+    format: settings.logFormat,
+  });
   try {
     for (const message of resolution.warnings) log.sink({ level: "warn", event: "settings-warning", message, fields: {} });
-    const material = await text.load(settings, materialReader(platform));
-    for (const notice of material.notices) log.sink(notice);
-    await runUntilStopped(() => platform.startRole(text.start(settings, material, log)), log, platform);
+    for (const message of platform.privilegesKept) log.sink({ level: "warn", event: "privileges-kept", message, fields: {} });
+    const load = async (from: Resolution<S, R>): Promise<LoadedRole> => {
+      const now = from.finish();
+      const start = text.start(now, await text.load(now, materialReader(platform)), log);
+      return { start, table, resolved: from.resolved, paths: [...materialPaths(start), ...filesOf(from)] };
+    };
+    const loaded = await load(resolution);
+    for (const notice of loaded.start.material.notices) log.sink(notice);
+    const reloader = new RoleReloader({ platform, log, load: async () => await load(await resolve()) }, loaded);
+    // Loaded here: the other commands do without.
+    const { runUntilStopped } = await import("./role_run.ts");
+    await runUntilStopped(platform, log, reloader);
     return 0;
   } catch (error) {
     const isJson = settings.logFormat === "json" || settings.logFormat === "auto" && !platform.isTerminal("stderr");
@@ -130,45 +153,18 @@ function materialReader(platform: Platform): MaterialReader {
   return {
     readFile: platform.readFile,
     fileMode: platform.fileMode,
+    createPrivateFile: platform.createPrivateFile,
     readCertificates: platform.readCertificates,
+    readRevocationLists,
+    entropy: platform.entropy,
     nowMs: platform.nowMs(),
   };
 }
 
-/**
- * Starts a role and waits for its end. The first signal asks for the end, also while the role is still starting; the second
- * does not wait, not even for a start that hangs.
- */
-async function runUntilStopped(start: () => Promise<RoleHandle>, log: Log, platform: Platform): Promise<void> {
-  let handle: RoleHandle | null = null;
-  let isStopping = false;
-  const hurry = Promise.withResolvers<"hurry">();
-  const onSignal = (signal: string) => () => {
-    if (isStopping) {
-      handle?.abort();
-      hurry.resolve("hurry");
-      return;
-    }
-    isStopping = true;
-    log.sink({
-      level: "info",
-      event: "stopping",
-      message: `${signal}: ending gracefully, once more to end at once`,
-      fields: { signal },
-    });
-    handle?.stop();
-  };
-  const releases = (["SIGTERM", "SIGINT"] as const).map((signal) => platform.onSignal(signal, onSignal(signal)));
-  try {
-    const started = await Promise.race([start(), hurry.promise]);
-    if (started === "hurry") return;
-    handle = started;
-    if (isStopping) handle.stop();
-    const ended = await Promise.race([handle.finished, hurry.promise]);
-    if (ended !== "hurry") log.sink({ level: "info", event: "stopped", message: "Graceful shutdown complete", fields: {} });
-  } finally {
-    for (const release of releases) release();
-  }
+/** The configuration file, if any setting came from one. */
+function filesOf<S extends SettingTable, R>({ resolved }: Resolution<S, R>): string[] {
+  const sources: readonly ValueSource[] = Object.values(resolved.sources);
+  return [...new Set(sources.flatMap((source) => source.kind === "file" ? [source.path] : []))];
 }
 
 function logFatal(error: unknown, log: Log): void {

@@ -31,8 +31,8 @@ export interface AdminServer {
 const CONNECTIONS_MAX = 64;
 
 /**
- * Binds the first place that can be written. Null, with a warning, when none of the default places can. Throws when another process
- * serves the place, or when the place was asked for and cannot be had.
+ * Binds the first place that can be written. Null, with a warning, when none of the default places can or another process serves one.
+ * Throws when the place was asked for and cannot be had.
  */
 export function startAdminServer(options: AdminServerOptions): AdminServer | null {
   const listener = open(options);
@@ -70,8 +70,10 @@ function open({ paths, isExplicit, isShared, poller, log }: AdminServerOptions):
     try {
       return UnixListener.open(poller, { path, isShared });
     } catch (error) {
-      if (isExplicit || !(error instanceof PosternError) || error.code === "socket-live") throw error;
+      if (isExplicit || !(error instanceof PosternError)) throw error;
       problems.push(error.message);
+      // Another process of this role has the place: a second socket elsewhere would only hide one of the two.
+      if (error.code === "socket-live") break;
     }
   }
   log({ level: "warn", event: "admin-off", message: `No admin API: ${problems.join("; ")}`, fields: {} });

@@ -1,0 +1,165 @@
+/**
+ * A running role as seeing and steering looks at it: settings, material and counters are at hand, the data plane is asked. It
+ * exists before the data plane does, so that a role that is still starting can be looked at.
+ */
+import {
+  type CertificateStatus,
+  type MetricSample,
+  PosternError,
+  readMetrics,
+  type RevocationListStatus,
+  type SettingStatus,
+  type StatusSnapshot,
+} from "../base/mod.ts";
+import { formatSource, type Resolved, type SettingTable, type ValueSource } from "../config/mod.ts";
+import type { OpsSource, Steering, TrafficTotals } from "../ops/mod.ts";
+import { takeSnapshot, trafficTotals } from "../roles/control/mod.ts";
+import { settingText } from "./setting_text.ts";
+import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
+
+/** What the role runs with now; a reload replaces it. */
+export interface CurrentRole {
+  readonly start: RoleStart;
+  readonly table: SettingTable;
+  readonly resolved: Resolved<SettingTable>;
+}
+
+export interface RoleSourceOptions {
+  readonly platform: Platform;
+  readonly current: () => CurrentRole;
+  /** Reads settings and files anew. Resolves to what changed; rejects with why it was refused. */
+  readonly reload: () => Promise<readonly string[]>;
+  /** Begins the graceful end. */
+  readonly stop: (why: string) => void;
+}
+
+export class RoleSource implements OpsSource {
+  readonly role: RoleStart["settings"]["role"];
+  readonly version: string;
+  readonly steering: Steering;
+  readonly #options: RoleSourceOptions;
+  readonly #startedAtMs: number;
+  #handle: RoleHandle | null = null;
+  #isStopping = false;
+  /** What {@linkcode certificates} found for this start. */
+  #read: { readonly start: RoleStart; readonly certificates: readonly CertificateStatus[] } | null = null;
+
+  constructor(options: RoleSourceOptions) {
+    this.#options = options;
+    this.role = options.current().start.settings.role;
+    this.version = options.platform.version;
+    this.#startedAtMs = options.platform.nowMs();
+    this.steering = {
+      reload: options.reload,
+      drain: () => {
+        this.#running();
+        options.stop("An operator asked");
+        return Promise.resolve();
+      },
+      disconnect: (peerId) => this.#disconnect(peerId),
+      denySerial: (serial) => this.#denySerial(serial),
+      logLevelChanged: () => {},
+    };
+  }
+
+  /** The data plane is at work. */
+  began(handle: RoleHandle): void {
+    this.#handle = handle;
+  }
+
+  /** The graceful end has begun. */
+  ending(): void {
+    this.#isStopping = true;
+  }
+
+  async status(): Promise<StatusSnapshot> {
+    const handle = this.#handle;
+    const plane = handle === null ? null : await handle.host.status();
+    return takeSnapshot({
+      settings: this.#options.current().start.settings,
+      version: this.version,
+      addresses: handle?.host.addresses ?? [],
+      startedAtMs: this.#startedAtMs,
+      nowMs: this.#options.platform.nowMs(),
+      isStopping: this.#isStopping,
+      troubles: this.#troubles(),
+      metrics: handle?.host.metrics ?? null,
+      plane,
+    });
+  }
+
+  metrics(): readonly MetricSample[] {
+    return this.#handle === null ? [] : readMetrics(this.#handle.host.metrics);
+  }
+
+  traffic(): TrafficTotals {
+    return this.#handle === null ? { bytes: 0, datagrams: 0 } : trafficTotals(this.#handle.host.metrics);
+  }
+
+  certificates(): readonly CertificateStatus[] {
+    const { start } = this.#options.current();
+    if (this.#read?.start !== start) this.#read = { start, certificates: certificatesOf(start, this.#options.platform) };
+    return this.#read.certificates;
+  }
+
+  revocationLists(): readonly RevocationListStatus[] {
+    const lists = this.#options.current().start.material.server?.revocation.lists ?? [];
+    return lists.flatMap(({ path, issuer, nextUpdateMs }) => nextUpdateMs === null ? [] : [{ path, issuer, nextUpdateMs }]);
+  }
+
+  configuration(): readonly SettingStatus[] {
+    const { table, resolved } = this.#options.current();
+    return Object.keys(table).map((key) => ({
+      key,
+      value: settingText(table, key, resolved.given[key]),
+      source: sourceText(resolved.sources[key] ?? { kind: "default" }),
+    }));
+  }
+
+  async #disconnect(peerId: string): Promise<boolean> {
+    const { host } = this.#running();
+    const { peers } = await host.status();
+    const peer = peers.find(({ id }) => String(id) === peerId);
+    return peer !== undefined && host.send({ type: "disconnect", peer: peer.id });
+  }
+
+  #denySerial(serial: string): Promise<number> {
+    if (this.role !== "server") {
+      throw new PosternError(`the ${this.role} judges no certificates of clients`, { code: "deny", hint: "say it to the server" });
+    }
+    return this.#running().host.deny({ serial, issuer: null });
+  }
+
+  #running(): RoleHandle {
+    if (this.#handle !== null) return this.#handle;
+    throw new PosternError("the role has not begun yet", { code: "starting", hint: "try again in a moment" });
+  }
+
+  #troubles(): string[] {
+    const identity = this.certificates().find(({ purpose }) => purpose === "identity");
+    if (identity === undefined || identity.notAfterMs > this.#options.platform.nowMs()) return [];
+    return [`its certificate ended on ${new Date(identity.notAfterMs).toISOString()}`];
+  }
+}
+
+/** `flag --port`, `environment POSTERN_PORT`, `file server.json:3 port`, `default`. */
+function sourceText(source: ValueSource): string {
+  const kinds = { flag: "flag ", variable: "environment ", file: "file ", position: "", default: "" } as const;
+  return kinds[source.kind] + formatSource(source);
+}
+
+/** The identity and the authorities that were named. The system's own bundle is not shown: it is not ours to renew. */
+function certificatesOf({ settings, material }: RoleStart, platform: Platform): CertificateStatus[] {
+  const lists = material.server?.revocation.lists ?? [];
+  const status = (purpose: string, path: string) => (summary: ReturnType<Platform["readCertificates"]>[number]) => {
+    const { subject, issuer, serial, notBeforeMs, notAfterMs, isSelfSigned } = summary;
+    const ofIssuer = lists.filter((list) => list.issuer === issuer);
+    const isRevoked = ofIssuer.length === 0 ? null : ofIssuer.some((list) => list.serials.includes(serial));
+    return { purpose, path, subject, issuer, serial, notBeforeMs, notAfterMs, isSelfSigned, isRevoked };
+  };
+  const own = settings.role === "server" ? settings.certPath : settings.clientCertPath ?? "";
+  const { identity, trustPem } = material;
+  const leaf = identity === null ? [] : platform.readCertificates(identity.certificateChainPem).slice(0, 1);
+  const authorities = trustPem === null || settings.caCertPath === null ? [] : platform.readCertificates(trustPem);
+  return [...leaf.map(status("identity", own)), ...authorities.map(status("ca", settings.caCertPath ?? ""))];
+}
