@@ -236,9 +236,9 @@ class Demo {
     const { data } = this.#ports;
     const [seed = 1] = crypto.getRandomValues(new Uint32Array(1));
     const pattern = new Pattern(seed, sizeBytes);
-    const sha256 = await this.#screen.step("random bytes", () => {
-      const digest = pattern.digest();
-      return Promise.resolve([digest, `${formatBytes(sizeBytes)}, SHA-256 ${shortDigest(digest)}`]);
+    const sha256 = await this.#screen.step("random bytes", async ({ progress }) => {
+      const digest = await this.#crew.guard(pattern.digest((bytes) => progress(bytes, sizeBytes, "quiet")));
+      return [digest, `${formatBytes(sizeBytes)}, SHA-256 ${shortDigest(digest)}`];
     });
     const send = (onBytes: (bytes: number) => void) => sendToService(data, pattern, onBytes);
     const fetch = (onBytes: (bytes: number) => void) => fetchFromService(data, seed, sizeBytes, onBytes);
@@ -253,7 +253,7 @@ class Demo {
       const pattern = new Pattern(2, HALF_CLOSE_BYTES);
       const { bytes, sha256, wasEarly } = await halfClose(this.#ports.data, pattern);
       if (wasEarly) throw new DemoFailure("the answer came before the client had shut down its write side");
-      if (bytes !== HALF_CLOSE_BYTES || sha256 !== pattern.digest()) throw new DemoFailure("the half-close lost bytes");
+      if (bytes !== HALF_CLOSE_BYTES || sha256 !== await pattern.digest()) throw new DemoFailure("the half-close lost bytes");
       return [null, `${formatBytes(bytes)} sent, write side shut down, and only then came the answer`];
     });
   }

@@ -10,7 +10,7 @@ import { Screen } from "./screen.ts";
 
 const MIB = 1024 * 1024;
 
-Deno.test("pattern: the same seed gives the same bytes, of the size that was asked for", () => {
+Deno.test("pattern: the same seed gives the same bytes, of the size that was asked for", async () => {
   for (const size of [0, 1, MIB, MIB + 1, 3 * MIB - 7]) {
     const hash = createHash("sha256");
     let bytes = 0;
@@ -18,15 +18,13 @@ Deno.test("pattern: the same seed gives the same bytes, of the size that was ask
       hash.update(piece);
       bytes += piece.length;
     }
-    assertEquals([bytes, hash.digest("hex")], [size, new Pattern(7, size).digest()]);
+    assertEquals([bytes, hash.digest("hex")], [size, await new Pattern(7, size).digest()]);
   }
-  assertNotEquals(new Pattern(8, MIB).digest(), new Pattern(7, MIB).digest());
-  assertNotEquals(new Pattern(0, MIB).digest(), createHash("sha256").update(new Uint8Array(MIB)).digest("hex"));
+  assertNotEquals(await new Pattern(8, MIB).digest(), await new Pattern(7, MIB).digest());
+  assertNotEquals(await new Pattern(0, MIB).digest(), createHash("sha256").update(new Uint8Array(MIB)).digest("hex"));
 });
 
-Deno.test("pattern: bytes that change places are seen", () => {
-  const blocks = [...new Pattern(7, 3 * MIB).pieces()].map(() => null);
-  assertEquals(blocks.length, 3);
+Deno.test("pattern: bytes that change places are seen", async () => {
   const copies: Uint8Array<ArrayBuffer>[] = [];
   for (const piece of new Pattern(7, 3 * MIB).pieces()) copies.push(piece.slice());
   const digestOf = (order: readonly number[]) => {
@@ -34,7 +32,7 @@ Deno.test("pattern: bytes that change places are seen", () => {
     for (const at of order) hash.update(copies[at] ?? new Uint8Array(0));
     return hash.digest("hex");
   };
-  assertEquals(digestOf([0, 1, 2]), new Pattern(7, 3 * MIB).digest());
+  assertEquals(digestOf([0, 1, 2]), await new Pattern(7, 3 * MIB).digest());
   assertNotEquals(digestOf([0, 2, 1]), digestOf([0, 1, 2]));
 });
 

@@ -24,7 +24,8 @@ export interface DemoPaint {
 
 /** A running step says how far it is. */
 export interface Step {
-  readonly progress: (doneBytes: number, totalBytes: number) => void;
+  /** With "quiet" only on a terminal. */
+  readonly progress: (doneBytes: number, totalBytes: number, plainly?: "quiet") => void;
 }
 
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -55,8 +56,10 @@ export class Screen {
     const { isTerminal, paint } = this.#output;
     const started = performance.now();
     let done = 0, total = 0;
-    const progress = (doneBytes: number, totalBytes: number) => {
-      if (total === 0 && !isTerminal) this.line(`  ...  ${name.padEnd(NAME_COLUMNS)} ${formatBytes(totalBytes)}`);
+    const progress: Step["progress"] = (doneBytes, totalBytes, plainly) => {
+      if (total === 0 && !isTerminal && plainly !== "quiet") {
+        this.line(`  ...  ${name.padEnd(NAME_COLUMNS)} ${formatBytes(totalBytes)}`);
+      }
       [done, total] = [doneBytes, totalBytes];
     };
     const draw = () => {
