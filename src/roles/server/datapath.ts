@@ -360,6 +360,11 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#plane.platform.reactor.setTimer(this.#sweep, nowMs + pauseMs);
   }
 
+  /** Gives the sockets back. Only for those who do not end the process. */
+  dispose(): void {
+    for (const socket of this.#sockets) socket.close();
+  }
+
   #finish(): void {
     this.#endpoint.closeAll(CloseCode.shuttingDown, "server shutting down");
     this.#plane.finish();

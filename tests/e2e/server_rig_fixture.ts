@@ -1,0 +1,204 @@
+/**
+ * The server's data plane as it is, with the real engine and sockets on loopback, in the process of the test: its counters, its
+ * logs and events can be read, its clock for certificates set. Raw clients of either version of the protocol talk to it.
+ */
+import { createArena, createCertificateReader, createLibc, createQuicheEngine, loadNative } from "../../ffi/mod.ts";
+import { ENGINE_SCRATCH_BYTES, LIBC_SCRATCH_BYTES } from "../../ffi/mod.ts";
+import { type LogRecord, type MetricCells, metricCells, type SecurityEventInput, Timer } from "../../src/base/mod.ts";
+import { RATE_LIMITS } from "../../src/core/ratelimit/mod.ts";
+import { ArenaLayout, createPlaneCrypto, Reactor } from "../../src/io/mod.ts";
+import { createCommandChannel, Plane, type PlaneMessage, type PlaneStatus, type ServerPlan } from "../../src/roles/control/mod.ts";
+import { SERVER_METRICS, type ServerMetric, ServerPlane } from "../../src/roles/server/mod.ts";
+import { type Authority, type CertificateOptions, createAuthority, type Issued } from "../pki/mod.ts";
+import { RawClient, type RawClientOptions } from "./raw_client_fixture.ts";
+
+const ARENA_BYTES = 256 * 1024 * 1024;
+
+const layout = new ArenaLayout(createArena(ARENA_BYTES));
+const libc = createLibc(layout.arena, layout.reserve(LIBC_SCRATCH_BYTES));
+const { path: nativePath } = loadNative();
+const reader = createCertificateReader(nativePath);
+const engine = createQuicheEngine(nativePath, layout.arena, layout.reserve(ENGINE_SCRATCH_BYTES), (der) => {
+  try {
+    return reader.summarize(der);
+  } catch {
+    return null;
+  }
+});
+
+const LOOPBACK = "127.0.0.1";
+const WAIT_MS = 10_000;
+
+export class ServerRig implements AsyncDisposable {
+  readonly authority: Authority;
+  readonly plan: ServerPlan;
+  readonly server: ServerPlane;
+  readonly logs: LogRecord[] = [];
+  readonly events: SecurityEventInput[] = [];
+  readonly answers = new Map<number, { readonly count: number; readonly error: string | null }>();
+  /** Added to the time of day that the server sees. */
+  wallClockAheadMs = 0;
+  readonly #reactor: Reactor;
+  readonly #plane: Plane;
+  readonly #metrics: MetricCells<typeof SERVER_METRICS>;
+  readonly #clients: RawClient[] = [];
+  #ports: readonly number[] = [];
+  #status: PlaneStatus | null = null;
+  #number = 1;
+
+  private constructor(authority: Authority, plan: ServerPlan) {
+    this.authority = authority;
+    this.plan = plan;
+    this.#reactor = new Reactor(libc, layout, () => performance.now());
+    this.#plane = new Plane({
+      reactor: this.#reactor,
+      layout,
+      engine,
+      crypto: createPlaneCrypto(),
+      entropy: (bytes) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+      random: Math.random,
+      wallClockMs: () => Date.now() + this.wallClockAheadMs,
+      post: (message) => this.#onMessage(message),
+    }, createCommandChannel(libc.eventfd()));
+    this.#metrics = metricCells(SERVER_METRICS);
+    this.server = new ServerPlane(this.#plane, plan, this.#metrics);
+  }
+
+  static async start(changes: Partial<ServerPlan> = {}): Promise<ServerRig> {
+    const authority = await createAuthority({ commonName: "Rig CA" });
+    const identity = await authority.issue({ commonName: "ztna-server", dns: ["ztna-server"] });
+    return new ServerRig(authority, { ...serverPlan(authority, identity), ...changes });
+  }
+
+  /** The port of the first address, or of another one. */
+  port(at = 0): number {
+    return this.#ports[at] ?? 0;
+  }
+
+  count(metric: ServerMetric): number {
+    return this.#metrics.cells[this.#metrics.index[metric]] ?? NaN;
+  }
+
+  /** A client with a certificate for these DNS names; not connected yet. */
+  async client(
+    dns: readonly string[],
+    options: Partial<RawClientOptions> = {},
+    certificate: CertificateOptions = {},
+  ): Promise<RawClient> {
+    const identity = await this.authority.issue({ commonName: dns[0] ?? "client", dns, eku: ["clientAuth"], ...certificate });
+    return this.dial(identity, options);
+  }
+
+  /** A client with this certificate, or without one. */
+  dial(identity: Issued | null, options: Partial<RawClientOptions> = {}): RawClient {
+    const client = new RawClient({ engine, layout, reactor: this.#reactor, crypto: createPlaneCrypto() }, {
+      server: { address: LOOPBACK, port: this.port() },
+      identity,
+      trustPem: this.authority.certificatePem,
+      ...options,
+    });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** A client that is connected and has registered. */
+  async registered(role: "agent" | "connector", service: string, options: Partial<RawClientOptions> = {}): Promise<RawClient> {
+    const client = await this.client([`${role}.${service}.ztna`], options);
+    await this.until(() => client.isUp);
+    const reply = await this.register(client, role, service);
+    if (reply !== "ack") throw new Error(`registration was answered with ${reply}`);
+    return client;
+  }
+
+  /** Registers and returns how that was answered: `ack`, or the status of the NACK. */
+  async register(client: RawClient, role: "agent" | "connector", service: string): Promise<string> {
+    const before = client.replies.length;
+    client.register(role, service);
+    await this.until(() => client.replies.length > before);
+    const reply = client.replies[before];
+    return reply === undefined ? "" : reply.kind === "nack" ? reply.status : reply.kind;
+  }
+
+  /** Turns until `done`. */
+  async until(done: () => boolean, ms = WAIT_MS): Promise<void> {
+    const deadline = performance.now() + ms;
+    const tick = new Timer(() => {});
+    while (!done()) {
+      if (performance.now() > deadline) {
+        throw new Error(`it did not come to that\n${this.logs.slice(-10).map((log) => JSON.stringify(log)).join("\n")}`);
+      }
+      this.#reactor.setTimer(tick, performance.now() + 5);
+      this.#reactor.turn();
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    this.#reactor.cancelTimer(tick);
+  }
+
+  async pause(ms: number): Promise<void> {
+    const until = performance.now() + ms;
+    await this.until(() => performance.now() >= until, ms + WAIT_MS);
+  }
+
+  /** Turns until the counter has this value or more. */
+  async untilCount(metric: ServerMetric, atLeast: number): Promise<void> {
+    await this.until(() => this.count(metric) >= atLeast);
+  }
+
+  reload(changes: Partial<ServerPlan>): { readonly count: number; readonly error: string | null } {
+    const id = this.#number++;
+    this.server.onCommand({ type: "reload", id, plan: { ...this.plan, ...changes } }, this.#reactor.nowMs);
+    return this.answers.get(id) ?? { count: 0, error: "no answer" };
+  }
+
+  deny(serial: string): number {
+    const id = this.#number++;
+    this.server.onCommand({ type: "deny", id, entry: { serial, issuer: null } }, this.#reactor.nowMs);
+    return this.answers.get(id)?.count ?? -1;
+  }
+
+  status(): PlaneStatus {
+    this.server.onCommand({ type: "status", id: this.#number++ }, this.#reactor.nowMs);
+    if (this.#status === null) throw new Error("the server gave no status");
+    return this.#status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await this.pause(20);
+    for (const client of this.#clients) client.dispose();
+    this.server.dispose();
+  }
+
+  #onMessage(message: PlaneMessage): void {
+    if (message.type === "log") this.logs.push(message.record);
+    if (message.type === "event") this.events.push(message.event);
+    if (message.type === "answer") this.answers.set(message.id, message);
+    if (message.type === "status") this.#status = message.status;
+    if (message.type === "ready") this.#ports = message.addresses.map(({ port }) => port);
+  }
+}
+
+/** The plan of a server with defaults. */
+export function serverPlan(authority: Authority, identity: Issued): ServerPlan {
+  return {
+    role: "server",
+    binds: [{ address: LOOPBACK, port: 0 }],
+    tls: {
+      certificatePem: identity.certificatePem,
+      keyPem: identity.privateKeyPem,
+      trustPem: authority.certificatePem,
+    },
+    verifyPeer: true,
+    requireClientCert: true,
+    allowLegacyCerts: false,
+    allowAnonymous: [],
+    allowLegacyServiceIds: false,
+    allowConnectorTakeover: false,
+    revocation: { crlPem: null, toleratesStale: false, denied: [] },
+    retryKeys: [],
+    resetKey: null,
+    limits: RATE_LIMITS,
+    servicesPerConnectionMax: 64,
+    cidRotationMs: 300_000,
+  };
+}
