@@ -55,7 +55,8 @@ export class RoleProcess implements AsyncDisposable {
       args: [...args],
       cwd,
       clearEnv: true,
-      env: { HOME: cwd, NO_COLOR: "1", ...env },
+      // Each has its own place for sockets: two roles of a kind must not meet there.
+      env: { HOME: cwd, NO_COLOR: "1", XDG_RUNTIME_DIR: Deno.makeTempDirSync({ dir: cwd, prefix: "run-" }), ...env },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

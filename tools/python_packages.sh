@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Puts the Python packages of tools/python_packages.txt into .tools/python, by `python3 -m pip`, which follows your settings (mirror, proxy,
+# private CA). Needs no root and no virtual environment, and changes nothing outside that folder. When they are there it says nothing.
+# The tests that need them call it, and are skipped with its last line as the reason when it fails.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+list=$root/tools/python_packages.txt
+target=$root/.tools/python
+stamp=$target/.stamp
+
+fail() {
+  printf '%s\n' "$1" >&2
+  exit 1
+}
+
+command -v python3 >/dev/null || fail "python3 is missing"
+# Compiled packages belong to one version of Python.
+wanted=$(python3 -c 'import sys; print(sys.version_info[:2])' && cat "$list")
+if [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ]; then exit 0; fi
+python3 -m pip --version >/dev/null 2>&1 || fail "python3 -m pip does not work here"
+
+mkdir -p "$root/.tools"
+exec 9>"$root/.tools/python.lock"
+if command -v flock >/dev/null; then flock 9; fi
+if [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ]; then exit 0; fi
+fresh=$(mktemp -d "$root/.tools/python.XXXXXX")
+trap 'rm -rf -- "$fresh"' EXIT
+if ! timeout 300 python3 -m pip --quiet --disable-pip-version-check --no-input --retries 2 install --no-deps \
+  --only-binary=:all: --target "$fresh/packages" --requirement "$list" >"$fresh/log" 2>&1; then
+  fail "pip could not install them: $(grep -i error "$fresh/log" | tail -n 1 | cut -c 1-160)"
+fi
+printf '%s\n' "$wanted" >"$fresh/packages/.stamp"
+rm -rf -- "$target"
+mv -- "$fresh/packages" "$target"
