@@ -4,50 +4,12 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { createSocket, type Socket } from "node:dgram";
-import { Gateway } from "./gateway_fixture.ts";
-import { type PacketCommand, patternOf, runPacketAgent, sha256 } from "./packet_agent_fixture.ts";
-import type { CertificateFiles } from "./pki_fixture.ts";
+import { patternOf, sha256 } from "./packet_agent_fixture.ts";
+import { PacketGateway } from "./packet_gateway_fixture.ts";
 import { Backend, close, closedPort, echo, readToEnd, writeAll } from "./tcp_fixture.ts";
 
 const TRANSFER_BYTES = 8 * 1024 * 1024;
 const VIRTUAL = "10.100.0.1:80";
-
-/** A gateway with one connector for `web`, and the agent's commands run through it. */
-class PacketGateway implements AsyncDisposable {
-  readonly gateway: Gateway;
-  readonly #agent: CertificateFiles;
-
-  private constructor(gateway: Gateway, agent: CertificateFiles) {
-    this.gateway = gateway;
-    this.#agent = agent;
-  }
-
-  static async start(...flags: readonly string[]): Promise<PacketGateway> {
-    const gateway = await Gateway.empty();
-    const { pki } = gateway;
-    const [agent, connector] = await Promise.all([
-      pki.issue("packet-agent", { dns: ["agent.web.ztna"], eku: ["clientAuth"] }),
-      pki.issue("packet-connector", { dns: ["connector.web.ztna"], eku: ["clientAuth"] }),
-      gateway.startServer(),
-    ]);
-    await gateway.startConnector({}, connector, ...flags);
-    await gateway.connector.until("registered", { service: "web" });
-    return new PacketGateway(gateway, agent);
-  }
-
-  run(...commands: readonly PacketCommand[]) {
-    return this.runAs({}, ...commands);
-  }
-
-  runAs(options: { isRouted?: boolean; firstPort?: number }, ...commands: readonly PacketCommand[]) {
-    const { serverAddress, pki } = this.gateway;
-    return runPacketAgent({ server: serverAddress, ca: pki.caCert, files: this.#agent, service: "web", ...options }, commands);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.gateway[Symbol.asyncDispose]();
-  }
-}
 
 /** A UDP backend that answers, and knows how many asked. */
 class UdpBackend implements AsyncDisposable {

@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
 import { Timer } from "../../src/base/mod.ts";
-import { NetStack, type PacketPath } from "../../src/core/netstack/mod.ts";
+import { NetStack, type PacketPath, type TcpSession } from "../../src/core/netstack/mod.ts";
 import { type Connection, Endpoint, type EndpointHandler } from "../../src/core/quic/mod.ts";
 import {
   ALPN_V1,
@@ -211,6 +211,28 @@ function tcp(command: PacketCommand & { do: "tcp" }): PacketResult {
   return { isOpen, openMs, sent, received, sha256: hash.digest("hex"), end, ms: performance.now() - started, largest };
 }
 
+function many(command: PacketCommand & { do: "many" }): PacketResult {
+  const [host, remotePort] = hostPort(command.to);
+  if (path === null) throw new Error("not connected");
+  let opened = 0, refused = 0;
+  const sessions: TcpSession[] = [];
+  for (let i = 0; i < command.count; i++) {
+    const session = stack.connect(path, endsTo(host), nextPort++, remotePort, {
+      onOpen: () => opened++,
+      onData: (_session, _memory, _offset, length) => length,
+      onFin: () => {},
+      onWritable: () => {},
+      onClosed: (_session, why) => {
+        if (why === "reset") refused++;
+      },
+    }, performance.now());
+    if (session !== null) sessions.push(session);
+  }
+  turnUntil(() => opened + refused === command.count, COMMAND_MS, "answers to all");
+  for (const session of sessions) stack.abort(session, performance.now());
+  return { opened, refused };
+}
+
 function udp(command: PacketCommand & { do: "udp" }): PacketResult {
   const [host, remotePort] = hostPort(command.to);
   if (path === null) throw new Error("not connected");
@@ -255,11 +277,23 @@ function raw(command: PacketCommand & { do: "raw" }): PacketResult {
   return { packets };
 }
 
+function perform(command: PacketCommand): PacketResult {
+  switch (command.do) {
+    case "tcp":
+      return tcp(command);
+    case "many":
+      return many(command);
+    case "udp":
+      return udp(command);
+    case "raw":
+      return raw(command);
+  }
+}
+
 turnUntil(() => isRegistered, 10_000, "registration");
 for (const text of Deno.args.slice(1)) {
   const command = JSON.parse(text) as PacketCommand;
-  const result = command.do === "tcp" ? tcp(command) : command.do === "udp" ? udp(command) : raw(command);
-  console.log(JSON.stringify(result));
+  console.log(JSON.stringify(perform(command)));
 }
 connection.close(0, "done");
 reactor.again();

@@ -28,6 +28,8 @@ export type PacketCommand =
     /** Nothing is sent before the other end's FIN. */
     readonly afterFin?: boolean;
   }
+  /** Begins so many sessions at once and says how many were opened and how many refused; then ends them. */
+  | { readonly do: "many"; readonly to: string; readonly count: number }
   | {
     readonly do: "udp";
     readonly to: string;
@@ -48,6 +50,7 @@ export interface PacketResult {
   readonly ms?: number;
   /** The largest packet that came so far. */
   readonly largest?: number;
+  readonly opened?: number;
   readonly replies?: readonly string[];
   readonly refused?: number;
   /** Datagrams from addresses that were never asked. */
