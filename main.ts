@@ -22,14 +22,18 @@ const encoder = new TextEncoder();
 const isRole = ROLE_COMMANDS.includes(Deno.args[0] ?? "");
 const privilegesKept = isRole ? giveUpPrivileges() : [];
 let earlyWorker = isRole ? spawnWorker() : null;
-const { ArenaLayout, resolveHost } = await import("./src/io/mod.ts");
-const { createPlan, startHost } = await import("./src/roles/control/mod.ts");
-const { ROLE_METRICS } = await import("./src/roles/metrics.ts");
-const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_SCRATCH_BYTES, loadNative } = await import(
-  "./ffi/mod.ts"
-);
-const { runCli } = await import("./src/cli/mod.ts");
-const { openLog } = await import("./src/ops/log/mod.ts");
+// All at once: each import that is waited for by itself costs a round through the loader.
+const [{ ArenaLayout, resolveHost }, { createPlan, startHost }, { ROLE_METRICS }, native, { runCli }, { openLog }] = await Promise
+  .all([
+    import("./src/io/mod.ts"),
+    import("./src/roles/control/mod.ts"),
+    import("./src/roles/metrics.ts"),
+    import("./ffi/mod.ts"),
+    import("./src/cli/mod.ts"),
+    import("./src/ops/log/mod.ts"),
+    isRole ? import("./src/ops/mod.ts") : null,
+  ]);
+const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_SCRATCH_BYTES, loadNative } = native;
 
 /** Returns in the process that is limited, with what it could not give up. */
 function giveUpPrivileges(): readonly string[] {

@@ -60,6 +60,21 @@ async function refused<S extends SettingTable, R>(
   }
 }
 
+const NO_OPS = {
+  metricsAddr: null,
+  metricsPort: null,
+  metricsCertPath: null,
+  metricsKeyPath: null,
+  metricsCaPath: null,
+  metricsAcl: null,
+  hasAdminSocket: true,
+  adminSocketPath: null,
+  adminUids: [],
+  adminGids: [],
+  alertWebhook: null,
+  logFilePath: null,
+};
+
 Deno.test("defaults of each role", async () => {
   assertEquals(await settings(SERVER, {}), {
     role: "server",
@@ -84,12 +99,14 @@ Deno.test("defaults of each role", async () => {
     retryKeyPath: null,
     limits: [],
     cidRotationMs: 300_000,
+    ops: NO_OPS,
   });
   const uplink = {
     logLevel: null,
     logFormat: "auto" as const,
     allowLegacyServiceIds: false,
     cidRotationMs: 300_000,
+    ops: NO_OPS,
     serverHost: "127.0.0.1",
     serverPort: 4433,
     serverName: null,
