@@ -174,6 +174,8 @@ Deno.test(needing(NEEDS, "demo --keep: it ends, the tunnel goes on, and the line
     const settings = JSON.parse(Deno.readTextFileSync(said("settings").replace(/\{.*\}/, role)));
     assertEquals(settings.ca_cert, join(said("certificates"), "ca-cert.pem"));
   }
+  const status = await new Deno.Command("sh", { args: ["-c", said("status")] }).output();
+  assertMatch(new TextDecoder().decode(status.stdout), /^ +1 +connector +test-connector +web data/m);
   const stopped = await new Deno.Command("sh", { args: ["-c", said("stop")] }).output();
   assertEquals(stopped.code, 0);
   for (const deadline = Date.now() + 20_000; run.processes().length > 0 && Date.now() < deadline;) {

@@ -140,11 +140,12 @@ class Demo {
 
   tellHowToUse(): void {
     const { bold, cyan } = this.#screen.paint;
-    const { web, data } = this.#ports;
+    const { web } = this.#ports;
     const at = this.#folder.path;
+    const postern = Deno.build.standalone ? Deno.execPath() : "postern";
     const rows = [
       ["page", cyan(`curl http://127.0.0.1:${web}/`)],
-      ["bytes", cyan(`(echo digest; cat /etc/hostname) | nc -N 127.0.0.1 ${data}`)],
+      ["status", cyan(`XDG_RUNTIME_DIR=${at} ${postern} status`)],
       ["settings", `${at}/{server,connector,agent}.json`],
       ["certificates", `${at}/pki`],
       ["logs", `${at}/{server,connector,agent,services}.log`],

@@ -31,7 +31,7 @@ export interface Step {
 const FRAMES = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const FRAME_MS = 80;
 const NAME_COLUMNS = 16;
-const BAR_COLUMNS = 28;
+const BAR_COLUMNS = 22;
 const CLEAR_LINE = "\r\x1b[K";
 
 export class Screen {
@@ -63,9 +63,9 @@ export class Screen {
       [done, total] = [doneBytes, totalBytes];
     };
     const draw = () => {
-      const frame = FRAMES[Math.floor((performance.now() - started) / FRAME_MS) % FRAMES.length];
+      const frame = FRAMES[Math.floor((performance.now() - started) / FRAME_MS) % FRAMES.length] ?? "";
       const bar = total === 0 ? "" : formatBar(done, total, performance.now() - started);
-      this.#draw(`   ${paint.cyan(frame ?? "")}   ${name.padEnd(NAME_COLUMNS)} ${bar}`);
+      this.#draw(frame, ` ${name.padEnd(NAME_COLUMNS)} ${bar}`);
     };
     const timer = isTerminal ? setInterval(draw, FRAME_MS) : null;
     if (isTerminal) draw();
@@ -81,10 +81,10 @@ export class Screen {
     }
   }
 
-  #draw(text: string): void {
+  #draw(frame: string, text: string): void {
     // A line that wraps could not be cleared again.
-    if (this.#output.columns() < NAME_COLUMNS + BAR_COLUMNS + 40) text = text.slice(0, this.#output.columns() - 1);
-    this.#output.write(CLEAR_LINE + text);
+    const room = Math.max(0, this.#output.columns() - 7);
+    this.#output.write(`${CLEAR_LINE}   ${this.#output.paint.cyan(frame)}  ${text.slice(0, room)}`);
     this.#isDrawn = true;
   }
 
