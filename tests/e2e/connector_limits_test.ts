@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { patternOf, sha256 } from "./packet_agent_fixture.ts";
 import { PacketGateway } from "./packet_gateway_fixture.ts";
+import { runPostern } from "./processes_fixture.ts";
 import { Backend, close, closedPort, echo, readToEnd, SilentPort, sleep, writeAll } from "./tcp_fixture.ts";
 
 const VIRTUAL = "10.100.0.1:80";
@@ -15,6 +16,14 @@ function named(name: string): Backend {
     if ((await readToEnd(connection)).bytes.length > 0) await writeAll(connection, new TextEncoder().encode(name));
     close(connection);
   });
+}
+
+/** What `postern status` says about the connector. */
+async function statusOf({ gateway }: PacketGateway) {
+  const { path } = await gateway.connector.until("admin-listening");
+  const { stdout, said } = await runPostern(["status", "--json", "--unix-socket-path", String(path)], gateway.folder);
+  assert(stdout !== "", said);
+  return JSON.parse(stdout) as { readonly reasons: readonly string[]; readonly services: readonly { readonly endpoint: string }[] };
 }
 
 const digest = (text: string) => sha256(new TextEncoder().encode(text));
@@ -63,6 +72,9 @@ Deno.test("another backend takes over; one that is down is known, refused at onc
   const [refused] = await alone.run({ do: "tcp", to: VIRTUAL });
   assertEquals([refused?.isOpen, refused?.end], [false, "reset"]);
   await connector.until("session-refused", { msg: "TCP SYN for web refused: its backends are down" });
+  const seen = await statusOf(alone);
+  assertEquals(seen.services.map(({ endpoint }) => endpoint), [`127.0.0.1:${port} (down)`]);
+  assertEquals(seen.reasons, ["the backends of web are down"]);
   await using back = new Backend(echo, "127.0.0.1", port);
   await connector.until("backend-health", { health: "up" });
   const [welcome] = await alone.run({ do: "tcp", to: VIRTUAL, send: 1_000 });

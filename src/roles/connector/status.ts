@@ -7,7 +7,7 @@ import type { ServiceTable } from "./services.ts";
 
 /** All TCP sessions that came by packets. */
 export function sessionStatus(datagrams: DatagramEnd, nowMs: number): SessionStatus[] {
-  return [...datagrams.sessions()].map(({ session, service, target }) => ({
+  return [...datagrams.sessions()].map(({ session, service, target, bytesToBackend, bytesFromBackend }) => ({
     id: session.id,
     service: service.id,
     state: session.state,
@@ -15,6 +15,8 @@ export function sessionStatus(datagrams: DatagramEnd, nowMs: number): SessionSta
     destination: formatEndpoint({ address: endText(session.ends, "source"), port: session.localPort }),
     backend: target === undefined ? "" : formatEndpoint({ address: target.address, port: target.port }),
     ageMs: Math.round(nowMs - session.startedMs),
+    bytesToBackend,
+    bytesFromBackend,
   }));
 }
 

@@ -28,6 +28,8 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
   isDeferred = false;
   readonly session: TcpSession;
   readonly service: Service;
+  bytesToBackend = 0;
+  bytesFromBackend = 0;
   readonly #context: SessionContext;
   readonly #dial: BackendDial;
   #socket: TcpSocket | null = null;
@@ -123,6 +125,7 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
       taken += written;
     }
     this.#isBlocked = taken < length;
+    this.bytesToBackend += taken;
     this.#context.onBytes(taken);
     return taken;
   }
@@ -171,6 +174,7 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
       const taken = stack.write(session, arena, chunkAt, count, reactor.nowMs);
       // The stack takes what it said; anything else would be a hole in the data.
       if (taken < count) return stack.abort(session, reactor.nowMs);
+      this.bytesFromBackend += count;
       this.#context.onBytes(count);
       budget -= count;
       if (budget <= 0) return reactor.defer(this);

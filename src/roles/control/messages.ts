@@ -200,6 +200,8 @@ export interface SessionStatus {
   /** Address and port of the backend; empty before the first try. */
   readonly backend: string;
   readonly ageMs: number;
+  readonly bytesToBackend: number;
+  readonly bytesFromBackend: number;
 }
 
 export interface BackendStatus {

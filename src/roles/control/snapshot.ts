@@ -5,6 +5,7 @@
  */
 import type {
   DropStatus,
+  FlowStatus,
   LimitStatus,
   ListenerStatus,
   MetricCells,
@@ -16,7 +17,7 @@ import type {
   UplinkStatus,
 } from "../../base/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
-import type { BoundAddress, PeerStatus as PlanePeer, PlaneStatus, UplinkReport } from "./messages.ts";
+import type { BackendStatus, BoundAddress, PeerStatus as PlanePeer, PlaneStatus, SessionStatus, UplinkReport } from "./messages.ts";
 import type { RoleSettings } from "./plan.ts";
 import { rateLimits } from "./server_plan.ts";
 
@@ -52,7 +53,7 @@ const UPLINK_STATES: Readonly<Record<string, UplinkStatus["state"]>> = {
 /** The snapshot of one moment. */
 export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
   const { settings, plane, nowMs } = parts;
-  const reasons = [...parts.troubles, ...uplinkTroubles(plane?.uplink ?? null)];
+  const reasons = [...parts.troubles, ...uplinkTroubles(plane?.uplink ?? null), ...backendTroubles(plane)];
   return {
     role: settings.role,
     name: settings.name,
@@ -65,7 +66,7 @@ export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
     services: plane === null ? [] : services(parts, plane),
     peers: (plane?.peers ?? []).slice(0, PEERS_MAX).map((peer) => peerStatus(peer, nowMs)),
     peersTotal: plane?.peers.length ?? 0,
-    flows: [],
+    flows: (plane?.sessions ?? []).map((session) => sessionFlow(session, settings.name, nowMs)),
     flowsTotal: plane === null ? 0 : plane.streams + (plane.sessions?.length ?? 0),
     limits: limits(parts),
     drops: drops(parts.metrics),
@@ -81,6 +82,28 @@ function phaseOf({ plane, isStopping }: SnapshotParts, reasons: readonly string[
 function uplinkTroubles(uplink: UplinkReport | null): string[] {
   if (uplink === null || uplink.state === "up") return [];
   return [uplink.lastError === "" ? "the server has not answered yet" : uplink.lastError];
+}
+
+/** Services of which every backend is down. */
+function backendTroubles(plane: PlaneStatus | null): string[] {
+  const backends = plane?.backends ?? [];
+  const up = new Set(backends.filter(({ health }) => health !== "down").map(({ service }) => service));
+  const down = new Set(backends.map(({ service }) => service).filter((service) => !up.has(service)));
+  return [...down].map((service) => `the backends of ${service} are down`);
+}
+
+/** Behind the connector everybody is known by an inner address. */
+function sessionFlow(session: SessionStatus, connector: string, nowMs: number): FlowStatus {
+  const { service, source, ageMs, bytesToBackend, bytesFromBackend } = session;
+  return {
+    service,
+    protocol: "tcp",
+    agent: source,
+    connector,
+    startedAtMs: nowMs - ageMs,
+    bytesToService: bytesToBackend,
+    bytesFromService: bytesFromBackend,
+  };
 }
 
 function listener(bound: BoundAddress): ListenerStatus {
@@ -116,7 +139,7 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
         state: state === "registered" || state === "denied" ? state : "pending",
         connectors: state === "registered" ? 1 : 0,
         agents: 0,
-        endpoint: settings.services.filter(({ service }) => service === id).map(hostPort).join(", "),
+        endpoint: (plane.backends ?? []).filter(({ service }) => service === id).map(backendText).join(", "),
       }));
     case "agent": {
       const isUp = plane.uplink?.state === "up";
@@ -136,6 +159,11 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
 
 function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** A backend with what is known to be wrong with it. */
+function backendText(backend: BackendStatus): string {
+  return hostPort(backend) + (backend.health === "down" ? " (down)" : "");
 }
 
 function peerStatus(peer: PlanePeer, nowMs: number): PeerStatus {
