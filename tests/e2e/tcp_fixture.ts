@@ -205,7 +205,12 @@ export class Backend implements AsyncDisposable {
    * and going away, and that is nobody's connection.
    */
   async next(ms = WAIT_MS): Promise<Deno.TcpConn> {
-    return await within(ms, "a connection at the backend", this.#takeNext());
+    for (const deadline = performance.now() + ms;;) {
+      const first = this.#waiting.shift();
+      if (first === undefined) await within(deadline - performance.now(), "a connection at the backend", this.#wake.promise);
+      else if (await beginsWithMark(first)) return first;
+      else close(first);
+    }
   }
 
   /** Fails when a connection that begins with {@linkcode MARK} arrives within this time. */
@@ -219,15 +224,6 @@ export class Backend implements AsyncDisposable {
     for (const connection of this.#connections) close(connection);
     await this.#accepting;
     await Promise.all(this.#serving);
-  }
-
-  async #takeNext(): Promise<Deno.TcpConn> {
-    for (;;) {
-      const first = this.#waiting.shift();
-      if (first === undefined) await this.#wake.promise;
-      else if (await beginsWithMark(first)) return first;
-      else close(first);
-    }
   }
 
   async #accept(serve: ((connection: Deno.TcpConn) => Promise<void>) | null): Promise<void> {
