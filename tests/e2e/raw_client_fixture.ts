@@ -53,6 +53,8 @@ export interface RawClientOptions {
   /** The largest UDP payload that it sends, and that it takes. */
   readonly sendMaxBytes: number;
   readonly receiveMaxBytes: number;
+  /** Longer UDP payloads never arrive, as on a path with a small MTU. */
+  readonly pathMaxBytes: number;
   readonly rotationMs: number;
   readonly activeIdLimit: number;
 }
@@ -75,6 +77,7 @@ export class RawClient implements EndpointHandler {
   readonly #profile: EngineProfile;
   #socket: UdpSocket;
   readonly #scratchAt: number;
+  readonly #pathMaxBytes: number;
   readonly #receivers = new Map<number, SignalReceiver>();
   #isDisposed = false;
 
@@ -103,6 +106,7 @@ export class RawClient implements EndpointHandler {
       },
     });
     this.#scratchAt = layout.reserve(CHUNK_BYTES);
+    this.#pathMaxBytes = options.pathMaxBytes ?? 65_536;
     this.#endpoint = new Endpoint({
       engine,
       timers: reactor,
@@ -227,7 +231,9 @@ export class RawClient implements EndpointHandler {
       layout,
       { address, port: 0 },
       { receiveSlots: 4, receiveBatchesPerTurn: 4, sendTrains: 16, sendBufferBytes: 128 * 1024, kernelBufferBytes: 1024 * 1024 },
-      (socket, offset, length, from) => this.#endpoint.handlePacket(socket, offset, length, from),
+      (socket, offset, length, from) => {
+        if (length <= this.#pathMaxBytes) this.#endpoint.handlePacket(socket, offset, length, from);
+      },
       () => this.#endpoint.pathWritable(),
     );
   }

@@ -134,6 +134,12 @@ export class ServerRig implements AsyncDisposable {
     this.#reactor.cancelTimer(tick);
   }
 
+  /** One turn, for a test that drives two servers. */
+  turn(): void {
+    this.#reactor.setTimer(new Timer(() => {}), performance.now() + 1);
+    this.#reactor.turn();
+  }
+
   async pause(ms: number): Promise<void> {
     const until = performance.now() + ms;
     await this.until(() => performance.now() >= until, ms + WAIT_MS);
