@@ -12,7 +12,7 @@ const DEFINITIONS = [SERVER, CONNECTOR, AGENT] as unknown as readonly RoleDefini
 
 const BLOCKS = new Map(DEFINITIONS.flatMap((definition) => [
   [`settings ${definition.role}`, settingsTable(definition)] as const,
-  [`keys to come ${definition.role}`, plannedTable(definition.planned)] as const,
+  ...definition.planned.length === 0 ? [] : [[`keys to come ${definition.role}`, plannedTable(definition.planned)] as const],
   [`default files ${definition.role}`, definition.defaultFiles.map((path) => `\`${path}\``).join(", ")] as const,
 ]));
 
