@@ -8,7 +8,7 @@ const LITERAL = /(["`])((?:(?!\1)[^\\\n]|\\.)*)\1/g;
 /** The texts in all test files, the names of tests among them, as expressions: what is computed in one matches anything. */
 function literals(): RegExp[] {
   const found: RegExp[] = [];
-  for (const file of sourceFiles(ROOT, (path) => path.endsWith("_test.ts"))) {
+  for (const file of sourceFiles(ROOT, (path) => /_(test|cases)\.ts$/.test(path))) {
     for (const [, , text = ""] of Deno.readTextFileSync(ROOT + file).matchAll(LITERAL)) {
       const parts = text.split(/\$\{[^}]*\}/).map((part) => part.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&"));
       if (parts.join("").length >= 10) found.push(new RegExp(`^${parts.join(".+")}$`));
