@@ -5,7 +5,7 @@
 import { createRolePlane, ROLE_ARENA_BYTES } from "./src/roles/mod.ts";
 import { Plane, type PlaneMessage, type PlanePlatform, type PlaneStart } from "./src/roles/control/mod.ts";
 import { ArenaLayout, createPlaneCrypto, Reactor } from "./src/io/mod.ts";
-import { messageOf, metricCells, PosternError } from "./src/base/mod.ts";
+import { messageOf, PosternError } from "./src/base/mod.ts";
 import {
   createArena,
   createCertificateReader,
