@@ -175,7 +175,7 @@ Deno.test(needing(NEEDS, "demo --keep: it ends, the tunnel goes on, and the line
     assertEquals(settings.ca_cert, join(said("certificates"), "ca-cert.pem"));
   }
   const status = await new Deno.Command("sh", { args: ["-c", said("status")] }).output();
-  assertMatch(new TextDecoder().decode(status.stdout), /^ +1 +connector +test-connector +web data/m);
+  assertMatch(new TextDecoder().decode(status.stdout), /^ +\d +connector +test-connector +web data/m);
   const stopped = await new Deno.Command("sh", { args: ["-c", said("stop")] }).output();
   assertEquals(stopped.code, 0);
   for (const deadline = Date.now() + 20_000; run.processes().length > 0 && Date.now() < deadline;) {

@@ -169,7 +169,7 @@ function backendText(backend: BackendStatus): string {
 function peerStatus(peer: PlanePeer, nowMs: number): PeerStatus {
   return {
     id: String(peer.id),
-    role: peer.role,
+    role: peer.role === "none" ? roleByCertificate(peer) : peer.role,
     commonName: peer.name ?? "",
     serial: peer.certificate?.serial ?? "",
     fingerprint: peer.certificate?.fingerprint ?? "",
@@ -188,6 +188,12 @@ function peerStatus(peer: PlanePeer, nowMs: number): PeerStatus {
     rttMs: peer.rttMs,
     packetsLost: peer.packetsLost,
   };
+}
+
+/** An agent of ztna-v2 need not register: its certificate says what it is, unless it says both. */
+function roleByCertificate({ role, certificate }: PlanePeer): string {
+  const has = (name: string) => certificate?.dnsNames.some((dns) => dns.startsWith(`${name}.`)) === true;
+  return has("agent") === has("connector") ? role : has("agent") ? "agent" : "connector";
 }
 
 function limits({ settings, plane }: SnapshotParts): LimitStatus[] {
@@ -209,7 +215,7 @@ function drops(metrics: MetricCells<MetricTable> | null): DropStatus[] {
     const word = DROP_FAMILIES.find(([family]) => family.test(name))?.[1];
     const label = Object.values(labels ?? {})[0];
     if (word === undefined) continue;
-    const reason = `${word}${label ?? "all"}`;
+    const reason = label === undefined ? word.trim() || "unserved" : `${word}${label}`;
     counts.set(reason, (counts.get(reason) ?? 0) + (metrics.cells[metrics.index[key] ?? 0] ?? 0));
   }
   return [...counts].map(([reason, count]) => ({ reason, count }));
