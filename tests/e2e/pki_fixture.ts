@@ -16,6 +16,8 @@ export interface CertificateFiles {
 
 export interface DevelopmentPki {
   readonly folder: string;
+  /** Signs everything of this PKI. */
+  readonly authority: Authority;
   readonly caCert: string;
   readonly server: CertificateFiles;
   /** May reach the service `web`. */
@@ -30,14 +32,29 @@ export interface DevelopmentPki {
   foreignAuthority(name: string): Promise<{ readonly authority: Authority; readonly caCert: string }>;
 }
 
-/** Makes a PKI for the service `web` in `folder` with the binary under test. */
-export async function makePki(folder: string): Promise<DevelopmentPki> {
+/** What the binary under test made for the service `web`, once for all tests of this process. */
+let template: Promise<string> | null = null;
+
+async function makeTemplate(): Promise<string> {
+  const folder = Deno.makeTempDirSync({ prefix: "postern-e2e-pki-" });
+  globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
   const { code, stderr } = await new Deno.Command(BINARY, {
     args: ["certs", "init", folder, "--service", "web"],
     stdout: "null",
     stderr: "piped",
   }).output();
   if (code !== 0) throw new Error(`postern certs init ended with ${code}: ${new TextDecoder().decode(stderr)}`);
+  return folder;
+}
+
+/** Makes a PKI for the service `web` in `folder`, which must not exist. */
+export async function makePki(folder: string): Promise<DevelopmentPki> {
+  const from = await (template ??= makeTemplate());
+  Deno.mkdirSync(folder, { recursive: true });
+  for (const { name, isFile } of Deno.readDirSync(from)) {
+    // The modes are copied with the files: keys stay readable for their owner alone.
+    if (isFile) Deno.copyFileSync(join(from, name), join(folder, name));
+  }
   const files = (name: string): CertificateFiles => ({
     cert: join(folder, `${name}-cert.pem`),
     key: join(folder, `${name}-key.pem`),
@@ -45,6 +62,7 @@ export async function makePki(folder: string): Promise<DevelopmentPki> {
   const authority = await readAuthority(files("ca"));
   return {
     folder,
+    authority,
     caCert: files("ca").cert,
     server: files("server"),
     agent: files("agent"),

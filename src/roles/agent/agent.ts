@@ -80,6 +80,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   onCommand(command: PlaneCommand, nowMs: number): void {
     if (command.type === "resolved") this.#uplink.setAddressesOf(command.host, command.addresses);
+    if (command.type === "reload") this.#uplink.onReload(command.id, command.plan);
     if (command.type === "status") {
       const status = { peers: [], services: [], uplink: this.#uplink.report(nowMs), streams: this.#locals.size };
       this.#plane.platform.post({ type: "status", id: command.id, status });

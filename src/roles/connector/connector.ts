@@ -94,6 +94,7 @@ export class ConnectorPlane implements RolePlane, UplinkRole {
 
   onCommand(command: PlaneCommand, nowMs: number): void {
     if (command.type === "resolved") this.#onResolved(command.host, command.addresses);
+    if (command.type === "reload") this.#uplink.onReload(command.id, command.plan);
     if (command.type === "status") {
       this.#plane.platform.post({
         type: "status",

@@ -2,7 +2,7 @@
  * A client's connection to its server: dial, prove, keep alive, and dial again with backoff when it is lost. What travels on
  * it belongs to the role, which is told when it is up and when it is gone.
  */
-import { Backoff, Timer } from "../../base/mod.ts";
+import { Backoff, messageOf, Timer } from "../../base/mod.ts";
 import {
   type Connection,
   type Ending,
@@ -13,7 +13,7 @@ import {
 } from "../../core/quic/mod.ts";
 import { CLIENT_PROTOCOLS, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
 import { AF_INET, AF_INET6, formatEndpoint, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../io/mod.ts";
-import type { Plane, UplinkPlan, UplinkReport } from "../control/mod.ts";
+import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.ts";
 import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF, UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
 import { describe, explainTrouble, type UplinkTrouble } from "./uplink_trouble.ts";
 import { UPLINK_TABLE, type UplinkEvent, type UplinkState } from "./uplink_state.ts";
@@ -38,7 +38,8 @@ export class Uplink implements EndpointHandler {
   readonly #plane: Plane;
   readonly #plan: UplinkPlan;
   readonly #role: UplinkRole;
-  readonly #profile: EngineProfile;
+  /** What the next dial shows and trusts. */
+  #profile: EngineProfile;
   readonly #backoff = new Backoff(RECONNECT_BACKOFF);
   readonly #redial = new Timer((nowMs) => this.#dial(nowMs));
   readonly #dialTimeout = new Timer((nowMs) => this.#giveUpDial(nowMs));
@@ -65,14 +66,7 @@ export class Uplink implements EndpointHandler {
     this.#role = role;
     this.#addresses = plan.serverAddresses;
     this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
-    const { certificatePem, keyPem, trustPem } = plan.tls;
-    this.#profile = engine.createProfile({
-      side: "client",
-      identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
-      verify: plan.verifyPeer ? { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem: null } : { kind: "off" },
-      protocols: CLIENT_PROTOCOLS,
-      transport: UPLINK_TRANSPORT,
-    });
+    this.#profile = createUplinkProfile(plane, plan);
     this.endpoint = new Endpoint({
       engine,
       timers: reactor,
@@ -119,6 +113,19 @@ export class Uplink implements EndpointHandler {
 
   start(nowMs: number): void {
     this.#dial(nowMs);
+  }
+
+  /** Certificates and authorities of `plan` are for the next dial. If they do not fit, nothing changes, and the answer says so. */
+  onReload(id: number, plan: RolePlan): void {
+    if (plan.role === "server") return this.#plane.answer(id, 0, "the plan is for another role");
+    try {
+      const profile = createUplinkProfile(this.#plane, plan.uplink);
+      this.#profile.free();
+      this.#profile = profile;
+      this.#plane.answer(id, 0, null);
+    } catch (error) {
+      this.#plane.answer(id, 0, messageOf(error));
+    }
   }
 
   /** New addresses of `host`, for the next dial, if that is the server's name. */
@@ -251,4 +258,15 @@ export class Uplink implements EndpointHandler {
     const next = UPLINK_TABLE[this.#state][event];
     if (next !== null) this.#state = next;
   }
+}
+
+function createUplinkProfile(plane: Plane, plan: UplinkPlan): EngineProfile {
+  const { certificatePem, keyPem, trustPem } = plan.tls;
+  return plane.platform.engine.createProfile({
+    side: "client",
+    identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
+    verify: plan.verifyPeer ? { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem: null } : { kind: "off" },
+    protocols: CLIENT_PROTOCOLS,
+    transport: UPLINK_TRANSPORT,
+  });
 }
