@@ -1,7 +1,4 @@
-/**
- * Follows the log file of a child process: whole lines come out as they are written, those of JSON as records. The kernel says
- * when the folder changes (inotify); where it cannot, the files are looked at again and again.
- */
+/** Follows the log file of a child process: whole lines come out as they are written, those of JSON as records. */
 
 /** One line of a role's log. */
 export interface LogLine {
@@ -16,7 +13,7 @@ export interface LogLine {
 /** Lines that are kept of one file; a role that says more has a problem that its last lines show. */
 const LINES_MAX = 2_000;
 const READ_BYTES = 64 * 1024;
-const POLL_MS = 25;
+const POLL_MS = 200;
 
 /** The lines of one file. */
 export class LogFile implements Disposable {
@@ -68,24 +65,28 @@ function parseRecord(line: string): LogLine | null {
   }
 }
 
-/** Calls `onChange` whenever something in the folder has changed, until it is disposed. */
+/**
+ * Calls `onChange` whenever something in the folder has changed, until it is disposed. The kernel says so (inotify); where all its
+ * watches are taken, or a file system that says nothing lies below, it is looked at now and then.
+ */
 export function watchFolder(path: string, onChange: () => void): Disposable {
-  let watcher: Deno.FsWatcher;
+  const timer = setInterval(onChange, POLL_MS);
+  let watcher: Deno.FsWatcher | null = null;
   try {
     watcher = Deno.watchFs(path, { recursive: false });
+    void tellChanges(watcher, onChange);
   } catch {
-    // All inotify instances of this user are taken.
-    const timer = setInterval(onChange, POLL_MS);
-    return { [Symbol.dispose]: () => clearInterval(timer) };
+    // The timer is enough.
   }
-  void (async () => {
-    for await (const _ of watcher) onChange();
-  })();
-  let isOpen = true;
   return {
     [Symbol.dispose]: () => {
-      if (isOpen) watcher.close();
-      isOpen = false;
+      clearInterval(timer);
+      watcher?.close();
+      watcher = null;
     },
   };
+}
+
+async function tellChanges(watcher: Deno.FsWatcher, onChange: () => void): Promise<void> {
+  for await (const _ of watcher) onChange();
 }
