@@ -1,5 +1,6 @@
 /** Agents that must be turned away, and what they say when they are. */
 import { type Crew, DemoFailure, WAIT_MS, within } from "./crew.ts";
+import { requestPage } from "./page.ts";
 import type { DemoFolder } from "./settings.ts";
 
 /** An agent without a certificate must end with exit code 1. Returns its error. */
@@ -25,12 +26,18 @@ export async function refuseWrongName(crew: Crew, folder: DemoFolder, serverPort
   return msg;
 }
 
+/** Asks for the page and reads one byte of the answer. */
 async function readOnce(port: number): Promise<string> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
-  const reading = connection.read(new Uint8Array(1)).then((count) => count === null ? "an end" : "data");
   const late = () => new DemoFailure("a client without the right was neither served nor reset");
-  return await within(reading, WAIT_MS, late).catch((error) => {
-    if (error instanceof Deno.errors.ConnectionReset) return "reset";
+  const asking = async () => {
+    await requestPage(connection, port);
+    return await connection.read(new Uint8Array(1)) === null ? "an end" : "data";
+  };
+  try {
+    return await within(asking(), WAIT_MS, late);
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe) return "reset";
     throw error;
-  });
+  }
 }

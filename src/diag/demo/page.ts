@@ -27,12 +27,17 @@ export interface FetchedPage {
 export async function fetchPage(port: number): Promise<FetchedPage> {
   const started = performance.now();
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
-  const request = `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n`;
-  await writeAll(connection, new TextEncoder().encode(request));
+  await requestPage(connection, port);
   const answer = new TextDecoder().decode(await readToEnd(connection, ANSWER_BYTES_MAX));
   const ms = performance.now() - started;
   const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(answer)?.[1] ?? NaN);
   const end = answer.indexOf("\r\n\r\n");
   if (!Number.isInteger(status) || end < 0) throw new Error("the answer is not HTTP");
   return { status, body: answer.slice(end + 4), ms };
+}
+
+/** Asks for `/`. */
+export async function requestPage(connection: Deno.TcpConn, port: number): Promise<void> {
+  const request = `GET / HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n`;
+  await writeAll(connection, new TextEncoder().encode(request));
 }

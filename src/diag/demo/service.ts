@@ -45,7 +45,9 @@ function page(request: Request): Response {
 
 async function serve(connection: Deno.TcpConn): Promise<void> {
   try {
-    const { request, rest } = await readRequest(connection);
+    const asked = await readRequest(connection);
+    if (asked === null) return;
+    const { request, rest } = asked;
     const [word, seed, size] = request.split(" ");
     if (word === "echo") await echo(connection, rest);
     else if (word === "digest") {
@@ -61,11 +63,14 @@ async function serve(connection: Deno.TcpConn): Promise<void> {
   }
 }
 
-/** The first line, and what came behind it. */
-async function readRequest(connection: Deno.TcpConn): Promise<{ readonly request: string; readonly rest: Uint8Array }> {
+/** The first line, and what came behind it; null when nothing was said, as by who only looks whether somebody is there. */
+async function readRequest(
+  connection: Deno.TcpConn,
+): Promise<{ readonly request: string; readonly rest: Uint8Array } | null> {
   const bytes = new Uint8Array(REQUEST_BYTES_MAX);
   for (let length = 0; length < bytes.length;) {
     const count = await connection.read(bytes.subarray(length));
+    if (count === null && length === 0) return null;
     if (count === null) break;
     length += count;
     const end = bytes.subarray(0, length).indexOf(0x0a);
