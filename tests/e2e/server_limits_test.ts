@@ -88,6 +88,8 @@ Deno.test("a limit changes while connections live", async () => {
   const client = await rig.client(["agent.*.ztna"]);
   await rig.until(() => client.isUp);
   assertEquals(await rig.register(client, "agent", "a"), "ack");
+  assertEquals(rig.reload({ servicesPerConnectionMax: 1 }).error, null);
+  assertEquals(await rig.register(client, "agent", "b"), "rate-limited");
   const registrations = { ...RATE_LIMITS.registrations, connection: { perSecond: 1, burst: 1 } };
   assertEquals(rig.reload({ limits: { ...RATE_LIMITS, registrations } }).error, null);
   assertEquals([await rig.register(client, "agent", "b"), await rig.register(client, "agent", "c")], ["ack", "rate-limited"]);

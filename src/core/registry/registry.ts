@@ -43,7 +43,7 @@ const NOTHING: readonly number[] = [];
 const encoder = new TextEncoder();
 
 export class Registry implements ConnectorDirectory {
-  readonly #limits: RegistryLimits;
+  #limits: RegistryLimits;
   readonly #allowLegacyServiceIds: boolean;
   readonly #allowConnectorTakeover: boolean;
   readonly #peers = new Map<number, Peer>();
@@ -62,6 +62,11 @@ export class Registry implements ConnectorDirectory {
 
   get epoch(): number {
     return this.#epoch;
+  }
+
+  /** Other bounds from now on, for connections and services that come; what stands stays. */
+  configure(limits: RegistryLimits): void {
+    this.#limits = limits;
   }
 
   /** Lets `peer`, the number of a live connection, use `service`. `identity` is its `Identity.key`, null without one. */

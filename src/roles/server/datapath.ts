@@ -7,7 +7,7 @@
  */
 import { type MetricCells, sanitizeForLog, Timer } from "../../base/mod.ts";
 import { type Connection, type Ending, Endpoint, type EndpointHandler, EngineError } from "../../core/quic/mod.ts";
-import { flowDropName, FlowTable, Registry, REGISTRY_LIMITS } from "../../core/registry/mod.ts";
+import { flowDropName, FlowTable, Registry } from "../../core/registry/mod.ts";
 import { classifyFrame, CloseCode, encodeRoutedHeader, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
 import { GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane, type ServerPlan } from "../control/mod.ts";
@@ -19,7 +19,7 @@ import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
 import { PeerWatch } from "./peer_watch.ts";
 import { Registrar } from "./registrar.ts";
-import { ServerRules } from "./rules.ts";
+import { registryLimits, ServerRules } from "./rules.ts";
 import { SampledLog } from "./sampled_log.ts";
 import { SignalRelay } from "./signal_relay.ts";
 import { serverStatus } from "./status.ts";
@@ -60,7 +60,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     const registry = this.#registry = new Registry({
       allowLegacyServiceIds: plan.allowLegacyServiceIds,
       allowConnectorTakeover: plan.allowConnectorTakeover,
-      limits: { ...REGISTRY_LIMITS, servicesPerPeerMax: plan.servicesPerConnectionMax },
+      limits: registryLimits(plan),
     });
     const random = new Uint32Array(1);
     this.#flows = new FlowTable(registry, () => {
@@ -350,6 +350,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     if (problem !== null || plan.role !== "server") return this.#plane.answer(id, 0, problem);
     if (!this.#plane.isStopping) this.#endpoint.accept(this.#rules.profile);
     this.#admission.limiter.configure(plan.limits, nowMs);
+    this.#registry.configure(registryLimits(plan));
     this.#plane.answer(id, this.#watch.replace(plan.revocation.denied), null);
   }
 

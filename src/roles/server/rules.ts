@@ -5,6 +5,7 @@
 import { messageOf } from "../../base/mod.ts";
 import type { AuthorizeOptions } from "../../core/auth/mod.ts";
 import { type AcceptOptions, type AcceptPolicy, type EngineProfile, RetryTokens } from "../../core/quic/mod.ts";
+import { REGISTRY_LIMITS, type RegistryLimits } from "../../core/registry/mod.ts";
 import type { Plane, RetryKeyPlan, ServerPlan } from "../control/mod.ts";
 import { HANDSHAKE_MS, RESETS_PER_SECOND_MAX, RETRIES_PER_SECOND_MAX } from "./limits.ts";
 import { createServerProfile } from "./profile.ts";
@@ -78,6 +79,11 @@ export class ServerRules {
     this.#plane.platform.entropy(key);
     return key;
   }
+}
+
+/** The registry's bounds with those that an operator sets. */
+export function registryLimits(plan: ServerPlan): RegistryLimits {
+  return { ...REGISTRY_LIMITS, servicesPerPeerMax: plan.servicesPerConnectionMax };
 }
 
 function authorizationOf(plan: ServerPlan): AuthorizeOptions {
