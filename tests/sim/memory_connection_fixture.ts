@@ -199,8 +199,7 @@ export class MemoryConnection implements EngineConnection {
     this.#packetsReceived++;
     const frames = readFrames(bytes, view, from, to);
     if (frames === null) return this.close(false, 0x07, "a frame that cannot be read");
-    const isElicited = frames.some((frame) => frame.kind !== "ack" && frame.kind !== "close");
-    if (isElicited) this.#needsAck = true;
+    for (const { kind } of frames) if (kind !== "ack" && kind !== "close") this.#needsAck = true;
     this.#idleAtMs = engine.nowMs + this.#idleMs;
     this.#sentSinceReceived = false;
     if (this.#received.has(number)) return;
@@ -216,9 +215,10 @@ export class MemoryConnection implements EngineConnection {
   /** The newest packet shows where the peer is, and by which of our addresses it reaches us (RFC 9000 §9.3). */
   #follow({ from, to }: Slots): void {
     const { bytes } = this.#options.engine.arena;
+    if (!isSlot(bytes, to, this.#localAddress)) this.#localAddress = bytes.slice(to, to + SOCKADDR_SLOT_BYTES);
+    if (isSlot(bytes, from, this.#peerAddress)) return;
     const peer = bytes.slice(from, from + SOCKADDR_SLOT_BYTES);
-    this.#localAddress = bytes.slice(to, to + SOCKADDR_SLOT_BYTES);
-    if (this.#isServer && this.#phase === "established" && peer.some((byte, at) => byte !== this.#peerAddress[at])) {
+    if (this.#isServer && this.#phase === "established") {
       for (const kind of ["new", "validated", "migrated"] as const) this.#pathEvents.push({ kind, peer });
     }
     this.#peerAddress = peer;
@@ -675,4 +675,9 @@ export class MemoryConnection implements EngineConnection {
     this.isFreed = true;
     this.#options.engine.connections.delete(this);
   }
+}
+
+function isSlot(bytes: Uint8Array, at: number, slot: Uint8Array): boolean {
+  for (let i = 0; i < slot.length; i++) if (bytes[at + i] !== slot[i]) return false;
+  return true;
 }

@@ -51,7 +51,8 @@ export class ConnectionIds {
 
   /** Whether an ID in a packet to us is one that the peer has not retired. */
   isOurs(id: Uint8Array): boolean {
-    return [...this.#ours.values()].some((own) => own.length === id.length && own.every((byte, at) => byte === id[at]));
+    for (const own of this.#ours.values()) if (isSame(own, id)) return true;
+    return false;
   }
 
   get room(): number {
@@ -102,4 +103,10 @@ export class ConnectionIds {
     this.#retired = [];
     return retired;
   }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }

@@ -156,71 +156,85 @@ export class FrameWriter {
 export const FRAME_BYTES = { control: 16, stream: 12, datagram: 3, crypto: 7, ack: 2 + 8 * 32, newId: 64, close: 8 + 200 } as const;
 
 /** Reads the frames from `at` to `end`. Null when they are not whole: such a packet was not written by this engine. */
-export function readFrames(bytes: Uint8Array, view: DataView, at: number, end: number): Frame[] | null {
+export function readFrames(bytes: Uint8Array<ArrayBuffer>, view: DataView<ArrayBuffer>, at: number, end: number): Frame[] | null {
+  const reader = new FrameReader(bytes, view, at);
   const frames: Frame[] = [];
-  const u8 = () => view.getUint8(at++);
-  const u16 = () => (at += 2, view.getUint16(at - 2));
-  const u32 = () => (at += 4, view.getUint32(at - 4));
-  const sized = () => {
-    const length = u16();
-    at += length;
-    return bytes.slice(at - length, at);
-  };
-  while (at < end) {
-    const type = u8();
+  while (reader.at < end) {
+    const type = reader.u8();
+    if (type === FrameType.padding) continue;
+    const frame = reader.frame(type);
+    if (frame === null || reader.at > end) return null;
+    frames.push(frame);
+  }
+  return frames;
+}
+
+class FrameReader {
+  at: number;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #view: DataView<ArrayBuffer>;
+
+  constructor(bytes: Uint8Array<ArrayBuffer>, view: DataView<ArrayBuffer>, at: number) {
+    this.#bytes = bytes;
+    this.#view = view;
+    this.at = at;
+  }
+
+  u8(): number {
+    return this.#view.getUint8(this.at++);
+  }
+
+  frame(type: number): Frame | null {
     switch (type) {
-      case FrameType.padding:
-        break;
       case FrameType.ping:
-        frames.push({ kind: "ping" });
-        break;
+        return { kind: "ping" };
       case FrameType.handshakeDone:
-        frames.push({ kind: "handshake-done" });
-        break;
+        return { kind: "handshake-done" };
       case FrameType.ack:
-        frames.push({ kind: "ack", ranges: Array.from({ length: u8() }, () => [u32(), u32()] as const) });
-        break;
+        return { kind: "ack", ranges: Array.from({ length: this.u8() }, () => [this.#u32(), this.#u32()] as const) };
       case FrameType.resetStream:
-        frames.push({ kind: "reset", stream: u32(), code: u32(), finalSize: u32() });
-        break;
+        return { kind: "reset", stream: this.#u32(), code: this.#u32(), finalSize: this.#u32() };
       case FrameType.stopSending:
-        frames.push({ kind: "stop", stream: u32(), code: u32() });
-        break;
+        return { kind: "stop", stream: this.#u32(), code: this.#u32() };
       case FrameType.maxData:
-        frames.push({ kind: "max-data", max: u32() });
-        break;
+        return { kind: "max-data", max: this.#u32() };
       case FrameType.maxStreamData:
-        frames.push({ kind: "max-stream-data", stream: u32(), max: u32() });
-        break;
+        return { kind: "max-stream-data", stream: this.#u32(), max: this.#u32() };
       case FrameType.maxStreams:
-        frames.push({ kind: "max-streams", max: u32() });
-        break;
+        return { kind: "max-streams", max: this.#u32() };
       case FrameType.retireConnectionId:
-        frames.push({ kind: "retire-id", sequence: u32() });
-        break;
+        return { kind: "retire-id", sequence: this.#u32() };
       case FrameType.crypto:
-        frames.push({ kind: "crypto", offset: u32(), bytes: sized() });
-        break;
-      case FrameType.stream: {
-        const stream = u32(), offset = u32(), fin = u8() === 1;
-        frames.push({ kind: "stream", stream, offset, fin, bytes: sized() });
-        break;
-      }
+        return { kind: "crypto", offset: this.#u32(), bytes: this.#sized() };
+      case FrameType.stream:
+        return { kind: "stream", stream: this.#u32(), offset: this.#u32(), fin: this.u8() === 1, bytes: this.#sized() };
       case FrameType.newConnectionId:
-        frames.push({ kind: "new-id", sequence: u32(), retirePriorTo: u32(), id: sized(), token: sized() });
-        break;
+        return { kind: "new-id", sequence: this.#u32(), retirePriorTo: this.#u32(), id: this.#sized(), token: this.#sized() };
       case FrameType.close:
-        frames.push({ kind: "close", isApplication: u8() === 1, code: u32(), reason: new TextDecoder().decode(sized()) });
-        break;
+        return {
+          kind: "close",
+          isApplication: this.u8() === 1,
+          code: this.#u32(),
+          reason: new TextDecoder().decode(this.#sized()),
+        };
       case FrameType.datagram:
-        frames.push({ kind: "datagram", bytes: sized() });
-        break;
+        return { kind: "datagram", bytes: this.#sized() };
       default:
         return null;
     }
-    if (at > end) return null;
   }
-  return frames;
+
+  #u32(): number {
+    this.at += 4;
+    return this.#view.getUint32(this.at - 4);
+  }
+
+  #sized(): Uint8Array {
+    this.at += 2;
+    const length = this.#view.getUint16(this.at - 2);
+    this.at += length;
+    return this.#bytes.slice(this.at - length, this.at);
+  }
 }
 
 /** Writes the seal behind `[from, to)`. */

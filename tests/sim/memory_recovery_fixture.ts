@@ -52,12 +52,12 @@ export class Recovery {
   }
 
   get windowBytes(): number {
-    return this.#windowBytes;
+    return Math.floor(this.#windowBytes);
   }
 
   /** Bytes that may still be sent. */
   get room(): number {
-    return Math.max(0, this.#windowBytes - this.#bytesInFlight);
+    return Math.max(0, Math.floor(this.#windowBytes) - this.#bytesInFlight);
   }
 
   get nextNumber(): number {

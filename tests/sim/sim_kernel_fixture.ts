@@ -130,6 +130,9 @@ class SimEventFd implements SimFile {
   }
 }
 
+/** System calls of one turn, above which it counts as endless. */
+const CALLS_MAX = 100_000;
+
 /** What ends a step: the process waits. One object, so that no stack is taken. */
 const BLOCKED = new Error("the simulated process waits");
 
@@ -161,6 +164,7 @@ export class SimProcess {
   readonly #random: SimRandom;
   #epoll: SimEpoll | null = null;
   #mayWait = false;
+  #calls = 0;
 
   constructor(kernel: SimKernel, host: SimHost, arena: Arena, random: SimRandom) {
     this.kernel = kernel;
@@ -176,6 +180,7 @@ export class SimProcess {
   /** Runs `run` through one wait. Returns whether it returned by itself instead of waiting again. */
   step(run: () => void): boolean {
     this.#mayWait = true;
+    this.#calls = 0;
     try {
       run();
       return true;
@@ -229,6 +234,7 @@ export class SimProcess {
     const { events, network, tcp } = this.kernel;
     const { view } = arena;
     const tcpOf = (fd: number) => {
+      if (++this.#calls > CALLS_MAX) throw new Error("a turn that does not end");
       const file = this.files.get(fd);
       return file instanceof SimTcpSocket ? file : null;
     };

@@ -4,7 +4,7 @@
  */
 import { type MetricCells, metricCells, type MetricTable } from "../../src/base/mod.ts";
 import type { Arena, Engine } from "../../src/core/quic/mod.ts";
-import { ArenaLayout, Reactor } from "../../src/io/mod.ts";
+import { ArenaLayout, createPlaneCrypto, Reactor } from "../../src/io/mod.ts";
 import {
   type BoundAddress,
   CommandWriter,
@@ -120,6 +120,7 @@ export class SimPlane {
       reactor: this.#reactor,
       layout,
       engine: this.engine,
+      crypto: createPlaneCrypto(),
       entropy: (bytes) => entropy.fill(bytes),
       random: () => entropy.next(),
       wallClockMs: parts.wallClock,

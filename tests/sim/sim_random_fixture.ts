@@ -65,6 +65,15 @@ export class SimTrace {
     return `${this.#count}:${(this.#hash >>> 0).toString(16)}`;
   }
 
+  /** What happened to a packet; a number stands for everything but the time. */
+  packet(atMs: number, link: string, number: number, length: number, delayMs: number): void {
+    this.#count++;
+    let hash = Math.imul(this.#hash ^ Math.round(atMs * 1000), 0x01000193);
+    hash = Math.imul(hash ^ link.length ^ (number << 8) ^ (length << 20), 0x01000193);
+    this.#hash = Math.imul(hash ^ Math.round(delayMs * 1000), 0x01000193);
+    this.#show?.(`${atMs.toFixed(3)} udp ${link} ${number} ${length} ${delayMs < 0 ? "lost" : delayMs.toFixed(3)}`);
+  }
+
   note(atMs: number, what: string): void {
     this.#count++;
     const line = `${atMs.toFixed(3)} ${what}`;

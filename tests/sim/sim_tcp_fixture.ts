@@ -40,6 +40,7 @@ export interface SimTcpOptions {
 /** What a connecting client meets at an address. */
 export type TcpAcceptor =
   | { readonly kind: "listener"; readonly listener: SimTcpListener }
+  /** Called once the connecting program has noticed; those who close without a word, to see whether somebody is there, are not shown. */
   | { readonly kind: "script"; readonly onAccept: (end: SimTcpEnd) => void; readonly afterMs: number }
   /** Nothing answers. */
   | { readonly kind: "silent" };
@@ -106,8 +107,8 @@ export class SimTcpNetwork {
       near.onChange();
       this.events.after(delayMs, () => {
         this.trace.note(this.events.nowMs, `tcp ${near.number} meets ${far.number}`);
-        if (acceptor.kind === "script") acceptor.onAccept(far);
-        else acceptor.listener.offer(far);
+        if (acceptor.kind === "listener") acceptor.listener.offer(far);
+        else near.whenNoticed(() => near.isClosed && !near.hasWritten ? far.close() : acceptor.onAccept(far));
       });
     });
   }
@@ -136,6 +137,9 @@ export class SimTcpEnd {
   isDead = false;
   /** The program let go of it. */
   isClosed = false;
+  hasWritten = false;
+  #isNoticed = false;
+  #onNoticed: (() => void) | null = null;
   readonly #network: SimTcpNetwork;
   readonly #arrived: Uint8Array[] = [];
   #arrivedBytes = 0;
@@ -162,6 +166,12 @@ export class SimTcpEnd {
     this.isOpen = true;
   }
 
+  /** Calls `then` when the program has asked how its connect went, or has closed: after its turn. */
+  whenNoticed(then: () => void): void {
+    this.#onNoticed = then;
+    if (this.#isNoticed || this.isClosed) this.#notice();
+  }
+
   /** The connection could not be made, or died. */
   fail(errno: number): void {
     if (this.isClosed || this.isDead) return;
@@ -182,6 +192,7 @@ export class SimTcpEnd {
     if (count < bytes.length) this.#hasNoSpace = true;
     if (count === 0) return bytes.length === 0 ? 0 : -EAGAIN;
     this.#inPipe += count;
+    this.hasWritten = true;
     for (let at = 0; at < count; at += segmentBytesMax) this.#carry(bytes.slice(at, Math.min(count, at + segmentBytesMax)));
     return count;
   }
@@ -221,6 +232,7 @@ export class SimTcpEnd {
   /** Sends RST; what is still on its way may be lost. */
   reset(): void {
     this.isClosed = true;
+    this.#notice();
     this.#sendReset();
   }
 
@@ -228,6 +240,7 @@ export class SimTcpEnd {
   close(): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.#notice();
     if (this.#arrivedBytes > 0) this.#sendReset();
     else this.finish();
   }
@@ -248,7 +261,15 @@ export class SimTcpEnd {
 
   /** SO_ERROR: told once. */
   takeError(): number {
+    if (this.isOpen) this.#notice();
     return this.#takeError();
+  }
+
+  #notice(): void {
+    this.#isNoticed = true;
+    const then = this.#onNoticed;
+    this.#onNoticed = null;
+    if (then !== null) this.#network.events.after(0, then);
   }
 
   #takeError(): number {

@@ -5,13 +5,14 @@
  * What a link does to its n-th packet follows from the world's seed, the link's name and n, and from nothing else.
  */
 import type { Arena } from "../../src/core/quic/engine.ts";
-import { readSockaddr, writeSockaddr } from "../../src/io/mod.ts";
+import { readSockaddr, SOCKADDR_SLOT_BYTES, writeSockaddr } from "../../src/io/mod.ts";
 import type { SimEvents } from "./sim_events_fixture.ts";
 import { EADDRINUSE, EAGAIN, EINVAL, POLLIN, POLLOUT, type SimFile, Waiters } from "./sim_file_fixture.ts";
 import type { SimRandom, SimTrace } from "./sim_random_fixture.ts";
 
 const SOL_SOCKET = 1, SO_RCVBUF = 8, SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
 const EIO = 5, EMSGSIZE = 90, ENETUNREACH = 101, EADDRNOTAVAIL = 99;
+const AF_INET = 2;
 const MMSGHDR_BYTES = 64;
 const SEGMENTS_MAX = 64;
 const PAYLOAD_BYTES_MAX = 65_507;
@@ -123,7 +124,7 @@ export class SimNetwork {
   readonly #random: SimRandom;
   readonly #hosts = new Map<string, SimHost>();
   readonly #sockets = new Map<string, SimUdpSocket>();
-  readonly #links = new Map<string, SimLink>();
+  readonly #links = new Map<SimHost, Map<SimHost, SimLink>>();
 
   constructor(events: SimEvents, trace: SimTrace, random: SimRandom) {
     this.#events = events;
@@ -138,17 +139,19 @@ export class SimNetwork {
   }
 
   link(from: SimHost, to: SimHost): SimLink {
-    const name = `${from.name}>${to.name}`;
-    let link = this.#links.get(name);
+    let links = this.#links.get(from);
+    if (links === undefined) this.#links.set(from, links = new Map());
+    let link = links.get(to);
     if (link === undefined) {
+      const name = `${from.name}>${to.name}`;
       link = { name, random: this.#random.fork(name), faults: this.defaults, isCut: false, packets: 0, lost: 0, busyUntilMs: 0 };
-      this.#links.set(name, link);
+      links.set(to, link);
     }
     return link;
   }
 
   get links(): readonly SimLink[] {
-    return [...this.#links.values()];
+    return [...this.#links.values()].flatMap((links) => [...links.values()]);
   }
 
   /** Cuts or heals both directions between two hosts. */
@@ -191,7 +194,7 @@ export class SimNetwork {
     const sentAtMs = this.#queue(link, bytes.length);
     if (link.isCut || isLost || bytes.length > faults.payloadBytesMax || sentAtMs < 0) {
       link.lost++;
-      this.#trace.note(this.#events.nowMs, `udp ${link.name} ${number} ${bytes.length} lost`);
+      this.#trace.packet(this.#events.nowMs, link.name, number, bytes.length, -1);
       return;
     }
     if (isSpoilt) {
@@ -199,7 +202,7 @@ export class SimNetwork {
       bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
     }
     const delayMs = faults.delayMs + jitter * faults.jitterMs + (isHeld ? place * faults.reorderMs : 0);
-    this.#trace.note(this.#events.nowMs, `udp ${link.name} ${number} ${bytes.length} ${delayMs.toFixed(3)}`);
+    this.#trace.packet(this.#events.nowMs, link.name, number, bytes.length, delayMs);
     const arrive = () => {
       if (!link.isCut) this.#deliver(host, to, { from: seen, bytes });
     };
@@ -236,6 +239,8 @@ export class SimUdpSocket implements SimFile {
   #queuedBytes = 0;
   #addresses: readonly string[] = [];
   #bound = { address: "", port: 0 };
+  /** What its packets come from, by family. */
+  #sources: { readonly v4: string | null; readonly v6: string | null } = { v4: null, v6: null };
   #coalesces = false;
   #blockedUntilMs = 0;
 
@@ -267,6 +272,11 @@ export class SimUdpSocket implements SimFile {
     if (chosen === 0) return -EADDRINUSE;
     this.#addresses = addresses;
     this.#bound = { address, port: chosen };
+    const sourceOf = (isIpv6: boolean) => {
+      const own = addresses.find((one) => one.includes(":") === isIpv6);
+      return own === undefined ? null : `${own}|${chosen}`;
+    };
+    this.#sources = { v4: sourceOf(false), v6: sourceOf(true) };
     return 0;
   }
 
@@ -318,7 +328,7 @@ export class SimUdpSocket implements SimFile {
   /** One struct mmsghdr: a datagram, or a train of them with UDP_SEGMENT. */
   #sendOne(arena: Arena, header: number): number {
     const { view, bytes } = arena;
-    const target = readSockaddr(arena, pointer(arena, header));
+    const to = readAddress(arena, pointer(arena, header));
     const iovec = pointer(arena, header + 16);
     const start = pointer(arena, iovec);
     const total = view.getUint32(iovec + 8, true);
@@ -329,17 +339,16 @@ export class SimUdpSocket implements SimFile {
       if (!isSegment || view.getUint32(control, true) !== 18) return -EINVAL;
       segment = view.getUint16(control + 16, true);
     }
-    if (target === null || segment === 0) return -EINVAL;
+    if (to === null || segment === 0) return -EINVAL;
+    const isIpv6 = to.includes(":");
     const isTrain = segment < total;
     if (isTrain && !this.#host.takesSegments) return -EIO;
-    const overhead = target.address.includes(":") ? HEADER_BYTES.v6 : HEADER_BYTES.v4;
-    if (segment + overhead > this.#host.interfaceMtu) return isTrain ? -EINVAL : -EMSGSIZE;
+    if (segment + (isIpv6 ? HEADER_BYTES.v6 : HEADER_BYTES.v4) > this.#host.interfaceMtu) return isTrain ? -EINVAL : -EMSGSIZE;
     if (Math.ceil(total / segment) > SEGMENTS_MAX || total > PAYLOAD_BYTES_MAX) return -EINVAL;
-    const source = this.#addresses.find((own) => own.includes(":") === target.address.includes(":"));
-    if (source === undefined) return -ENETUNREACH;
-    const to = `${target.address}|${target.port}`;
+    const from = isIpv6 ? this.#sources.v6 : this.#sources.v4;
+    if (from === null) return -ENETUNREACH;
     for (let at = start; at < start + total; at += segment) {
-      this.#network.send(this.#host, `${source}|${this.#bound.port}`, to, bytes.slice(at, Math.min(at + segment, start + total)));
+      this.#network.send(this.#host, from, to, bytes.slice(at, Math.min(at + segment, start + total)));
     }
     view.setUint32(header + 56, total, true);
     return 1;
@@ -366,9 +375,7 @@ export class SimUdpSocket implements SimFile {
       next = extra < segment ? undefined : this.#queue[0];
     }
     this.#queuedBytes -= length;
-    const [address, port] = first.from.split("|") as [string, string];
-    writeSockaddr(arena, pointer(arena, header), { address, port: Number(port) });
-    view.setUint32(header + 8, address.includes(":") ? 28 : 16, true);
+    view.setUint32(header + 8, writeAddress(arena, pointer(arena, header), first.from), true);
     view.setUint32(header + 40, isTrain ? 24 : 0, true);
     if (isTrain) {
       const control = pointer(arena, header + 32);
@@ -381,7 +388,43 @@ export class SimUdpSocket implements SimFile {
   }
 }
 
-/** The offset that a pointer in the arena leads to. */
+/** The offset that a pointer in the arena leads to. No arena is as large as 4 GiB: the lower half of the difference is all. */
 function pointer(arena: Arena, at: number): number {
-  return Number(arena.view.getBigUint64(at, true) - arena.address);
+  if (arena !== lastArena) {
+    lastArena = arena;
+    lastLow = Number(arena.address & 0xffff_ffffn);
+  }
+  return (arena.view.getUint32(at, true) - lastLow) >>> 0;
+}
+
+let lastArena: Arena | null = null;
+let lastLow = 0;
+
+/** Addresses that were met, as text by their number and as slots by their text: making them anew is what costs. */
+const textOfIpv4 = new Map<number, string>();
+const slotOfText = new Map<string, Uint8Array>();
+
+/** `address|port` of a slot, null when it holds none. */
+function readAddress(arena: Arena, slot: number): string | null {
+  const { bytes, view } = arena;
+  const number = bytes[slot] === AF_INET ? view.getUint32(slot + 4) * 65_536 + view.getUint16(slot + 2) : -1;
+  const known = textOfIpv4.get(number);
+  if (known !== undefined) return known;
+  const endpoint = readSockaddr(arena, slot);
+  if (endpoint === null) return null;
+  const text = `${endpoint.address}|${endpoint.port}`;
+  if (number >= 0) textOfIpv4.set(number, text);
+  return text;
+}
+
+/** Writes the slot of an `address|port`. Returns its length. */
+function writeAddress(arena: Arena, slot: number, text: string): number {
+  const known = slotOfText.get(text);
+  if (known !== undefined) arena.bytes.set(known, slot);
+  else {
+    const [address, port] = text.split("|") as [string, string];
+    writeSockaddr(arena, slot, { address, port: Number(port) });
+    slotOfText.set(text, arena.bytes.slice(slot, slot + SOCKADDR_SLOT_BYTES));
+  }
+  return arena.bytes[slot] === AF_INET ? 16 : 28;
 }

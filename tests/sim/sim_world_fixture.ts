@@ -7,7 +7,7 @@ import type { SimKernel } from "./sim_kernel_fixture.ts";
 import { type SimEngineKit, SimPlane, type SimProgram } from "./sim_plane_fixture.ts";
 import { SimRandom, SimTrace } from "./sim_random_fixture.ts";
 import { SimTcpNetwork } from "./sim_tcp_fixture.ts";
-import { type SimHost, SimNetwork } from "./sim_udp_fixture.ts";
+import { type SimHost, type SimNat, SimNetwork } from "./sim_udp_fixture.ts";
 
 /** What a turn of a plane costs in the world's time, at most: a plane that never sleeps cannot stop the clock. */
 const TURN_MS = 0.02;
@@ -54,15 +54,15 @@ export class SimWorld implements SimKernel {
     return this.events.nowMs;
   }
 
-  host(name: string, addresses: readonly string[]): SimHost {
+  host(name: string, addresses: readonly string[], nat: SimNat | null = null): SimHost {
     return this.network.addHost({
       name,
       addresses,
       interfaceMtu: 65_536,
       takesSegments: true,
-      receiveBufferBytes: 4 * 1024 * 1024,
+      receiveBufferBytes: 16 * 1024 * 1024,
       sendBlocks: 0,
-      nat: null,
+      nat,
     });
   }
 
@@ -91,18 +91,29 @@ export class SimWorld implements SimKernel {
       this.#passTime();
       this.events.runDue();
       if (isDone()) return true;
-      const ready = this.planes.filter((plane) => plane.isRunnable);
-      if (ready.length > 0) {
-        this.#turn(ready[this.#turnRandom.between(0, ready.length - 1)] as SimPlane);
+      const ready = this.#chooseReady();
+      if (ready !== null) {
+        this.#turn(ready);
         continue;
       }
-      const nextMs = Math.min(this.events.nextMs, ...this.planes.map((plane) => plane.wakeAtMs));
+      let nextMs = this.events.nextMs;
+      for (const { wakeAtMs } of this.planes) nextMs = Math.min(nextMs, wakeAtMs);
       if (nextMs > untilMs) {
         this.#passTime(untilMs);
         return isDone();
       }
       this.#passTime(nextMs);
     }
+  }
+
+  /** One of those that can go on, each as likely as the others. */
+  #chooseReady(): SimPlane | null {
+    let chosen: SimPlane | null = null;
+    let count = 0;
+    for (const plane of this.planes) {
+      if (plane.isRunnable && (++count === 1 || this.#turnRandom.next() * count < 1)) chosen = plane;
+    }
+    return chosen;
   }
 
   #turn(plane: SimPlane): void {

@@ -1,4 +1,5 @@
 /** The plans of a simulated gateway: one server, its certificates, and clients that reach it under one name. */
+import { RATE_LIMITS } from "../../src/core/ratelimit/mod.ts";
 import type { AgentPlan, ConnectorPlan, ServerPlan, TlsMaterial, UplinkPlan } from "../../src/roles/control/mod.ts";
 import { SIM_AUTHORITY, simCertificatePem, simTrustPem } from "./memory_handshake_fixture.ts";
 
@@ -6,10 +7,9 @@ export const SERVER_NAME = "gateway.test";
 export const SERVER_PORT = 4433;
 export const BACKEND_ADDRESS = "10.9.0.1";
 
-/** Material of one end. A key is needed, but nobody looks at it. */
-export type MaterialOf = (commonName: string, dnsNames: readonly string[]) => TlsMaterial;
+const CID_ROTATION_MS = 300_000;
 
-/** Certificates of the memory engine; another authority's when `authority` is given. */
+/** Material of the memory engine (a key is needed, but nobody looks at it); another authority's when `authority` is given. */
 export function simMaterial(commonName: string, dnsNames: readonly string[], authority = SIM_AUTHORITY): TlsMaterial {
   return {
     certificatePem: simCertificatePem({ commonName, dnsNames, authority }),
@@ -18,7 +18,16 @@ export function simMaterial(commonName: string, dnsNames: readonly string[], aut
   };
 }
 
-export function serverPlan(tls: TlsMaterial, bind = "0.0.0.0"): ServerPlan {
+export interface ServerPlanOptions {
+  readonly bind?: string;
+  /** Clients show by Retry that they receive at their address. */
+  readonly retries?: boolean;
+  readonly cidRotationMs?: number;
+}
+
+export function serverPlan(tls: TlsMaterial, options: ServerPlanOptions = {}): ServerPlan {
+  const { bind = "0.0.0.0", retries = false, cidRotationMs = CID_ROTATION_MS } = options;
+  const retryKeys = retries ? [{ id: 0, key: new Uint8Array(32).fill(5) }] : null;
   return {
     role: "server",
     binds: [{ address: bind, port: SERVER_PORT }],
@@ -28,10 +37,17 @@ export function serverPlan(tls: TlsMaterial, bind = "0.0.0.0"): ServerPlan {
     allowLegacyCerts: false,
     allowAnonymous: [],
     allowLegacyServiceIds: false,
+    allowConnectorTakeover: false,
+    revocation: { crlPem: null, toleratesStale: false, denied: [] },
+    retryKeys,
+    resetKey: new Uint8Array(32).fill(7),
+    limits: RATE_LIMITS,
+    servicesPerConnectionMax: 64,
+    cidRotationMs,
   };
 }
 
-export function uplinkPlan(tls: TlsMaterial, serverAddress: string): UplinkPlan {
+export function uplinkPlan(tls: TlsMaterial, serverAddress: string, cidRotationMs = CID_ROTATION_MS): UplinkPlan {
   return {
     serverHost: SERVER_NAME,
     serverPort: SERVER_PORT,
@@ -40,6 +56,7 @@ export function uplinkPlan(tls: TlsMaterial, serverAddress: string): UplinkPlan 
     verifyPeer: true,
     tls,
     allowLegacyServiceIds: false,
+    cidRotationMs,
   };
 }
 
@@ -48,19 +65,19 @@ export interface SimService {
   readonly port: number;
 }
 
-export function connectorPlan(tls: TlsMaterial, serverAddress: string, services: readonly SimService[]): ConnectorPlan {
+export function connectorPlan(uplink: UplinkPlan, services: readonly SimService[]): ConnectorPlan {
   return {
     role: "connector",
-    uplink: uplinkPlan(tls, serverAddress),
+    uplink,
     services: services.map(({ id, port }) => ({ service: id, host: BACKEND_ADDRESS, port, addresses: [BACKEND_ADDRESS] })),
   };
 }
 
 /** Every service has a listener of its own, on the port of its backend. */
-export function agentPlan(tls: TlsMaterial, serverAddress: string, services: readonly SimService[]): AgentPlan {
+export function agentPlan(uplink: UplinkPlan, services: readonly SimService[]): AgentPlan {
   return {
     role: "agent",
-    uplink: uplinkPlan(tls, serverAddress),
+    uplink,
     forwards: services.map(({ id, port }) => ({ listen: { address: "127.0.0.1", port }, service: id })),
   };
 }
