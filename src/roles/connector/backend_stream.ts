@@ -79,14 +79,12 @@ export class BackendStream implements DialOwner {
   }
 
   connectionLost(): void {
-    this.#socket?.reset();
     this.#over("connection-lost");
   }
 
   abort(code: number): void {
     if (this.#state === "over") return;
     abortStream(this.connection, this.stream, code);
-    this.#socket?.reset();
     this.#over("aborted-here");
   }
 
@@ -159,10 +157,7 @@ export class BackendStream implements DialOwner {
     const length = encodeResult(bridge.engine.arena.bytes, bridge.chunkAt, code, detail.slice(0, RESULT_MAX_BYTES / 2));
     const progress = sendWhole(this.connection, this.stream, bridge.chunkAt, length, code !== "accepted");
     if (progress === "wait") return;
-    if (progress !== "sent") {
-      this.#socket?.reset();
-      return this.#over("aborted-by-peer");
-    }
+    if (progress !== "sent") return this.#over("aborted-by-peer");
     if (code !== "accepted") {
       // WIRE 7.4: the refusal ends our direction; what the opener still sends is not wanted.
       this.connection.engine.streamShutdown(this.stream, "read", AbortCode.none);
@@ -188,6 +183,8 @@ export class BackendStream implements DialOwner {
     if (this.#state === "over") return;
     this.#state = "over";
     this.#dial?.cancel();
+    // Before the bridge has it, the backend's connection is ours to end.
+    this.#socket?.reset();
     this.#context.reactor.cancelTimer(this.#timer);
     this.#context.onOver(this, end);
   }
