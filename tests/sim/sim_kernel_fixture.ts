@@ -253,7 +253,7 @@ export class SimProcess {
           type === 2 ? new SimUdpSocket(network, this.host, events, this.#random) : new SimTcpSocket(tcp, this.host, domain),
         ),
       bind: (fd, at) => udpOf(fd)?.bind(arena, at) ?? tcpOf(fd)?.bind(arena, at) ?? -ENOTSOCK,
-      connect: (fd, at) => tcpOf(fd)?.connect(arena, at) ?? -ENOTSOCK,
+      connect: (fd, at) => tcpOf(fd)?.connect(arena, at) ?? udpOf(fd)?.connect(arena, at) ?? -ENOTSOCK,
       listen: (fd) => {
         const listener = tcpOf(fd)?.listen() ?? -ENOTSOCK;
         if (typeof listener === "number") return listener;
@@ -270,8 +270,8 @@ export class SimProcess {
         const file = this.files.get(fd);
         return file instanceof SimTcpListener ? file.name(arena, at) : udpOf(fd)?.name(arena, at) ?? -ENOTSOCK;
       },
-      recv: (fd, offset, length) => tcpOf(fd)?.recv(arena.bytes, offset, length) ?? -ENOTSOCK,
-      send: (fd, offset, length) => tcpOf(fd)?.send(arena.bytes, offset, length) ?? -ENOTSOCK,
+      recv: (fd, offset, length) => (tcpOf(fd) ?? udpOf(fd))?.recv(arena.bytes, offset, length) ?? -ENOTSOCK,
+      send: (fd, offset, length) => (tcpOf(fd) ?? udpOf(fd))?.send(arena.bytes, offset, length) ?? -ENOTSOCK,
       recvmmsg: (fd, headers, count) => udpOf(fd)?.recvmmsg(arena, headers, count) ?? -ENOTSOCK,
       sendmmsg: (fd, headers, count) => udpOf(fd)?.sendmmsg(arena, headers, count) ?? -ENOTSOCK,
       epollCreate: () => this.#open(new SimEpoll()),

@@ -154,6 +154,11 @@ export class SimPlane {
     this.#commands.send(command);
   }
 
+  /** It was given work outside of its turns: its wait ends. */
+  poke(): void {
+    this.process.wakeAtMs = 0;
+  }
+
   /** Asks for a graceful end. */
   stop(): void {
     this.command({ type: "stop" });

@@ -7,11 +7,11 @@
 import type { Arena } from "../../src/core/quic/engine.ts";
 import { readSockaddr, SOCKADDR_SLOT_BYTES, writeSockaddr } from "../../src/io/mod.ts";
 import type { SimEvents } from "./sim_events_fixture.ts";
-import { EADDRINUSE, EAGAIN, EINVAL, POLLIN, POLLOUT, type SimFile, Waiters } from "./sim_file_fixture.ts";
+import { EADDRINUSE, EAGAIN, EINVAL, POLLERR, POLLIN, POLLOUT, type SimFile, Waiters } from "./sim_file_fixture.ts";
 import type { SimRandom, SimTrace } from "./sim_random_fixture.ts";
 
-const SOL_SOCKET = 1, SO_RCVBUF = 8, SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
-const EIO = 5, EMSGSIZE = 90, ENETUNREACH = 101, EADDRNOTAVAIL = 99;
+const SOL_SOCKET = 1, SO_ERROR = 4, SO_RCVBUF = 8, SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
+const EIO = 5, EMSGSIZE = 90, ENETUNREACH = 101, EADDRNOTAVAIL = 99, EDESTADDRREQ = 89, ECONNREFUSED = 111;
 const AF_INET = 2;
 const MMSGHDR_BYTES = 64;
 const SEGMENTS_MAX = 64;
@@ -29,6 +29,8 @@ export interface SimHost {
   takesSegments: boolean;
   /** Received bytes that a socket holds; what comes beyond is dropped. */
   receiveBufferBytes: number;
+  /** How long its ICMP errors take. */
+  readonly icmpMs: number;
   /** Chance that a send finds the socket's buffer full. */
   sendBlocks: number;
   nat: SimNat | null;
@@ -109,10 +111,15 @@ export class SimNat {
   }
 }
 
-interface Datagram {
+export interface Datagram {
   /** `address|port`. */
   readonly from: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** What takes datagrams at an address. */
+export interface UdpReceiver {
+  receive(datagram: Datagram): void;
 }
 
 export class SimNetwork {
@@ -123,7 +130,7 @@ export class SimNetwork {
   readonly #trace: SimTrace;
   readonly #random: SimRandom;
   readonly #hosts = new Map<string, SimHost>();
-  readonly #sockets = new Map<string, SimUdpSocket>();
+  readonly #sockets = new Map<string, UdpReceiver>();
   readonly #links = new Map<SimHost, Map<SimHost, SimLink>>();
 
   constructor(events: SimEvents, trace: SimTrace, random: SimRandom) {
@@ -161,7 +168,7 @@ export class SimNetwork {
   }
 
   /** Takes a free port when `port` is 0. Returns the port, or 0 when it is taken. */
-  bind(socket: SimUdpSocket, addresses: readonly string[], port: number): number {
+  bind(socket: UdpReceiver, addresses: readonly string[], port: number): number {
     let chosen = port === 0 ? EPHEMERAL_FIRST : port;
     while (addresses.some((address) => this.#sockets.has(`${address}|${chosen}`))) {
       if (port !== 0) return 0;
@@ -225,7 +232,11 @@ export class SimNetwork {
     const { nat } = host;
     const isOutside = nat !== null && to.startsWith(`${nat.address}|`);
     const inner = isOutside ? nat.inbound(Number(to.slice(to.indexOf("|") + 1))) : to;
-    if (inner !== undefined) this.#sockets.get(inner)?.receive(datagram);
+    const receiver = inner === undefined ? undefined : this.#sockets.get(inner);
+    if (receiver !== undefined) return receiver.receive(datagram);
+    // Nobody is there: ICMP says so, which only connected sockets hear.
+    const sender = this.#sockets.get(datagram.from);
+    if (sender instanceof SimUdpSocket) this.#events.after(host.icmpMs, () => sender.refuse(to));
   }
 }
 
@@ -243,6 +254,9 @@ export class SimUdpSocket implements SimFile {
   #sources: { readonly v4: string | null; readonly v6: string | null } = { v4: null, v6: null };
   #coalesces = false;
   #blockedUntilMs = 0;
+  /** The only address that it hears, once it is connected. */
+  #peer: string | null = null;
+  #error = 0;
 
   constructor(network: SimNetwork, host: SimHost, events: SimEvents, random: SimRandom) {
     this.#network = network;
@@ -252,7 +266,7 @@ export class SimUdpSocket implements SimFile {
   }
 
   poll(): number {
-    return (this.#queue.length > 0 ? POLLIN : 0) | (this.#isBlocked ? 0 : POLLOUT);
+    return (this.#queue.length > 0 ? POLLIN : 0) | (this.#isBlocked ? 0 : POLLOUT) | (this.#error === 0 ? 0 : POLLERR);
   }
 
   close(): void {
@@ -280,6 +294,52 @@ export class SimUdpSocket implements SimFile {
     return 0;
   }
 
+  /** Binds to a free port and hears only the address in the slot from now on. */
+  connect(arena: Arena, at: number): number {
+    const peer = readAddress(arena, at);
+    const address = this.#host.addresses.find((own) => own.includes(":") === peer?.includes(":"));
+    if (peer === null || address === undefined) return -ENETUNREACH;
+    const port = this.#network.bind(this, [address], 0);
+    this.#addresses = [address];
+    this.#bound = { address, port };
+    this.#peer = peer;
+    return 0;
+  }
+
+  send(bytes: Uint8Array, offset: number, length: number): number {
+    const errno = this.#takeError();
+    if (errno !== 0) return -errno;
+    if (this.#peer === null) return -EDESTADDRREQ;
+    if (this.#isBlocked || this.#blocks()) return -EAGAIN;
+    const { address, port } = this.#bound;
+    this.#network.send(this.#host, `${address}|${port}`, this.#peer, bytes.slice(offset, offset + length));
+    return length;
+  }
+
+  recv(bytes: Uint8Array, offset: number, length: number): number {
+    const errno = this.#takeError();
+    if (errno !== 0) return -errno;
+    const first = this.#queue.shift();
+    if (first === undefined) return -EAGAIN;
+    this.#queuedBytes -= first.bytes.length;
+    const part = first.bytes.subarray(0, length);
+    bytes.set(part, offset);
+    return part.length;
+  }
+
+  /** Nobody listens where it sent to. */
+  refuse(by: string): void {
+    if (by !== this.#peer) return;
+    this.#error = ECONNREFUSED;
+    this.waiters.wake();
+  }
+
+  #takeError(): number {
+    const errno = this.#error;
+    this.#error = 0;
+    return errno;
+  }
+
   name(arena: Arena, at: number): number {
     return writeSockaddr(arena, at, this.#bound) === 0 ? -EINVAL : 0;
   }
@@ -290,10 +350,12 @@ export class SimUdpSocket implements SimFile {
   }
 
   getOption(level: number, option: number): number {
+    if (level === SOL_SOCKET && option === SO_ERROR) return this.#takeError();
     return level === SOL_SOCKET && option === SO_RCVBUF ? this.#host.receiveBufferBytes : 0;
   }
 
   receive(datagram: Datagram): void {
+    if (this.#peer !== null && datagram.from !== this.#peer) return;
     if (this.#queuedBytes + datagram.bytes.length > this.#host.receiveBufferBytes) return;
     this.#queue.push(datagram);
     this.#queuedBytes += datagram.bytes.length;

@@ -61,6 +61,7 @@ export class SimWorld implements SimKernel {
       interfaceMtu: 65_536,
       takesSegments: true,
       receiveBufferBytes: 16 * 1024 * 1024,
+      icmpMs: 1,
       sendBlocks: 0,
       nat,
     });
