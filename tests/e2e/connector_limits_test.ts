@@ -101,8 +101,8 @@ Deno.test("SIGTERM: a session may finish, one that does not is reset, and the co
     const { bytes } = await readToEnd(connection);
     if (bytes.length === 0) return;
     begun.resolve();
-    await sleep(800);
-    await writeAll(connection, patternOf(2_000_000));
+    await sleep(300);
+    await writeAll(connection, patternOf(500_000));
     close(connection);
   });
   await using packets = await PacketGateway.start("--service", `web=127.0.0.1:${backend.port}`);
@@ -110,7 +110,7 @@ Deno.test("SIGTERM: a session may finish, one that does not is reset, and the co
   await begun.promise;
   const ending = packets.gateway.connector.stop("SIGTERM");
   const [result] = await running;
-  assertEquals([result?.sha256, result?.end], [sha256(patternOf(2_000_000)), "finished"]);
+  assertEquals([result?.sha256, result?.end], [sha256(patternOf(500_000)), "finished"]);
   assertEquals((await ending).code, 0);
 
   await using holding = new Backend(echo);
