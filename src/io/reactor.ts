@@ -64,6 +64,11 @@ export class Reactor {
     return this.#nowMs;
   }
 
+  /** The time now, when the turn may have lasted a while: for what is measured, not for deadlines. */
+  get clockMs(): number {
+    return this.#clock();
+  }
+
   /** Watches `fd`. Returns the token to give to {@linkcode modify} and {@linkcode remove}, or `-errno`. */
   add(fd: number, events: number, source: EventSource): number {
     const token = this.#freeTokens.pop() ?? this.#sources.length;

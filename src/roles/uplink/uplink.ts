@@ -57,6 +57,7 @@ export class Uplink implements EndpointHandler {
   #attempts = 0;
   #lastError = "";
   #upSinceMs = 0;
+  #dialledMs = 0;
   reconnections = 0;
 
   constructor(plane: Plane, plan: UplinkPlan, role: UplinkRole) {
@@ -158,6 +159,7 @@ export class Uplink implements EndpointHandler {
       protocol: this.#connection.engine.applicationProtocol(),
       group,
       cipher,
+      after_ms: Math.round(nowMs - this.#dialledMs),
     });
     this.#role.onUp(this.#connection, nowMs);
   }
@@ -225,6 +227,7 @@ export class Uplink implements EndpointHandler {
       return;
     }
     this.#connection = connection;
+    this.#dialledMs = reactor.clockMs;
     this.#step("dial");
     reactor.setTimer(this.#dialTimeout, nowMs + DIAL_TIMEOUT_MS);
   }
