@@ -46,7 +46,7 @@ function centre(text: string, columns: number): string {
   return text.padStart(Math.ceil((columns + text.length) / 2)).padEnd(columns);
 }
 
-/** The clock of the logs counts whole milliseconds. */
+/** Clients log whole milliseconds. */
 function formatWhole(ms: number): string {
   return ms < 1 ? "<1 ms" : `${Math.round(ms)} ms`;
 }

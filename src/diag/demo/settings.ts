@@ -3,8 +3,6 @@ import { createDevelopmentPki } from "../../platform/certs/mod.ts";
 import { DEMO_SERVICES } from "./service.ts";
 
 const PKI_DAYS = 365;
-/** Besides what every role logs, when it dials: handshakes are timed by it. */
-const LOG_LEVEL = "info,uplink=debug";
 
 /** An agent that shall be turned away. */
 export type Intruder = "no-certificate" | "wrong-name";
@@ -57,7 +55,7 @@ export class DemoFolder {
 
   async #write(role: string, name: string, settings: Readonly<Record<string, unknown>>): Promise<string[]> {
     const path = `${this.path}/${name}.json`;
-    const whole = { ...settings, ca_cert: `${this.pki}/ca-cert.pem`, name, log_level: LOG_LEVEL, log_format: "json" };
+    const whole = { ...settings, ca_cert: `${this.pki}/ca-cert.pem`, name, log_format: "json" };
     await Deno.writeTextFile(path, JSON.stringify(whole, null, 2) + "\n", { mode: 0o600 });
     return [role, "--config", path];
   }

@@ -237,15 +237,11 @@ function handshakeOf({ child }: Started): {
   readonly ms: number;
   readonly terms: { readonly protocol: string; readonly group: string; readonly cipher: string };
 } {
-  const { records } = child.log;
-  const connected = records.find(({ event }) => event === "uplink-connected");
-  const dialled = records.findLast(({ event, time }) => event === "uplink-connecting" && time <= (connected?.time ?? ""));
-  if (connected === undefined || dialled === undefined) {
-    throw new DemoFailure(`the ${child.name} did not log its connection`, child);
-  }
+  const connected = child.log.records.find(({ event }) => event === "uplink-connected");
+  if (connected === undefined) throw new DemoFailure(`the ${child.name} did not log its connection`, child);
   const text = (field: string) => String(connected[field] ?? "");
   return {
-    ms: Date.parse(connected.time) - Date.parse(dialled.time),
+    ms: Number(connected["after_ms"]),
     terms: { protocol: text("protocol"), group: text("group"), cipher: text("cipher") },
   };
 }
