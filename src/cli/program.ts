@@ -10,6 +10,7 @@ import type { OpsCommand } from "../ops/commands/mod.ts";
 import { addOpsCommands } from "./ops_commands.ts";
 import { hasColours } from "./report.ts";
 import { addRoleCommands, formatExamples } from "./role_command.ts";
+import { addTokenCommands } from "./token_command.ts";
 import { addVersionCommand } from "./version_command.ts";
 
 /** Help is wrapped to this many columns. */
@@ -52,6 +53,7 @@ export function createProgram(context: CliContext, opsCommands: readonly OpsComm
   addRoleCommands(program, context);
   addOpsCommands(program, context, opsCommands);
   addCertsCommands(program, context);
+  addTokenCommands(program, context);
   addConfigCommands(program, context);
   addDemoCommand(program, context);
   addCompletionsCommand(program, context);

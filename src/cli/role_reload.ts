@@ -141,8 +141,16 @@ export class RoleReloader {
 /** The files that a role is started with. */
 export function materialPaths({ settings }: RoleStart): string[] {
   const paths = settings.role === "server"
-    ? [settings.certPath, settings.keyPath, settings.caCertPath, ...settings.crlPaths, settings.denyListPath, settings.retryKeyPath]
-    : [settings.clientCertPath, settings.clientKeyPath, settings.caCertPath];
+    ? [
+      settings.certPath,
+      settings.keyPath,
+      settings.caCertPath,
+      ...settings.crlPaths,
+      settings.denyListPath,
+      settings.retryKeyPath,
+      ...settings.tokenKeyPaths,
+    ]
+    : [settings.clientCertPath, settings.clientKeyPath, settings.caCertPath, settings.tokenPath, settings.tokenKeyPath];
   return paths.filter((path) => path !== null);
 }
 

@@ -11,6 +11,7 @@ import type { ServerSettings } from "./server.ts";
 import { isLoopback } from "./value.ts";
 import { type AddressKeys, loadAddressKeys } from "./address_keys.ts";
 import { type CertificateFacts, damaged, type MaterialReader, readMaterial } from "./material_file.ts";
+import { loadToken, loadTokenIssuers, type TokenMaterial } from "./token_material.ts";
 import { loadRevocation, type RevocationMaterial } from "./revocation.ts";
 import { type LogRecord, messageOf, PosternError, usageError } from "../base/mod.ts";
 
@@ -28,6 +29,8 @@ export interface RoleMaterial {
   readonly trustPem: Uint8Array | null;
   /** Null for a client. */
   readonly server: ServerMaterial | null;
+  /** A client's registration token; null without one. */
+  readonly token: TokenMaterial | null;
   /** What the operator should know about it, for the log. */
   readonly notices: readonly LogRecord[];
 }
@@ -37,6 +40,8 @@ export interface ServerMaterial {
   readonly revocation: RevocationMaterial;
   /** Null: random ones for each process. */
   readonly addressKeys: AddressKeys | null;
+  /** SubjectPublicKeyInfo (DER) of those who may issue registration tokens. */
+  readonly tokenIssuers: readonly Uint8Array[];
 }
 
 /** A certificate that ends sooner than this is worth a warning. */
@@ -62,7 +67,8 @@ export async function loadServerMaterial(settings: ServerSettings, reader: Mater
   const revocation = await loadRevocation(settings, reader, notices);
   const addressKeys = settings.retryKeyPath === null ? null : await loadAddressKeys(settings.retryKeyPath, reader, notices);
   notices.push(...clientPolicyNotices(settings));
-  return { identity, trustPem, server: { revocation, addressKeys }, notices };
+  const tokenIssuers = await loadTokenIssuers(settings.tokenKeyPaths, reader);
+  return { identity, trustPem, server: { revocation, addressKeys, tokenIssuers }, token: null, notices };
 }
 
 /** Throws a usage error when a server would verify clients and was told no authority. Asked last, so that a missing file is told first. */
@@ -84,7 +90,9 @@ export async function loadClientMaterial(
   const identity = clientCertPath === null || clientKeyPath === null
     ? null
     : await loadIdentity(clientCertPath, clientKeyPath, reader, notices);
-  if (identity === null) {
+  const { tokenPath, tokenKeyPath } = settings;
+  const token = tokenPath === null || tokenKeyPath === null ? null : await loadToken(tokenPath, tokenKeyPath, reader);
+  if (identity === null && token === null) {
     notices.push(warning("No client certificate: only a server that takes anonymous clients will let this one in", "client_cert"));
   }
   for (const { address, port } of settings.role === "agent" ? settings.forwards : []) {
@@ -100,12 +108,12 @@ export async function loadClientMaterial(
       message: "TLS peer verification DISABLED — do not use in production",
       fields: {},
     });
-    return { identity, trustPem: null, server: null, notices };
+    return { identity, trustPem: null, server: null, token, notices };
   }
   const trustPem = settings.caCertPath === null
     ? await loadSystemTrust(reader, notices)
     : await loadTrust(settings.caCertPath, reader, notices);
-  return { identity, trustPem, server: null, notices };
+  return { identity, trustPem, server: null, token, notices };
 }
 
 async function loadIdentity(certPath: string, keyPath: string, reader: MaterialReader, notices: LogRecord[]): Promise<Identity> {

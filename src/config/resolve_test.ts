@@ -95,6 +95,7 @@ Deno.test("defaults of each role", async () => {
     crlPaths: [],
     crlMaxStaleMs: 0,
     denyListPath: null,
+    tokenKeyPaths: [],
     retry: true,
     retryKeyPath: null,
     limits: [],
@@ -114,6 +115,8 @@ Deno.test("defaults of each role", async () => {
     clientCertPath: null,
     clientKeyPath: null,
     caCertPath: null,
+    tokenPath: null,
+    tokenKeyPath: null,
   };
   assertEquals(await settings(CONNECTOR, {}), {
     role: "connector",

@@ -47,6 +47,8 @@ export interface ServerSettings extends CommonSettings {
   readonly crlMaxStaleMs: number;
   /** Serial numbers that are refused whatever the lists say. */
   readonly denyListPath: string | null;
+  /** Public keys (PEM) of those who may issue registration tokens. With any, a client may bring a token instead of a certificate. */
+  readonly tokenKeyPaths: readonly string[];
   /** Whether clients must show that they receive at their address before anything is kept of them. */
   readonly retry: boolean;
   /** Where the keys of Retry tokens and stateless resets are kept; null: they end with the process. */
@@ -135,6 +137,11 @@ const serverTable = {
     example: "/etc/postern/denied-serials.txt",
     summary: "Serial numbers of certificates that are refused: one a line in hexadecimal, optionally with the issuer's name",
   }),
+  token_public_key: list<readonly string[]>("FILE", [], {
+    schema: z.union([z.array(path), path.transform((value) => [value])]),
+    example: ["/etc/postern/token-issuer-pub.pem"],
+    summary: "Ed25519 public keys (PEM) of issuers whose registration tokens let a client in without a certificate",
+  }),
   disable_retry: onOff(false, {
     summary: "Take clients in without Retry, one round trip sooner and without proof of their address",
   }),
@@ -207,6 +214,7 @@ function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
     crlPaths: values.crl,
     crlMaxStaleMs: values.crl_max_stale,
     denyListPath: values.deny_list,
+    tokenKeyPaths: values.token_public_key,
     retry: !values.disable_retry,
     retryKeyPath: values.retry_key_file,
     limits: values.limit,

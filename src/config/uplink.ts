@@ -20,6 +20,9 @@ export interface UplinkSettings {
   readonly clientKeyPath: string | null;
   /** Null: the bundle of the operating system. */
   readonly caCertPath: string | null;
+  /** A registration token instead of a certificate, and its holder's key. */
+  readonly tokenPath: string | null;
+  readonly tokenKeyPath: string | null;
 }
 
 /** Host and port of `--server`; a null port means that the text has none. */
@@ -81,6 +84,16 @@ export function uplinkSettings(
       example: "/etc/postern/client-key.pem",
       summary: "The private key (PEM) of --client-cert",
     }),
+    token: word<string | null>("FILE", null, {
+      schema: path,
+      example: "/etc/postern/agent.token",
+      summary: "A registration token, for a server that takes one instead of a certificate",
+    }),
+    token_key: word<string | null>("FILE", null, {
+      schema: path,
+      example: "/etc/postern/agent-token-key.pem",
+      summary: "The Ed25519 private key (PEM) of the holder of --token",
+    }),
     verify_peer: onOff(true, {
       summary: "Verify the server's certificate and name",
       offSummary:
@@ -109,6 +122,13 @@ export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number |
     const [given, missing] = values.client_cert === null ? ["--client-key", "--client-cert"] : ["--client-cert", "--client-key"];
     throw usageError(`--client-cert and --client-key belong together (got only ${given})`, `add ${missing}, or leave both out`);
   }
+  if ((values.token === null) !== (values.token_key === null)) {
+    const [given, missing] = values.token === null ? ["--token-key", "--token"] : ["--token", "--token-key"];
+    throw usageError(`--token and --token-key belong together (got only ${given})`, `add ${missing}, or leave both out`);
+  }
+  if (values.token !== null && values.client_cert !== null) {
+    throw usageError("--token and --client-cert are two ways to be let in", "keep one of the two");
+  }
   return {
     serverHost: values.server.host,
     serverPort: values.server.port ?? (isFromFile ? filePort : null) ?? DEFAULT_SERVER_PORT,
@@ -117,5 +137,7 @@ export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number |
     clientCertPath: values.client_cert,
     clientKeyPath: values.client_key,
     caCertPath: values.ca_cert,
+    tokenPath: values.token,
+    tokenKeyPath: values.token_key,
   };
 }

@@ -2,7 +2,17 @@
  * The primitives that the data plane needs at once, without waiting: authenticated encryption for Retry tokens, HMAC for reset
  * tokens, hashes and Ed25519 for registration tokens. Thin and synchronous over the runtime's own library.
  */
-import { createCipheriv, createDecipheriv, createHash, createHmac, createPublicKey, verify } from "node:crypto";
+import { Buffer } from "node:buffer";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  sign,
+  verify,
+} from "node:crypto";
 
 /** AES-256-GCM under one key; `nonce` has 12 bytes, the tag of 16 bytes stands behind the ciphertext. */
 export interface PlaneAead {
@@ -18,12 +28,14 @@ export interface PlaneCrypto {
   sha256(data: Uint8Array): Uint8Array<ArrayBuffer>;
   /** Whether the Ed25519 signature is by the key whose SubjectPublicKeyInfo (DER) is given. False for a key that is none. */
   verifyEd25519(publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean;
+  /** Signs with the Ed25519 key whose PKCS #8 (DER) is given. Throws for a key that is none. */
+  signEd25519(privateKey: Uint8Array, data: Uint8Array): Uint8Array;
 }
 
 const TAG_BYTES = 16;
 
 export function createPlaneCrypto(): PlaneCrypto {
-  return { aes256Gcm, hmacSha256, sha256, verifyEd25519 };
+  return { aes256Gcm, hmacSha256, sha256, verifyEd25519, signEd25519 };
 }
 
 function aes256Gcm(key: Uint8Array): PlaneAead {
@@ -62,9 +74,14 @@ function sha256(data: Uint8Array): Uint8Array<ArrayBuffer> {
 function verifyEd25519(publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
   try {
     // Anything but a key of that kind is refused here, so that no other algorithm is ever tried.
-    const key = createPublicKey({ key: publicKey as unknown as string, format: "der", type: "spki" });
+    const key = createPublicKey({ key: Buffer.from(publicKey), format: "der", type: "spki" });
     return key.asymmetricKeyType === "ed25519" && verify(null, data, key, signature);
   } catch {
     return false;
   }
+}
+
+function signEd25519(privateKey: Uint8Array, data: Uint8Array): Uint8Array {
+  const key = createPrivateKey({ key: Buffer.from(privateKey), format: "der", type: "pkcs8" });
+  return new Uint8Array(sign(null, data, key));
 }

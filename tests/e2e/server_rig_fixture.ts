@@ -203,6 +203,7 @@ export function serverPlan(authority: Authority, identity: Issued): ServerPlan {
     revocation: { crlPem: null, toleratesStale: false, denied: [] },
     retryKeys: [],
     resetKey: null,
+    tokenIssuers: [],
     limits: RATE_LIMITS,
     servicesPerConnectionMax: 64,
     cidRotationMs: 300_000,

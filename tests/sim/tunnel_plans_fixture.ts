@@ -41,6 +41,7 @@ export function serverPlan(tls: TlsMaterial, options: ServerPlanOptions = {}): S
     revocation: { crlPem: null, toleratesStale: false, denied: [] },
     retryKeys,
     resetKey: new Uint8Array(32).fill(7),
+    tokenIssuers: [],
     limits: RATE_LIMITS,
     servicesPerConnectionMax: 64,
     cidRotationMs,

@@ -93,7 +93,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   onUp(connection: Connection, nowMs: number): void {
     this.#set("uplinkUp", 1);
-    this.#nextStream = 0;
+    this.#nextStream = this.#uplink.firstStream;
     for (const local of [...this.#locals]) this.#open(local, connection, nowMs);
   }
 

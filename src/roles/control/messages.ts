@@ -35,6 +35,8 @@ export interface ServerPlan {
   readonly retryKeys: readonly RetryKeyPlan[] | null;
   /** 32 bytes; the tokens of stateless resets follow from it. Null: a random one that ends with the process. */
   readonly resetKey: Uint8Array | null;
+  /** SubjectPublicKeyInfo (DER, Ed25519) of those who may issue registration tokens. With any, TLS requires no certificate. */
+  readonly tokenIssuers: readonly Uint8Array[];
   readonly limits: RateLimits;
   readonly servicesPerConnectionMax: number;
   /** How often a connection gets a new connection ID of ours. */
@@ -71,6 +73,16 @@ export interface UplinkPlan {
   readonly allowLegacyServiceIds: boolean;
   /** How often the connection gets a new connection ID of ours. */
   readonly cidRotationMs: number;
+  /** What is shown instead of a certificate. Absent: nothing. */
+  readonly token?: TokenPlan;
+}
+
+/** A registration token and the key of its holder (WIRE 8). */
+export interface TokenPlan {
+  readonly token: Uint8Array;
+  /** SubjectPublicKeyInfo and PKCS #8, DER, Ed25519. */
+  readonly publicKey: Uint8Array;
+  readonly privateKey: Uint8Array;
 }
 
 export interface ServicePlan {

@@ -55,5 +55,6 @@ async function uplinkPlan(
     tls: tlsOf(material),
     allowLegacyServiceIds: settings.allowLegacyServiceIds,
     cidRotationMs: settings.cidRotationMs,
+    ...(material.token === null ? {} : { token: material.token }),
   };
 }

@@ -23,6 +23,7 @@ export function serverPlan(settings: ServerSettings, material: RoleMaterial): Se
     revocation: revocationPlan(settings, material.server?.revocation ?? null),
     retryKeys: settings.retry ? keys?.retry ?? [] : null,
     resetKey: keys?.reset ?? null,
+    tokenIssuers: material.server?.tokenIssuers ?? [],
     limits: rateLimits(settings.limits),
     servicesPerConnectionMax: lastOf(settings.limits, "services-per-connection")?.amount ?? REGISTRY_LIMITS.servicesPerPeerMax,
     cidRotationMs: settings.cidRotationMs,

@@ -6,160 +6,89 @@
  * Everything is synchronous and runs in the worker's loop. Deny is the default of every step.
  */
 import { type MetricCells, sanitizeForLog, Timer } from "../../base/mod.ts";
-import { type Connection, type Ending, Endpoint, type EndpointHandler, EngineError } from "../../core/quic/mod.ts";
-import { flowDropName, FlowTable, Registry } from "../../core/registry/mod.ts";
+import { type Connection, type Ending, type Endpoint, type EndpointHandler, EngineError } from "../../core/quic/mod.ts";
+import { flowDropName, type FlowTable, type Registry } from "../../core/registry/mod.ts";
 import { classifyFrame, CloseCode, encodeRoutedHeader, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
-import { UdpSocket } from "../../io/mod.ts";
+import type { UdpSocket } from "../../io/mod.ts";
 import { GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane, type ServerPlan } from "../control/mod.ts";
-import { Admission } from "./admission.ts";
-import { Gauges, type GaugeSources } from "./gauges.ts";
-import { Identification } from "./identification.ts";
+import { Gauges } from "./gauges.ts";
 import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
+import { bindSockets, createParts, type ServerParts } from "./parts.ts";
 import type { Peer } from "./peer.ts";
-import { PeerWatch } from "./peer_watch.ts";
-import { Registrar } from "./registrar.ts";
-import { registryLimits, ServerRules } from "./rules.ts";
-import { SampledLog } from "./sampled_log.ts";
-import { SignalRelay } from "./signal_relay.ts";
+import { registryLimits } from "./rules.ts";
 import { serverStatus } from "./status.ts";
-import { StreamService } from "./stream_service.ts";
-import { TooLarge } from "./too_large.ts";
 
 type Counters = MetricCells<typeof SERVER_METRICS>;
 
 export class ServerPlane implements EndpointHandler, RolePlane {
   readonly #plane: Plane;
   readonly #counters: Counters;
-  readonly #sockets: UdpSocket[];
-  readonly #endpoint: Endpoint;
-  readonly #rules: ServerRules;
   readonly #peers = new Map<number, Peer>();
+  readonly #parts: ServerParts;
+  /** Those of the parts that every packet meets. */
+  readonly #endpoint: Endpoint;
   readonly #registry: Registry;
   readonly #flows: FlowTable;
-  readonly #admission: Admission;
-  readonly #identification: Identification;
-  readonly #watch: PeerWatch;
-  readonly #registrar: Registrar;
-  readonly #tooLarge: TooLarge;
-  readonly #signals: SignalRelay;
-  readonly #streams: StreamService;
+  readonly #sockets: UdpSocket[];
   readonly #gauges: Gauges;
-  readonly #log: SampledLog;
   readonly #sweep = new Timer((nowMs) => this.#sweepFlows(nowMs));
   readonly #end: GracefulEnd;
 
+  /** Throws a PosternError when it cannot bind, or the TLS material does not fit. */
   constructor(plane: Plane, plan: ServerPlan, counters: Counters) {
     this.#plane = plane;
     this.#counters = counters;
-    const { layout, engine, reactor, entropy, crypto } = plane.platform;
-    const count = (metric: ServerMetric, amount = 1) => this.#add(metric, amount);
-    const log = this.#log = new SampledLog(plane);
-    const peers = this.#peers;
-    const rules = this.#rules = new ServerRules(plane, plan);
-    const registry = this.#registry = new Registry({
-      allowLegacyServiceIds: plan.allowLegacyServiceIds,
-      allowConnectorTakeover: plan.allowConnectorTakeover,
-      limits: registryLimits(plan),
+    const parts = createParts(plane, plan, this, {
+      peers: this.#peers,
+      count: (metric, amount = 1) => this.#add(metric, amount),
+      admit: (peer, nowMs) => this.#admit(peer, nowMs),
+      closeIfReplaced: (peer) => this.#closeIfReplaced(peer),
     });
-    const random = new Uint32Array(1);
-    this.#flows = new FlowTable(registry, () => {
-      entropy(new Uint8Array(random.buffer));
-      return random[0] ?? 0;
-    });
-    const admission = this.#admission = new Admission(plane, plan.limits, log);
-    this.#identification = new Identification({
-      plane,
-      admission,
-      log,
-      requiresCertificate: () => rules.requiresCertificate,
-      count,
-    });
-    this.#watch = new PeerWatch(plane, peers, plan.revocation.denied, count);
-    const authorization = () => rules.authorization;
-    const { allowLegacyServiceIds } = plan;
-    const serviceIds = { legacy: allowLegacyServiceIds };
-    const onReplaced = (peer: number) => this.#closeIfReplaced(peer);
-    this.#registrar = new Registrar(plane, { registry, authorization, serviceIds, log, count, onReplaced });
-    this.#tooLarge = new TooLarge(plane, this.#flows, registry);
-    const { allowLoopback } = rules;
-    const signals = this.#signals = new SignalRelay({ plane, registry, peers, log, allowLegacyServiceIds, allowLoopback, count });
-    this.#streams = new StreamService({
-      plane,
-      registry,
-      peers,
-      signals,
-      log,
-      allowLegacyServiceIds,
-      authorization,
-      count,
-      onOver: (stream) => stream.connector !== null && this.#closeIfReplaced(stream.connector.id),
-    });
-    this.#endpoint = new Endpoint({
-      engine,
-      timers: reactor,
-      entropy,
-      handler: this,
-      limits: limits.SERVER_ENDPOINT,
-      datagramAt: layout.reserve(limits.ROUTED_HEADROOM_BYTES + limits.SERVER_ENDPOINT.datagramBytesMax) +
-        limits.ROUTED_HEADROOM_BYTES,
-      rotation: { ...limits.ROTATION, intervalMs: plan.cidRotationMs },
-      resetHmac: crypto.hmacSha256(rules.resetKey),
-      accepting: rules.acceptOptions(admission),
-    });
-    this.#end = new GracefulEnd(reactor, () => this.#streams.active === 0 && !this.#endpoint.isDelivering, () => this.#finish());
-    this.#sockets = this.#bind(plan);
-    this.#gauges = new Gauges(counters, this.#gaugeSources(), reactor.nowMs);
+    this.#parts = parts;
+    const { endpoint, streams, signals, flows, admission } = parts;
+    this.#endpoint = endpoint;
+    this.#registry = parts.registry;
+    this.#flows = flows;
+    const { reactor, post } = plane.platform;
+    this.#end = new GracefulEnd(reactor, () => streams.active === 0 && !endpoint.isDelivering, () => this.#finish());
+    this.#sockets = bindSockets(plane, plan, endpoint);
+    this.#gauges = new Gauges(counters, {
+      endpoint,
+      flows,
+      limiter: admission.limiter,
+      sockets: this.#sockets,
+      streams: () => streams.active,
+      signalSessions: () => signals.sessions,
+    }, reactor.nowMs);
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
     reactor.setTimer(this.#sweep, reactor.nowMs + limits.FLOW_SWEEP_INTERVAL_MS);
-    this.#endpoint.accept(rules.profile);
-    plane.platform.post({
+    endpoint.accept(parts.rules.profile);
+    post({
       type: "ready",
       addresses: this.#sockets.map((socket) => ({ name: "quic", transport: "udp", ...socket.bound })),
     });
   }
 
-  #gaugeSources(): GaugeSources {
-    return {
-      endpoint: this.#endpoint,
-      flows: this.#flows,
-      limiter: this.#admission.limiter,
-      sockets: this.#sockets,
-      streams: () => this.#streams.active,
-      signalSessions: () => this.#signals.sessions,
-    };
-  }
-
-  // 1. A batch arrives. 2. Whose connection? See core/quic/endpoint.ts.
-
-  #bind(plan: ServerPlan): UdpSocket[] {
-    const { layout, reactor } = this.#plane.platform;
-    return plan.binds.map((bind) => {
-      const socket = new UdpSocket(
-        reactor,
-        layout,
-        bind,
-        limits.SERVER_SOCKET,
-        (from, offset, length, peer) => this.#endpoint.handlePacket(from, offset, length, peer),
-        () => this.#endpoint.pathWritable(),
-      );
-      this.#plane.noteBuffers(socket, limits.SERVER_SOCKET.kernelBufferBytes);
-      return socket;
-    });
-  }
+  // 1. A batch arrives. 2. Whose connection? See io/udp_socket.ts and core/quic/endpoint.ts.
 
   // 4. Who is it?
 
   onEstablished(connection: Connection, nowMs: number): void {
-    const peer = this.#identification.identify(connection);
+    const peer = this.#parts.identification.identify(connection);
     if (peer === null) return;
     this.#peers.set(connection.id, peer);
-    if (this.#watch.begin(peer, nowMs)) this.#registrar.reportAddress(peer);
+    if (peer.isAdmitted) this.#admit(peer, nowMs);
+    else this.#parts.proofs.expect(peer, nowMs);
+  }
+
+  #admit(peer: Peer, nowMs: number): void {
+    if (this.#parts.watch.begin(peer, nowMs)) this.#parts.registrar.reportAddress(peer);
   }
 
   onMigrated(connection: Connection): void {
     const peer = this.#peers.get(connection.id);
-    if (peer !== undefined) this.#registrar.reportAddress(peer);
+    if (peer !== undefined && peer.isAdmitted) this.#parts.registrar.reportAddress(peer);
   }
 
   // 3. Which frame?
@@ -170,7 +99,11 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     const limit = peer.limiter.allowDatagram(length, nowMs);
     if (limit !== null) return this.#dropOverLimit(peer, limit);
     const { bytes } = this.#plane.platform.engine.arena;
-    switch (classifyFrame(bytes, offset, length)) {
+    const kind = classifyFrame(bytes, offset, length);
+    if (!peer.isAdmitted && kind !== FrameKind.registerAgent && kind !== FrameKind.registerConnector) {
+      return this.#add("droppedUnauthorised", 1);
+    }
+    switch (kind) {
       case FrameKind.ipv4:
       case FrameKind.ipv6:
         return this.#relayRaw(peer, offset, length, nowMs);
@@ -178,7 +111,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
         return this.#relayRouted(peer, bytes, offset, length, nowMs);
       case FrameKind.registerAgent:
       case FrameKind.registerConnector:
-        return this.#registrar.register(peer, offset, length, nowMs);
+        return this.#parts.registrar.register(peer, offset, length, nowMs);
       default:
         this.#add("droppedMalformed", 1);
     }
@@ -250,7 +183,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   ): void {
     if (error !== EngineError.bufferTooShort) return this.#add("droppedQueue", 1);
     this.#add("droppedTooLarge", 1);
-    if (this.#tooLarge.answer(from, to, slot, side, offset, length)) this.#add("tooLargeAnswered", 1);
+    if (this.#parts.tooLarge.answer(from, to, slot, side, offset, length)) this.#add("tooLargeAnswered", 1);
   }
 
   #countDrop(reason: number): void {
@@ -261,7 +194,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   #dropOverLimit(peer: Peer, limit: string): void {
     this.#add("droppedOverLimit", 1);
     if (!peer.warnsOf(limit)) return;
-    this.#log.warn("limit-exceeded", `A peer sends more than it may: ${limit}`, { peer: peer.label, limit });
+    this.#parts.log.warn("limit-exceeded", `A peer sends more than it may: ${limit}`, { peer: peer.label, limit });
     this.#plane.event({ event_type: "rate_limited", details: { peer: peer.label, limit } });
   }
 
@@ -269,7 +202,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#add("droppedUnauthorised", 1);
     if (!peer.warnsOf(`service ${service}`)) return;
     const id = sanitizeForLog(service);
-    this.#log.warn("datagram-dropped", `Unauthorized service datagram: ${peer.label} is not registered for '${id}'`, {
+    this.#parts.log.warn("datagram-dropped", `Unauthorized service datagram: ${peer.label} is not registered for '${id}'`, {
       service: id,
     });
   }
@@ -278,7 +211,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   onReadable(connection: Connection, stream: number, nowMs: number): void {
     const peer = this.#peers.get(connection.id);
-    if (peer !== undefined) this.#streams.onReadable(peer, connection, stream, nowMs);
+    if (peer !== undefined) this.#parts.streams.onReadable(peer, connection, stream, nowMs);
   }
 
   onWritable(connection: Connection, stream: number): void {
@@ -293,13 +226,13 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   }
 
   onClosed(connection: Connection, ending: Ending): void {
-    this.#admission.release(connection);
+    this.#parts.admission.release(connection);
     const peer = this.#peers.get(connection.id);
-    if (peer === undefined) return this.#identification.noteRefused(connection, ending);
+    if (peer === undefined) return this.#parts.identification.noteRefused(connection, ending);
     this.#peers.delete(connection.id);
-    this.#watch.end(peer);
+    this.#parts.watch.end(peer);
     for (const stream of [...peer.streams.values()]) stream.connectionLost(connection);
-    this.#signals.removePeer(peer);
+    this.#parts.signals.removePeer(peer);
     this.#flows.removeAgent(peer.id);
     const { services, role } = this.#registry.unregister(peer.id);
     this.#plane.log("debug", "connection-closed", "A client's connection ended", {
@@ -321,7 +254,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   }
 
   stop(nowMs: number): void {
-    this.#plane.log("info", "stopping", "Finishing open streams", { streams: this.#streams.active });
+    this.#plane.log("info", "stopping", "Finishing open streams", { streams: this.#parts.streams.active });
     this.#endpoint.accept(null);
     this.#end.begin(nowMs, limits.DRAIN_MS);
   }
@@ -331,27 +264,27 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       case "disconnect":
         return this.#peers.get(command.peer)?.connection.close(CloseCode.limits, "disconnected by the operator");
       case "deny":
-        return this.#plane.answer(command.id, this.#watch.deny(command.entry), null);
+        return this.#plane.answer(command.id, this.#parts.watch.deny(command.entry), null);
       case "reload":
         return this.#reload(command.id, command.plan, nowMs);
       case "status":
         return this.#plane.platform.post({
           type: "status",
           id: command.id,
-          status: serverStatus(this.#peers, this.#registry, this.#streams.active, nowMs),
+          status: serverStatus(this.#peers, this.#registry, this.#parts.streams.active, nowMs),
         });
     }
   }
 
   /** Goes over to what may change of the plan, all of it or nothing: what can be refused comes first. */
   #reload(id: number, plan: RolePlan, nowMs: number): void {
-    const problem = plan.role === "server" ? this.#rules.replace(plan) : "the plan is for another role";
+    const problem = plan.role === "server" ? this.#parts.rules.replace(plan) : "the plan is for another role";
     this.#add(problem === null ? "reloads" : "reloadFailures", 1);
     if (problem !== null || plan.role !== "server") return this.#plane.answer(id, 0, problem);
-    if (!this.#plane.isStopping) this.#endpoint.accept(this.#rules.profile);
-    this.#admission.limiter.configure(plan.limits, nowMs);
+    if (!this.#plane.isStopping) this.#endpoint.accept(this.#parts.rules.profile);
+    this.#parts.admission.limiter.configure(plan.limits, nowMs);
     this.#registry.configure(registryLimits(plan));
-    this.#plane.answer(id, this.#watch.replace(plan.revocation.denied), null);
+    this.#plane.answer(id, this.#parts.watch.replace(plan.revocation.denied), null);
   }
 
   #sweepFlows(nowMs: number): void {

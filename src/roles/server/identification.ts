@@ -17,6 +17,8 @@ export interface IdentificationOptions {
   readonly log: SampledLog;
   /** As it is at this moment. */
   readonly requiresCertificate: () => boolean;
+  /** Whether a token may stand for a certificate. */
+  readonly takesTokens: () => boolean;
   readonly count: (metric: ServerMetric) => void;
 }
 
@@ -29,14 +31,17 @@ export class Identification {
 
   /** The peer behind a connection; null when it was refused and is being closed. */
   identify(connection: Connection): Peer | null {
-    const { plane, admission, requiresCertificate, count } = this.#options;
+    const { plane, admission, requiresCertificate, takesTokens, count } = this.#options;
     const limiter = admission.limiterOf(connection);
     const certificate = connection.engine.peerCertificate();
     const identity = certificate === null ? null : identityFrom(certificate);
     if (identity !== null && identity.kind === "problem") return this.#refuse(connection, V1_REFUSAL_REASON.unusable);
-    if (identity === null && requiresCertificate()) return this.#refuse(connection, V1_REFUSAL_REASON.missing);
+    const isV2 = connection.engine.applicationProtocol() === ALPN_V2;
+    const mustProve = identity === null && requiresCertificate();
+    // ztna-v1 knows no token.
+    if (mustProve && !(isV2 && takesTokens())) return this.#refuse(connection, V1_REFUSAL_REASON.missing);
     if (limiter === null) return this.#refuse(connection, "not admitted");
-    const peer = new Peer(connection, certificate, identity, limiter);
+    const peer = new Peer(connection, certificate, identity, limiter, !mustProve);
     count("established");
     const { group, cipher } = connection.engine.tlsDescription();
     plane.log("debug", "connection-opened", "A client connected", { peer: peer.label, protocol: peer.protocol, group, cipher });

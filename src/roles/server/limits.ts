@@ -28,6 +28,8 @@ export const VALIDITY_LOOK_MAX_MS = 30_000;
 /** Signalling that waits for one peer, and what is read of a signalling stream at once. */
 export const SIGNAL_QUEUE_BYTES_MAX = 128 * 1024;
 export const SIGNAL_TURN_BYTES = 16 * 1024;
+/** From the refusal of a registration token to the close of its connection. */
+export const REFUSAL_LINGER_MS = 100;
 /** Counters and gauges are published this often. */
 export const PUBLISH_INTERVAL_MS = 100;
 /** A handshake must have ended by then. */

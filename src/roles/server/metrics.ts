@@ -109,6 +109,16 @@ export const SERVER_METRICS = {
     help: "Signalling messages that a peer had no room for.",
   },
   ...LIMIT_METRICS,
+  tokensAccepted: {
+    name: "ztna_registration_tokens_accepted_total",
+    kind: "counter",
+    help: "Clients that were admitted by a registration token.",
+  },
+  tokensRefused: {
+    name: "ztna_registration_tokens_refused_total",
+    kind: "counter",
+    help: "Registration tokens that were not accepted.",
+  },
   closedRevoked: closed("revoked"),
   closedExpired: closed("expired"),
   closedReplaced: closed("replaced"),

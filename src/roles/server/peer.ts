@@ -29,6 +29,8 @@ export class Peer {
   /** Its datagrams carry packets in a ROUTED frame, and it may open streams to services. */
   readonly isV2: boolean;
   readonly limiter: PeerLimiter;
+  /** False while it still has to prove a registration token (WIRE 8.4): until then it may do nothing else. */
+  isAdmitted: boolean;
   /** Streams of this connection, opened by either end. */
   readonly streams = new Map<number, PeerStream>();
   /** When its certificate must be looked at again. */
@@ -43,11 +45,13 @@ export class Peer {
     certificate: CertificateSummary | null,
     identity: Identity | null,
     limiter: PeerLimiter,
+    isAdmitted: boolean,
   ) {
     this.connection = connection;
     this.certificate = certificate;
     this.identity = identity;
     this.limiter = limiter;
+    this.isAdmitted = isAdmitted;
     this.protocol = connection.engine.applicationProtocol();
     this.isV2 = this.protocol === ALPN_V2;
   }

@@ -12,8 +12,13 @@ export function createServerProfile(plane: Plane, plan: ServerPlan): EngineProfi
   return plane.platform.engine.createProfile({
     side: "server",
     identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
-    verify: plan.verifyPeer ? { kind: plan.requireClientCert ? "require" : "if-given", ...trust } : { kind: "off" },
+    verify: plan.verifyPeer ? { kind: tlsRequires(plan) ? "require" : "if-given", ...trust } : { kind: "off" },
     protocols: [ALPN_V2, ALPN_V1],
     transport: SERVER_TRANSPORT,
   });
+}
+
+/** Who may bring a token instead is judged after the handshake (WIRE 8.4). */
+function tlsRequires(plan: ServerPlan): boolean {
+  return plan.requireClientCert && plan.tokenIssuers.length === 0;
 }

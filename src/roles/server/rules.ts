@@ -16,6 +16,8 @@ export class ServerRules {
   profile: EngineProfile;
   requiresCertificate: boolean;
   authorization: AuthorizeOptions;
+  /** Public keys of those whose registration tokens count. */
+  tokenIssuers: readonly Uint8Array[];
   readonly resetKey: Uint8Array;
   /** Candidates on this machine itself make sense only where nobody else is. */
   readonly allowLoopback: boolean;
@@ -30,6 +32,7 @@ export class ServerRules {
     this.profile = createServerProfile(plane, plan);
     this.requiresCertificate = plan.requireClientCert;
     this.authorization = authorizationOf(plan);
+    this.tokenIssuers = plan.tokenIssuers;
     this.resetKey = plan.resetKey ?? this.#randomKey();
     this.allowLoopback = plan.binds.every(({ address }) => address.startsWith("127.") || address === "::1");
     this.#ownKey = { id: 0, key: this.#randomKey() };
@@ -64,6 +67,7 @@ export class ServerRules {
     this.profile = profile;
     this.requiresCertificate = plan.requireClientCert;
     this.authorization = authorizationOf(plan);
+    this.tokenIssuers = plan.tokenIssuers;
     this.#tokens.setKeys(this.#retryKeys(plan));
     this.#isRetryOn = plan.retryKeys !== null;
     return null;

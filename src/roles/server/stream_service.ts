@@ -10,6 +10,7 @@ import type { Plane } from "../control/mod.ts";
 import { STREAM_CHUNK_BYTES } from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
+import type { Proofs } from "./proofs.ts";
 import type { SampledLog } from "./sampled_log.ts";
 import type { SignalRelay } from "./signal_relay.ts";
 import { StreamHead, type StreamHeadContext } from "./stream_head.ts";
@@ -21,6 +22,7 @@ export interface StreamServiceOptions {
   readonly registry: Registry;
   readonly peers: ReadonlyMap<number, Peer>;
   readonly signals: SignalRelay;
+  readonly proofs: Proofs;
   readonly log: SampledLog;
   readonly allowLegacyServiceIds: boolean;
   /** As they are at this moment. */
@@ -81,6 +83,8 @@ export class StreamService {
 
   #begin(purpose: StreamPurpose, head: StreamHead, nowMs: number): boolean {
     const { peer, stream, header } = head;
+    if (purpose === "proof") return this.#options.proofs.begin(head, nowMs);
+    if (!peer.isAdmitted) return false;
     if (purpose === "signalling") {
       this.#options.signals.open(peer, stream, header.bytes.slice(0, header.length)).onReadable(peer.connection, nowMs);
       return true;

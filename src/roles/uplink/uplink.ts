@@ -11,11 +11,12 @@ import {
   type EngineProfile,
   ROTATION_DEFAULTS,
 } from "../../core/quic/mod.ts";
-import { CLIENT_PROTOCOLS, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
+import { ALPN_V2, CLIENT_PROTOCOLS, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
 import { AF_INET, AF_INET6, formatEndpoint, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../io/mod.ts";
 import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.ts";
 import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF, UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
-import { describe, explainTrouble, type UplinkTrouble } from "./uplink_trouble.ts";
+import { describe, explainTrouble, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
+import { PROOF_STREAM, ProofExchange } from "./proof.ts";
 import { UPLINK_TABLE, type UplinkEvent, type UplinkState } from "./uplink_state.ts";
 
 /** What the role does with the uplink. Offsets are valid during the call. */
@@ -32,6 +33,9 @@ export interface UplinkRole {
   /** It never came up, and trying again cannot help. */
   onFinalTrouble(trouble: UplinkTrouble): void;
 }
+
+/** From one stream of a client to its next (RFC 9000 §2.1). */
+const STREAM_STEP = 4;
 
 export class Uplink implements EndpointHandler {
   readonly endpoint: Endpoint;
@@ -51,6 +55,10 @@ export class Uplink implements EndpointHandler {
   #target = "";
   #state: UplinkState = "waiting";
   #connection: Connection | null = null;
+  /** With a token: what is said before anything else, and whether it was heard. */
+  readonly #proof: ProofExchange | null;
+  #isProved = false;
+  #proofTrouble: UplinkTrouble | null = null;
   /** Once true, trouble is the network's or the server's and worth waiting for. */
   #wasUp = false;
   /** Dials since it was up last. */
@@ -68,6 +76,7 @@ export class Uplink implements EndpointHandler {
     this.#addresses = plan.serverAddresses;
     this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
     this.#profile = createUplinkProfile(plane, plan);
+    this.#proof = plan.token === undefined ? null : new ProofExchange(plane, plan.token);
     this.endpoint = new Endpoint({
       engine,
       timers: reactor,
@@ -96,6 +105,11 @@ export class Uplink implements EndpointHandler {
   /** Whether something that was sent on streams that are over has not arrived yet. */
   get isDelivering(): boolean {
     return this.endpoint.isDelivering;
+  }
+
+  /** The first stream that the role may open. */
+  get firstStream(): number {
+    return this.#proof === null ? PROOF_STREAM : PROOF_STREAM + STREAM_STEP;
   }
 
   /** What status pages show. */
@@ -167,7 +181,23 @@ export class Uplink implements EndpointHandler {
   onEstablished(connection: Connection, nowMs: number): void {
     if (connection !== this.#connection) return;
     this.#step("established");
+    this.#isProved = this.#proof === null;
+    if (this.#proof === null) return this.#role.onProving(connection, nowMs);
+    if (connection.engine.applicationProtocol() === ALPN_V2 && this.#proof.begin(connection)) return;
+    this.#giveUpProof(connection, "the server knows no registration tokens: it speaks ztna-v1 only");
+  }
+
+  #readProof(connection: Connection, nowMs: number): void {
+    const progress = this.#proof?.read(connection) ?? "wait";
+    if (progress === "wait") return;
+    if (progress === "denied") return this.#giveUpProof(connection, "the server did not accept the registration token");
+    this.#isProved = true;
     this.#role.onProving(connection, nowMs);
+  }
+
+  #giveUpProof(connection: Connection, why: string): void {
+    this.#proofTrouble = tokenRefused(why);
+    connection.close(CloseCode.certificateMissing, why);
   }
 
   onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
@@ -175,7 +205,9 @@ export class Uplink implements EndpointHandler {
   }
 
   onReadable(connection: Connection, stream: number, nowMs: number): void {
-    if (connection === this.#connection) this.#role.onReadable(connection, stream, nowMs);
+    if (connection !== this.#connection) return;
+    if (!this.#isProved && stream === PROOF_STREAM) this.#readProof(connection, nowMs);
+    else this.#role.onReadable(connection, stream, nowMs);
   }
 
   onWritable(connection: Connection, stream: number, nowMs: number): void {
@@ -193,7 +225,8 @@ export class Uplink implements EndpointHandler {
     reactor.cancelTimer(this.#keepAlive);
     if (connection.isEstablished) this.#role.onDown(connection, nowMs);
     if (isStopping) return;
-    const trouble = explainTrouble(this.#plan, connection, ending, this.#target);
+    const trouble = this.#proofTrouble ?? explainTrouble(this.#plan, connection, ending, this.#target);
+    this.#proofTrouble = null;
     if (!this.#wasUp && trouble.isFinal) {
       this.#role.onFinalTrouble(trouble);
       return;

@@ -47,6 +47,16 @@ export function explainTrouble(plan: UplinkPlan, connection: Connection, ending:
   };
 }
 
+/** The server did not take our registration token. */
+export function tokenRefused(why: string): UplinkTrouble {
+  return {
+    code: "token-refused",
+    message: `the registration token did not let us in: ${why}`,
+    hint: "look into the server's log for the reason, and get a new token from its issuer for the key of --token-key",
+    isFinal: true,
+  };
+}
+
 function serverNotTrusted(plan: UplinkPlan, reason: string, offered: string, target: string): UplinkTrouble {
   const expected = plan.expectedName === null ? "" : `; expected the name ${plan.expectedName}, it offers ${offered}`;
   return {

@@ -1,0 +1,146 @@
+/**
+ * Builds the parts of the server's data plane and tells each of them of the others that it needs. What happens to a packet is in
+ * `datapath.ts`; here nothing happens.
+ */
+import { Endpoint, type EndpointHandler } from "../../core/quic/mod.ts";
+import { FlowTable, Registry } from "../../core/registry/mod.ts";
+import { UdpSocket } from "../../io/mod.ts";
+import type { Plane, ServerPlan } from "../control/mod.ts";
+import { Admission } from "./admission.ts";
+import { Identification } from "./identification.ts";
+import * as limits from "./limits.ts";
+import type { ServerMetric } from "./metrics.ts";
+import type { Peer } from "./peer.ts";
+import { PeerWatch } from "./peer_watch.ts";
+import { Proofs } from "./proofs.ts";
+import { Registrar } from "./registrar.ts";
+import { registryLimits, ServerRules } from "./rules.ts";
+import { SampledLog } from "./sampled_log.ts";
+import { SignalRelay } from "./signal_relay.ts";
+import { StreamService } from "./stream_service.ts";
+import { TooLarge } from "./too_large.ts";
+
+/** What the data plane does for its parts. */
+export interface PartsHost {
+  readonly peers: ReadonlyMap<number, Peer>;
+  readonly count: (metric: ServerMetric, amount?: number) => void;
+  /** A peer that had to prove a token has done so. */
+  readonly admit: (peer: Peer, nowMs: number) => void;
+  /** A connector may serve nothing any more. */
+  readonly closeIfReplaced: (peer: number) => void;
+}
+
+export type ServerParts = ReturnType<typeof createParts>;
+
+/** Throws a PosternError when the material of the plan does not fit together. */
+export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHandler, host: PartsHost) {
+  const { peers, count } = host;
+  const { allowLegacyServiceIds } = plan;
+  const log = new SampledLog(plane);
+  const rules = new ServerRules(plane, plan);
+  const registry = new Registry({
+    allowLegacyServiceIds,
+    allowConnectorTakeover: plan.allowConnectorTakeover,
+    limits: registryLimits(plan),
+  });
+  const flows = new FlowTable(registry, random32Of(plane));
+  const admission = new Admission(plane, plan.limits, log);
+  const authorization = () => rules.authorization;
+  const proofs = new Proofs({
+    plane,
+    log,
+    issuers: () => rules.tokenIssuers,
+    allowLegacyServiceIds,
+    count,
+    onAdmitted: host.admit,
+  });
+  const { allowLoopback } = rules;
+  const signals = new SignalRelay({ plane, registry, peers, log, allowLegacyServiceIds, allowLoopback, count });
+  return {
+    log,
+    rules,
+    registry,
+    flows,
+    admission,
+    proofs,
+    signals,
+    identification: new Identification({
+      plane,
+      admission,
+      log,
+      requiresCertificate: () => rules.requiresCertificate,
+      takesTokens: () => rules.tokenIssuers.length > 0,
+      count,
+    }),
+    watch: new PeerWatch(plane, peers, plan.revocation.denied, count),
+    registrar: new Registrar(plane, {
+      registry,
+      authorization,
+      serviceIds: { legacy: allowLegacyServiceIds },
+      log,
+      count,
+      onReplaced: host.closeIfReplaced,
+    }),
+    tooLarge: new TooLarge(plane, flows, registry),
+    streams: new StreamService({
+      plane,
+      registry,
+      peers,
+      signals,
+      proofs,
+      log,
+      allowLegacyServiceIds,
+      authorization,
+      count,
+      onOver: (stream) => stream.connector !== null && host.closeIfReplaced(stream.connector.id),
+    }),
+    endpoint: createEndpoint(plane, plan, handler, rules, admission),
+  };
+}
+
+function createEndpoint(
+  plane: Plane,
+  plan: ServerPlan,
+  handler: EndpointHandler,
+  rules: ServerRules,
+  admission: Admission,
+): Endpoint {
+  const { layout, engine, reactor, entropy, crypto } = plane.platform;
+  const { datagramBytesMax } = limits.SERVER_ENDPOINT;
+  return new Endpoint({
+    engine,
+    timers: reactor,
+    entropy,
+    handler,
+    limits: limits.SERVER_ENDPOINT,
+    datagramAt: layout.reserve(limits.ROUTED_HEADROOM_BYTES + datagramBytesMax) + limits.ROUTED_HEADROOM_BYTES,
+    rotation: { ...limits.ROTATION, intervalMs: plan.cidRotationMs },
+    resetHmac: crypto.hmacSha256(rules.resetKey),
+    accepting: rules.acceptOptions(admission),
+  });
+}
+
+/** Binds every address of the plan. Throws a PosternError that names the one that cannot be. */
+export function bindSockets(plane: Plane, plan: ServerPlan, endpoint: Endpoint): UdpSocket[] {
+  const { layout, reactor } = plane.platform;
+  return plan.binds.map((bind) => {
+    const socket = new UdpSocket(
+      reactor,
+      layout,
+      bind,
+      limits.SERVER_SOCKET,
+      (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
+      () => endpoint.pathWritable(),
+    );
+    plane.noteBuffers(socket, limits.SERVER_SOCKET.kernelBufferBytes);
+    return socket;
+  });
+}
+
+function random32Of(plane: Plane): () => number {
+  const random = new Uint32Array(1);
+  return () => {
+    plane.platform.entropy(new Uint8Array(random.buffer));
+    return random[0] ?? 0;
+  };
+}
