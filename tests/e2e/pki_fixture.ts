@@ -47,14 +47,18 @@ async function makeTemplate(): Promise<string> {
   return folder;
 }
 
+/** Copies files with their modes, so that keys stay readable for their owner alone. */
+function copyFolder(from: string, to: string): void {
+  Deno.mkdirSync(to, { recursive: true });
+  for (const { name, isFile } of Deno.readDirSync(from)) {
+    if (isFile) Deno.copyFileSync(join(from, name), join(to, name));
+    else copyFolder(join(from, name), join(to, name));
+  }
+}
+
 /** Makes a PKI for the service `web` in `folder`, which must not exist. */
 export async function makePki(folder: string): Promise<DevelopmentPki> {
-  const from = await (template ??= makeTemplate());
-  Deno.mkdirSync(folder, { recursive: true });
-  for (const { name, isFile } of Deno.readDirSync(from)) {
-    // The modes are copied with the files: keys stay readable for their owner alone.
-    if (isFile) Deno.copyFileSync(join(from, name), join(folder, name));
-  }
+  copyFolder(await (template ??= makeTemplate()), folder);
   const files = (name: string): CertificateFiles => ({
     cert: join(folder, `${name}-cert.pem`),
     key: join(folder, `${name}-key.pem`),
