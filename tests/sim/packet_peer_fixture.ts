@@ -10,6 +10,7 @@ import {
   ALPN_V2,
   classifyFrame,
   decodeRegistrationReply,
+  encodeOpen,
   encodeRegistration,
   encodeRoutedHeader,
   FrameKind,
@@ -34,6 +35,8 @@ export interface PacketPeerOptions {
   readonly version: "ztna-v1" | "ztna-v2";
   readonly tls: TlsMaterial;
   readonly serverAddress: string;
+  /** As soon as its own handshake is done, it opens a stream to this service and says something on it. */
+  readonly opensAtOnce?: string;
   /** An IP packet came, under this name (null: without one). */
   readonly onPacket: (peer: PacketPeer, packet: Uint8Array<ArrayBuffer>, service: string | null) => void;
 }
@@ -110,6 +113,8 @@ export class PacketPeer implements RolePlane, EndpointHandler {
 
   onEstablished(connection: Connection, nowMs: number): void {
     if (connection !== this.#connection) return;
+    const { opensAtOnce } = this.options;
+    if (opensAtOnce !== undefined) this.#open(connection, opensAtOnce);
     this.#register(nowMs);
     this.#sendKeepAlive(nowMs);
   }
@@ -155,6 +160,13 @@ export class PacketPeer implements RolePlane, EndpointHandler {
 
   #dial(): void {
     this.#connection = this.#endpoint.connect(this.#socket, this.#profile, SERVER_NAME, this.#serverSlot);
+  }
+
+  #open(connection: Connection, service: string): void {
+    const { bytes } = this.#plane.platform.engine.arena;
+    const length = encodeOpen(bytes, this.#frameAt, { service, agent: null });
+    connection.engine.streamSend(0, this.#frameAt, length + 1, false);
+    connection.touch();
   }
 
   #register(nowMs: number): void {

@@ -62,6 +62,8 @@ export class Connection {
   /** When the handshake ended, and when a packet or a timer last concerned it; monotonic milliseconds. */
   establishedMs = 0;
   heardMs = 0;
+  /** We have closed it, and the peer may not know yet. */
+  isClosing = false;
   isOver = false;
   /** The engine's state is gone: nothing may be called on {@linkcode engine} any more. */
   isFreed = false;
@@ -98,8 +100,9 @@ export class Connection {
     return !this.isOver && !this.isFreed && this.#leaving.isAny;
   }
 
-  /** Starts closing with an application code; the peer sees the reason. */
+  /** Starts closing with an application code; the peer sees the reason. What it still says is not heard. */
   close(code: number, reason: string): void {
+    this.isClosing = true;
     this.engine.close(true, code, reason);
     this.touch();
   }

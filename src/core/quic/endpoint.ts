@@ -246,13 +246,14 @@ export class Endpoint {
       this.#end(connection, nowMs);
       return;
     }
-    if (!connection.isEstablished) return;
+    if (!connection.isEstablished || connection.isClosing) return;
     this.#readDatagrams(connection, nowMs);
     // First all names, then the work: a stream that is read in part is named again at once.
     const ready = this.#ready;
     for (let stream = engine.streamReadableNext(); stream >= 0; stream = engine.streamReadableNext()) ready.push(stream);
-    for (let i = 0; i < ready.length; i++) handler.onReadable(connection, ready[i] as number, nowMs);
+    for (let i = 0; i < ready.length && !connection.isClosing; i++) handler.onReadable(connection, ready[i] as number, nowMs);
     ready.length = 0;
+    if (connection.isClosing) return;
     for (let stream = engine.streamWritableNext(); stream >= 0; stream = engine.streamWritableNext()) {
       handler.onWritable(connection, stream, nowMs);
     }
@@ -274,6 +275,7 @@ export class Endpoint {
   #readDatagrams(connection: Connection, nowMs: number): void {
     const { datagramAt, limits, handler } = this.#options;
     for (let i = 0; i < limits.datagramsPerTurn; i++) {
+      if (connection.isClosing) return;
       const length = connection.engine.datagramRecv(datagramAt, limits.datagramBytesMax);
       if (length < 0) return;
       handler.onDatagram(connection, datagramAt, length, nowMs);
