@@ -56,11 +56,7 @@ export class ConnectionIds {
   }
 
   get room(): number {
-    return Math.max(0, this.peerMax - this.#active.length);
-  }
-
-  get #active(): number[] {
-    return [...this.#ours.keys()].filter((sequence) => sequence >= this.#retirePriorTo);
+    return Math.max(0, this.peerMax - (this.#ours.size - this.#countRetiring()));
   }
 
   /** A Retry names another destination for the first packets. */
@@ -73,10 +69,23 @@ export class ConnectionIds {
     // Those that the peer was asked to retire still count until it has: twice its limit is the end.
     if (this.#ours.size >= 2 * this.peerMax - 1) return EngineError.idLimit;
     const sequence = this.#next++;
-    if (this.room === 0) this.#retirePriorTo = Math.min(...this.#active) + 1;
+    if (this.room === 0) this.#retirePriorTo = this.#oldestActive() + 1;
     this.#ours.set(sequence, id.slice());
     out.push({ kind: "new-id", sequence, retirePriorTo: this.#retirePriorTo, id: id.slice(), token: token.slice() });
     return sequence;
+  }
+
+  // Sequence numbers stand in the map in ascending order.
+
+  #countRetiring(): number {
+    let count = 0;
+    for (const sequence of this.#ours.keys()) if (sequence < this.#retirePriorTo) count++;
+    return count;
+  }
+
+  #oldestActive(): number {
+    for (const sequence of this.#ours.keys()) if (sequence >= this.#retirePriorTo) return sequence;
+    return this.#retirePriorTo;
   }
 
   onNew(frame: Frame & { readonly kind: "new-id" }, out: Frame[]): void {

@@ -8,7 +8,7 @@ import { assertEquals } from "@std/assert";
 import { packetScenarioOf, PacketWorld } from "./packet_world_fixture.ts";
 import { runSeeds, type SeedRun } from "./sim_seeds_fixture.ts";
 
-const SEEDS = 60;
+const SEEDS = 80;
 
 function run(seed: number, show?: (line: string) => void): SeedRun {
   const world = new PacketWorld(packetScenarioOf(seed), show);

@@ -57,6 +57,8 @@ export interface Scenario {
 
 /** The last connection begins by then, and every disruption is over. */
 export const STORY_MS = 30_000;
+/** Of all connections of a world, in both directions. */
+const BYTES_MAX = 500_000;
 
 export function scenarioOf(seed: number, weather: Weather): Scenario {
   const random = new SimRandom(seed * 7919 + (weather === "calm" ? 17 : 29));
@@ -65,13 +67,13 @@ export function scenarioOf(seed: number, weather: Weather): Scenario {
   const connectors = random.one(1, 1, 2);
   const window = random.one(4_096, 20_000, 65_536, 262_144);
   const count = random.one(1, 3, 6, 10);
-  const connections = Array.from({ length: count }, (_, number) => connectionOf(random, number, agents, window));
+  const connections = thinOut(Array.from({ length: count }, (_, number) => connectionOf(random, number, agents, window)));
   return {
     seed,
     weather,
     isIpv6: random.chance(0.2),
     retries: random.chance(0.5),
-    cidRotationMs: random.one(300_000, 3_000, 700),
+    cidRotationMs: random.one(300_000, 10_000, 2_000),
     hasNat: random.chance(0.5),
     agents,
     connectors,
@@ -96,6 +98,17 @@ export function scenarioOf(seed: number, weather: Weather): Scenario {
     interrupted: random.one(0, 0, 0.05),
     outOfDescriptors: random.one(0, 0, 0.2),
   };
+}
+
+/** Worlds of much data cost time: the largest amounts are cut until all together are bearable. */
+function thinOut(connections: readonly ConnectionPlan[]): readonly ConnectionPlan[] {
+  const total = connections.reduce((sum, { client, server }) => sum + client.sendBytes + server.sendBytes, 0);
+  if (total <= BYTES_MAX) return connections;
+  const cut = (script: ScriptPlan): ScriptPlan => {
+    const share = Math.floor((script.sendBytes * BYTES_MAX) / total);
+    return { ...script, sendBytes: Math.max(share, Math.min(script.sendBytes, 5_000)) };
+  };
+  return connections.map((plan) => ({ ...plan, client: cut(plan.client), server: cut(plan.server) }));
 }
 
 function linkOf(random: SimRandom, isBad: boolean): LinkFaults {

@@ -9,7 +9,7 @@ import { runSeeds, type SeedRun } from "./sim_seeds_fixture.ts";
 import { Gateway } from "./tunnel_gateway_fixture.ts";
 import { scenarioOf, type Weather } from "./tunnel_scenario_fixture.ts";
 
-const SEEDS = 120;
+const SEEDS = 110;
 const FILE = "tunnel_sim_test.ts";
 
 function runIn(weather: Weather): (seed: number, show?: (line: string) => void) => SeedRun {
