@@ -9,7 +9,7 @@ import { Backend, readExactly, readToEnd, sleep, writeAll } from "./tcp_fixture.
 /** A connection without any packet is dead after this long (WIRE 2.6); what lives must outlive it. */
 const IDLE_MS = 30_000;
 /** The first packet that is sent into the silence, at the latest the next PING, starts that time once more (RFC 9000 §10.1). */
-const NOTICE_MS = IDLE_MS + 10_000 + 5_000;
+const NOTICE_MS = IDLE_MS + 10_000 + 50_000;
 
 const text = (words: string) => new TextEncoder().encode(words);
 
