@@ -9,6 +9,8 @@ export * from "./endpoint.ts";
 export * from "./endpoint_options.ts";
 export * from "./engine.ts";
 export * from "./header.ts";
+export * from "./leaving_streams.ts";
 export * from "./reset_token.ts";
 export * from "./retry_token.ts";
 export * from "./stream_header.ts";
+export * from "./stream_rest.ts";

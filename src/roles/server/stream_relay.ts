@@ -7,7 +7,7 @@
  *      └─── refused at any step: refusing ──RESULT sent──► over
  */
 import { Timer } from "../../base/mod.ts";
-import { abortStream, type Connection, type Engine, EngineError, HeaderReader, sendWhole } from "../../core/quic/mod.ts";
+import { abortStream, type Connection, type Engine, EngineError, HeaderReader, readRest, sendWhole } from "../../core/quic/mod.ts";
 import {
   AbortCode,
   type AgentIdentity,
@@ -63,6 +63,8 @@ export class RelayedStream implements Deferred, PeerStream {
   #connectorEndedEarly = false;
   #sentEndUp = false;
   #sentEndDown = false;
+  /** What a connector had said to the end before its connection closed, as far as the agent has not got it yet. */
+  #rest: Uint8Array | null = null;
 
   /** `header` holds what was read of the stream since it was opened at `openedMs`. */
   constructor(context: StreamRelayContext, agent: Peer, agentStream: number, openedMs: number, header: HeaderReader) {
@@ -106,6 +108,8 @@ export class RelayedStream implements Deferred, PeerStream {
     if (connection === this.agent.connection) {
       if (this.connector !== null) abortStream(this.connector.connection, this.connectorStream, AbortCode.peerLost);
       this.#over();
+    } else if (this.#state === "joined" && this.#sentEndUp && this.#keepRest(connection)) {
+      this.#pumpRest();
     } else if (this.#state === "joined" || this.#state === "answering") {
       abortStream(this.agent.connection, this.agentStream, AbortCode.peerLost);
       this.#over();
@@ -244,6 +248,7 @@ export class RelayedStream implements Deferred, PeerStream {
   }
 
   #pumpDown(): void {
+    if (this.#rest !== null) return this.#pumpRest();
     const { connector } = this;
     if (connector === null || this.#sentEndDown || this.#state !== "joined") return;
     this.#sentEndDown = this.#pump(
@@ -255,6 +260,32 @@ export class RelayedStream implements Deferred, PeerStream {
       this.#connectorEndedEarly,
     );
     if (this.#sentEndUp && this.#sentEndDown) this.#over();
+  }
+
+  /** A connector that ends in good order has said everything: it goes on from a copy. Returns whether that is so. */
+  #keepRest(connection: Connection): boolean {
+    const { engine, chunkAt } = this.#context;
+    this.#rest = readRest(engine, connection.engine, this.connectorStream, chunkAt, STREAM_CHUNK_BYTES);
+    if (this.#rest !== null) this.#forgetConnector();
+    return this.#rest !== null;
+  }
+
+  #pumpRest(): void {
+    const { chunkAt, engine } = this.#context;
+    const to = this.agent.connection;
+    for (let rest = this.#rest; rest !== null && this.#state === "joined"; this.#rest = rest) {
+      const room = to.engine.streamCapacity(this.agentStream);
+      if (room < 0) return this.abort(AbortCode.aborted);
+      if (room === 0 && rest.length > 0) return void to.engine.streamWantWrite(this.agentStream, 1);
+      const count = Math.min(room, STREAM_CHUNK_BYTES, rest.length);
+      engine.arena.bytes.set(rest.subarray(0, count), chunkAt);
+      const isEnd = count === rest.length;
+      if (to.engine.streamSend(this.agentStream, chunkAt, count, isEnd) !== count) return this.abort(AbortCode.aborted);
+      to.touch();
+      this.#context.onBytes(false, count);
+      if (isEnd) return this.#over();
+      rest = rest.subarray(count);
+    }
   }
 
   /** Moves bytes one way. Returns whether the end was passed on. */
