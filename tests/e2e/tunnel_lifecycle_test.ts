@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Gateway } from "./gateway_fixture.ts";
+import type { RoleProcess } from "./processes_fixture.ts";
 import {
   assertArrived,
   Backend,
@@ -33,6 +34,15 @@ async function assertEchoes(gateway: Gateway, service: string): Promise<void> {
   await writeAll(client, text("hello"));
   await client.closeWrite();
   assertArrived(await readToEnd(client), text("hello"));
+}
+
+/** Waits until the data plane has heard of the end: from then on it takes nothing new. */
+async function untilDraining(role: RoleProcess): Promise<void> {
+  for (let from = 0;; from++) {
+    const line = await role.until("stopping", {}, { from });
+    if (line.msg.startsWith("Finishing")) return;
+    from = role.lines.indexOf(line);
+  }
 }
 
 row("an agent without the name for a service is refused, and does not learn whether the service exists", async () => {
@@ -147,23 +157,45 @@ for (const role of ["agent", "connector", "server"] as const) {
     await using gateway = await Gateway.start({ services: { web: backend.port } });
     using ends = await gateway.pair("web", backend);
     const { client, backend: accepted } = ends;
-    const bytes = new Pattern(1).take(8 * MIB);
-    const arriving = readToEnd(client);
-    await writeAll(accepted, bytes.subarray(0, 3 * MIB));
+    const bytes = new Pattern(1).take(16 * MIB);
+    // More than the first reader's kernel takes: much of it waits in the roles when the signal comes.
+    const sending = (async () => {
+      await writeAll(accepted, bytes);
+      await accepted.closeWrite();
+    })();
+    // What goes wrong is said by what arrives.
+    sending.catch(() => {});
+    await sleep(100);
     const stopping = gateway[role].stop("SIGTERM");
-    await gateway[role].until("stopping");
-    await sleep(300);
+    await untilDraining(gateway[role]);
     const refused = await gateway.refusal("web", MARK).catch((error: unknown) => error);
     assert(refused === "reset" || refused instanceof Deno.errors.ConnectionRefused, `${refused}`);
-    await writeAll(accepted, bytes.subarray(3 * MIB));
-    await accepted.closeWrite();
+    assertArrived(await readToEnd(client), bytes);
+    await sending;
     await client.closeWrite();
-    assertArrived(await arriving, bytes);
+    assertArrived(await readToEnd(accepted), new Uint8Array(0));
     const end = await stopping;
     assertEquals(end.code, 0);
     assert(end.ms < 2_500, `the ${role} waited ${end.ms} ms though nothing was left`);
     await gateway[role].until("stopped");
     await backend.nothing();
+  });
+
+  row(`SIGTERM to the ${role}: an answer that is on its way to a client that has ended arrives`, async () => {
+    await using backend = new Backend();
+    await using gateway = await Gateway.start({ services: { web: backend.port } });
+    using ends = await gateway.pair("web", backend);
+    const { client, backend: accepted } = ends;
+    await client.closeWrite();
+    assertArrived(await readToEnd(accepted), new Uint8Array(0));
+    const arriving = readToEnd(client);
+    const bytes = new Pattern(2).take(role === "connector" ? 16 * MIB : MIB);
+    const stopping = gateway[role].stop("SIGTERM");
+    await untilDraining(gateway[role]);
+    await writeAll(accepted, bytes);
+    await accepted.closeWrite();
+    assertArrived(await arriving, bytes);
+    assertEquals((await stopping).code, 0);
   });
 
   row(`a second signal to the ${role} does not wait for its streams`, async () => {
