@@ -3,25 +3,25 @@
  * answer is the exit code. The native library is opened when the first command needs it; `--help` and `--version` never do.
  *
  * A role gives up its privileges before anything else: that executes the program anew, so nothing is loaded twice that need not be.
- * Then its worker is started: its modules load on another core while ours do.
+ * Then its worker is started: it loads its modules and opens the native library on another core while our modules load.
  */
 import denoConfig from "./deno.json" with { type: "json" };
 import type { CertificateReader } from "./ffi/mod.ts";
 import { createHardeningNative } from "./ffi/process/mod.ts";
 import type { Platform } from "./src/cli/mod.ts";
 import type { OpsNative } from "./src/ops/mod.ts";
-import { hardenProcess, mayNeedLowPort } from "./src/ops/process/mod.ts";
-import type { HostPlatform } from "./src/roles/control/mod.ts";
+import { hardenProcess, mayNeedLowPort } from "./src/ops/privileges/mod.ts";
+import type { HostPlatform, PlaneMessage, PlanePrepare, RolePlan } from "./src/roles/control/mod.ts";
 
-const ROLE_COMMANDS = ["server", "connector", "agent"];
+const ROLE_COMMANDS: readonly RolePlan["role"][] = ["server", "connector", "agent"];
 const NO_FILE = { dev: 0, ino: null, size: 0, mtime: null };
 /** The control plane's sockets: what one request or one TLS record needs, many times over. */
 const OPS_ARENA_BYTES = 256 * 1024;
 const encoder = new TextEncoder();
 
-const isRole = ROLE_COMMANDS.includes(Deno.args[0] ?? "");
-const privilegesKept = isRole ? giveUpPrivileges() : [];
-let earlyWorker = isRole ? spawnWorker() : null;
+const role = ROLE_COMMANDS.find((name) => name === Deno.args[0]) ?? null;
+const privilegesKept = role === null ? [] : giveUpPrivileges();
+const dataPlane = role === null ? null : spawnWorker(role);
 // All at once: each import that is waited for by itself costs a round through the loader.
 const [{ ArenaLayout, resolveHost }, { createPlan, startHost }, { ROLE_METRICS }, native, { runCli }, { openLog }] = await Promise
   .all([
@@ -31,9 +31,12 @@ const [{ ArenaLayout, resolveHost }, { createPlan, startHost }, { ROLE_METRICS }
     import("./ffi/mod.ts"),
     import("./src/cli/mod.ts"),
     import("./src/ops/log/mod.ts"),
-    isRole ? import("./src/ops/mod.ts") : null,
+    role === null ? null : import("./src/ops/mod.ts"),
   ]);
 const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_SCRATCH_BYTES, loadNative } = native;
+/** Where the data plane could not open the library, this isolate finds out why. */
+const preparedPath = dataPlane === null ? null : await dataPlane.nativePath;
+const nativePath = () => preparedPath ?? loadNative().path;
 
 /** Returns in the process that is limited, with what it could not give up. */
 function giveUpPrivileges(): readonly string[] {
@@ -47,23 +50,33 @@ function giveUpPrivileges(): readonly string[] {
   return hardenProcess(createHardeningNative(), needsLowPort ? ["net_bind_service"] : []).problems;
 }
 
-function spawnWorker(): Worker {
-  // In the binary both are bundled to JavaScript.
-  const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
-  return new Worker(new URL(file, import.meta.url), { type: "module", name: "data-plane" });
+interface DataPlane {
+  readonly worker: Worker;
+  readonly nativePath: Promise<string | null>;
 }
 
-/** The worker that is already loading, the first time. */
+function spawnWorker(role: RolePlan["role"]): DataPlane {
+  // In the binary both are bundled to JavaScript.
+  const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
+  const worker = new Worker(new URL(file, import.meta.url), { type: "module", name: "data-plane" });
+  const { promise: nativePath, resolve } = Promise.withResolvers<string | null>();
+  worker.onmessage = ({ data }: MessageEvent<PlaneMessage>) => resolve(data.type === "prepared" ? data.nativePath : null);
+  worker.onerror = () => resolve(null);
+  const message: PlanePrepare = { type: "prepare", role };
+  worker.postMessage(message);
+  return { worker, nativePath };
+}
+
+/** The worker of the role that the command line names. */
 function takeWorker(): Worker {
-  const worker = earlyWorker ?? spawnWorker();
-  earlyWorker = null;
-  return worker;
+  if (dataPlane === null) throw new Error("no data plane was prepared");
+  return dataPlane.worker;
 }
 
 function createPlatform(): Platform {
   let reader: CertificateReader | null = null;
   const readCertificates: Platform["readCertificates"] = (pem) => {
-    const native = reader ??= createCertificateReader(loadNative().path);
+    const native = reader ??= createCertificateReader(nativePath());
     return native.certificatesOf(pem as Uint8Array<ArrayBuffer>).map((der) => native.summarize(der));
   };
   return {
@@ -92,7 +105,7 @@ function createPlatform(): Platform {
     nowMs: Date.now,
     openLog: (settings) => openLog(settings, (name) => Deno.env.get(name)),
     privilegesKept,
-    createTlsContext: (options) => createTlsEngine(loadNative().path).createContext(options),
+    createTlsContext: (options) => createTlsEngine(nativePath()).createContext(options),
     startOps: async (source, { settings, log }) => {
       const [{ startOps }, native] = await Promise.all([import("./src/ops/mod.ts"), createOpsNative(readCertificates)]);
       return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
@@ -119,7 +132,6 @@ function createHostPlatform(): HostPlatform {
   const libc = createLibc(createArena(LIBC_SCRATCH_BYTES), 0);
   return {
     spawnWorker: takeWorker,
-    nativePath: loadNative().path,
     eventfd: () => libc.eventfd(),
     signalEventfd: (fd) => libc.eventfdSignal(fd),
     resolve: resolveHost,
@@ -133,7 +145,7 @@ async function createOpsNative(readCertificates: Platform["readCertificates"]): 
   const layout = new ArenaLayout(arena);
   const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
   const process = createProcessNative(arena);
-  const engine = createTlsEngine(loadNative().path);
+  const engine = createTlsEngine(nativePath());
   return {
     process,
     createPoller: () => new Poller(libc, process, layout),

@@ -1,9 +1,17 @@
 /**
- * The data plane's isolate: it builds its platform over the native library, then runs one role's data plane in a loop that
- * blocks in `epoll_wait` until it is told to stop. It hears its start message once; everything later comes by the command ring.
+ * The data plane's isolate: it opens the native library and builds its platform while the control plane still loads, then runs one
+ * role's data plane in a loop that blocks in `epoll_wait` until it is told to stop. It hears two messages, `prepare` and `start`;
+ * everything later comes by the command ring.
  */
 import { createRolePlane, ROLE_ARENA_BYTES } from "./src/roles/mod.ts";
-import { Plane, type PlaneMessage, type PlanePlatform, type PlaneStart } from "./src/roles/control/mod.ts";
+import {
+  Plane,
+  type PlaneMessage,
+  type PlanePlatform,
+  type PlanePrepare,
+  type PlaneStart,
+  type RolePlan,
+} from "./src/roles/control/mod.ts";
 import { ArenaLayout, createPlaneCrypto, Reactor } from "./src/io/mod.ts";
 import { messageOf, PosternError } from "./src/base/mod.ts";
 import {
@@ -13,19 +21,41 @@ import {
   createQuicheEngine,
   ENGINE_SCRATCH_BYTES,
   LIBC_SCRATCH_BYTES,
+  loadNative,
 } from "./ffi/mod.ts";
 
 const ENTROPY_BYTES = 4096;
 
 const scope = self as unknown as {
   postMessage(message: PlaneMessage): void;
-  onmessage: ((event: MessageEvent<PlaneStart>) => void) | null;
+  onmessage: ((event: MessageEvent<PlanePrepare | PlaneStart>) => void) | null;
 };
 
-scope.onmessage = ({ data }) => {
+/** Made by `prepare`; what went wrong there is said when it is needed. */
+let makePlatform: () => PlanePlatform = () => {
+  throw new PosternError("internal error: the data plane was started before it was prepared", { code: "internal" });
+};
+
+scope.onmessage = ({ data }) => data.type === "prepare" ? prepare(data) : start(data);
+
+function prepare({ role }: PlanePrepare): void {
+  try {
+    const { path } = loadNative();
+    const platform = createPlatform(role, path);
+    makePlatform = () => platform;
+    scope.postMessage({ type: "prepared", nativePath: path });
+  } catch (error) {
+    makePlatform = () => {
+      throw error;
+    };
+    scope.postMessage({ type: "prepared", nativePath: null });
+  }
+}
+
+function start(data: PlaneStart): void {
   scope.onmessage = null;
   try {
-    const plane = new Plane(createPlatform(data), data.commands);
+    const plane = new Plane(makePlatform(), data.commands);
     plane.run(createRolePlane(plane, data));
   } catch (error) {
     const known = error instanceof PosternError ? error : null;
@@ -38,10 +68,10 @@ scope.onmessage = ({ data }) => {
     });
     if (known === null) throw error;
   }
-};
+}
 
-function createPlatform({ plan, nativePath }: PlaneStart): PlanePlatform {
-  const arena = createArena(ROLE_ARENA_BYTES[plan.role]);
+function createPlatform(role: RolePlan["role"], nativePath: string): PlanePlatform {
+  const arena = createArena(ROLE_ARENA_BYTES[role]);
   const layout = new ArenaLayout(arena);
   const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
   const reader = createCertificateReader(nativePath);

@@ -4,7 +4,7 @@
  */
 import type { Arena } from "../../src/core/quic/engine.ts";
 import type { CapabilityName, HardeningNative, PeerCredentials, ProcessNative } from "../../src/io/native_process.ts";
-import { PROCESS_SYMBOLS } from "./symbols.ts";
+import { HARDENING_SYMBOLS, PROCESS_SYMBOLS } from "./symbols.ts";
 
 const SOL_SOCKET = 1, SO_PEERCRED = 17, SO_PEERGROUPS = 59;
 const AF_UNIX = 1, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0o2000000, MSG_NOSIGNAL = 0x4000, MSG_DONTWAIT = 0x40;
@@ -36,11 +36,14 @@ const CAPABILITIES: Readonly<Record<CapabilityName, number>> = {
 
 const encoder = new TextEncoder();
 
-type Symbols = Deno.StaticForeignLibraryInterface<typeof PROCESS_SYMBOLS>;
+type ProcessSymbols = Deno.StaticForeignLibraryInterface<typeof PROCESS_SYMBOLS>;
+type HardeningSymbols = Deno.StaticForeignLibraryInterface<typeof HARDENING_SYMBOLS>;
+/** What both have. */
+type FileSymbols = Pick<HardeningSymbols, "open" | "read" | "close" | "__errno_location">;
 
 /** Binds the C library. `arena` is the one in which epoll events are written. */
 export function createProcessNative(arena: Arena): ProcessNative {
-  const c = load();
+  const c = loadedProcess ??= Deno.dlopen(LIBC, PROCESS_SYMBOLS).symbols;
   const result = errnoReader(c);
   return {
     epollWaitLater: (epoll, events, maximum, timeoutMs) => c.epoll_wait(epoll, arena.address + BigInt(events), maximum, timeoutMs),
@@ -82,7 +85,7 @@ export function createProcessNative(arena: Arena): ProcessNative {
 
 /** Binds what limits the process. Needs no arena: it runs before anything else is built. */
 export function createHardeningNative(): HardeningNative {
-  const c = load();
+  const c: HardeningSymbols = Deno.dlopen(LIBC, HARDENING_SYMBOLS).symbols;
   const result = errnoReader(c);
   const prctl = (option: number, a: bigint, b = 0n) => result(c.prctl(option, a, b, 0n, 0n));
   return {
@@ -122,22 +125,18 @@ export function createHardeningNative(): HardeningNative {
   };
 }
 
-let loaded: Symbols | null = null;
+/** The C library is never unloaded, so no handle is ever closed. */
+const LIBC = "libc.so.6";
+let loadedProcess: ProcessSymbols | null = null;
 
-/** One handle for the process: the C library is never unloaded. */
-function load(): Symbols {
-  loaded ??= Deno.dlopen("libc.so.6", PROCESS_SYMBOLS).symbols;
-  return loaded;
-}
-
-function errnoReader(c: Symbols): (n: number) => number {
+function errnoReader(c: FileSymbols): (n: number) => number {
   const pointer = c.__errno_location();
   if (pointer === null) throw new Error("postern: internal error: no errno");
   const errno = new Deno.UnsafePointerView(pointer);
   return (n) => n >= 0 ? n : -errno.getInt32(0);
 }
 
-function readSystemFile(c: Symbols, path: string): Uint8Array | null {
+function readSystemFile(c: FileSymbols, path: string): Uint8Array | null {
   const fd = c.open(cString(path), O_RDONLY | O_CLOEXEC, 0);
   if (fd < 0) return null;
   // Files of /proc have no size beforehand.
@@ -158,7 +157,7 @@ function grown(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return larger;
 }
 
-function readPeerCredentials(c: Symbols, fd: number): PeerCredentials | null {
+function readPeerCredentials(c: ProcessSymbols, fd: number): PeerCredentials | null {
   const credentials = new Uint32Array(3);
   const length = new Uint32Array([12]);
   if (c.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, viewOf(credentials), viewOf(length)) < 0) return null;

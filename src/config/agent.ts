@@ -1,6 +1,6 @@
 /** The agent's settings: its server, and which local ports lead to which services. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { parsePort, parseServiceId, usageError } from "../base/mod.ts";
 import { legacyHint, settingError } from "./problem.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";

@@ -1,6 +1,6 @@
 /** The connector's settings: its server, and which services it offers from which backends. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { type HostPort, parseHostPort, parseServiceId, usageError } from "../base/mod.ts";
 import { legacyHint, settingError } from "./problem.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";

@@ -3,7 +3,7 @@
  * they cannot fall behind it.
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import { fileSchema } from "./resolve.ts";
 import { flagOf, type RoleDefinition, type Setting, type SettingTable, variableOf } from "./setting.ts";
 

@@ -3,7 +3,7 @@
  * those under which refusals are counted. Texts go in, numbers come out; what the defaults are stands with the limiter.
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import { text } from "./value.ts";
 
 /** `count` is a number of things at one time; `rate` is so many a second. */

@@ -3,7 +3,7 @@
  * the metrics listener runs at all is decided in `src/ops`, which knows the files; here is only what may be written.
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import { list, onOff, type SettingTable, type SettingValues, word } from "./setting.ts";
 import { numberFromText, path, text } from "./value.ts";
 

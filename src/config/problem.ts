@@ -3,7 +3,7 @@
  * comes out: one line each, and near misses for names that nobody knows.
  */
 
-import type { z } from "zod";
+import type * as z from "zod";
 import { parseServiceId, type PosternError, sanitizeForLog, usageError } from "../base/mod.ts";
 import { formatSource, type ValueSource } from "./setting.ts";
 

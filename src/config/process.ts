@@ -1,6 +1,6 @@
 /** The settings that every process of ours has, whatever its role: its name, its log, how it is seen and steered, service ids. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { finishOps, type OpsSettings, opsSettings } from "./ops.ts";
 import { onOff, type Role, type SettingTable, type SettingValues, word } from "./setting.ts";
 import { instanceName, logFormat, logLevel, numberFromText } from "./value.ts";

@@ -3,7 +3,7 @@
  * the defaults. Texts and values in; checked values with the source of each out. Wrong ones are all told at once.
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import type { ConfigFile } from "./file.ts";
 import { OTHER_VARIABLES, readVariables, type Variable } from "./environment.ts";
 import { type FlatIssue, flattenIssues, nearest, ProblemList } from "./problem.ts";

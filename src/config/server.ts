@@ -1,6 +1,6 @@
 /** The server's settings: where it listens, who it is, whom it trusts and what it lets in. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { parseServiceId, usageError } from "../base/mod.ts";
 import { limitList, type LimitSetting } from "./limit.ts";
 import { settingError } from "./problem.ts";

@@ -4,7 +4,7 @@
  * Not here: where values come from (`resolve.ts`) and which settings a role has (`server.ts`, `connector.ts`, `agent.ts`).
  */
 
-import { z } from "zod";
+import * as z from "zod";
 
 export const ROLES = ["server", "connector", "agent"] as const;
 export type Role = typeof ROLES[number];

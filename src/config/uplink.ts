@@ -1,6 +1,6 @@
 /** The settings of a client's way to its server: where it is, how it is verified, what we show it. Connector and agent share them. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { parseHostPort, usageError } from "../base/mod.ts";
 import { formatSource, onOff, type Resolved, type SettingTable, word } from "./setting.ts";
 import { isUnspecified, path, refuse, serverName, text } from "./value.ts";

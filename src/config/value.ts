@@ -3,7 +3,7 @@
  * one phrase what was expected. What flows through: JSON values from a file, or texts from a flag or a variable.
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import { formatIp, type HostPort, parseDuration, parseHost, parseHostPort, parseIp, parsePort } from "../base/mod.ts";
 
 /** An address to bind, and the port if it has its own. Port 0 is any free one. */

@@ -1,7 +1,7 @@
 /** A process that limits itself as a role does, says what it found, and waits to be ended. Its arguments are the capabilities it keeps. */
 import { createHardeningNative } from "../../ffi/process/mod.ts";
 import type { CapabilityName } from "../../src/io/native_process.ts";
-import { hardenProcess } from "../../src/ops/process/mod.ts";
+import { hardenProcess } from "../../src/ops/privileges/mod.ts";
 
 const result = hardenProcess(createHardeningNative(), Deno.args as CapabilityName[]);
 const prctl = Deno.dlopen("libc.so.6", { prctl: { parameters: ["i32", "u64", "u64", "u64", "u64"], result: "i32" } });

@@ -1,5 +1,5 @@
 /** What each route does, once the caller and the input were judged. */
-import type { z } from "zod";
+import type * as z from "zod";
 import type { CertificateStatus, SecurityEvent } from "../../base/mod.ts";
 import { errorResponse, type HttpResponse, jsonResponse, type PeerCredentials } from "../../io/http/mod.ts";
 import type { EventQuery, SecurityEventStream } from "../events/mod.ts";

@@ -2,7 +2,7 @@
  * From a request on the admin socket to its answer: the caller is judged, the route found, the input checked, a token asked for where it
  * steers, and only then is anything done. Every steering call is logged with its caller, whether it worked or not.
  */
-import type { z } from "zod";
+import type * as z from "zod";
 import { type LogSink, messageOf, PosternError, type SecurityEventInput } from "../../base/mod.ts";
 import { errorResponse, type HttpHandler, type HttpRequest, type HttpResponse, type PeerCredentials } from "../../io/http/mod.ts";
 import type { OpsMetrics } from "../metrics/mod.ts";

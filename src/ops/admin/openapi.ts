@@ -1,5 +1,5 @@
 /** The OpenAPI 3.1 document of the admin API, made of the routes, so that it cannot say anything else than they do. */
-import { z } from "zod";
+import * as z from "zod";
 import { WATCH_PATHS } from "../watch/mod.ts";
 import { type Route, ROUTES } from "./routes.ts";
 import { errorSchema } from "./schemas.ts";

@@ -1,5 +1,5 @@
 /** Every route of the admin API: what it takes, what it answers, and who may ask. The table is the API; nothing is routed beside it. */
-import { z } from "zod";
+import * as z from "zod";
 import {
   callerSchema,
   certificatesSchema,

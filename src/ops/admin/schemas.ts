@@ -1,5 +1,5 @@
 /** The JSON of the admin API as zod schemas: what comes in is checked by them, and the OpenAPI document is made of all of them. */
-import { z } from "zod";
+import * as z from "zod";
 import { LOG_LEVELS, SECURITY_EVENTS, type SecurityEventType, SEVERITIES } from "../../base/mod.ts";
 
 const time = z.iso.datetime().nullable();

@@ -1,5 +1,5 @@
 /** Snapshots as the JSON that `schemas.ts` describes: snake_case names, RFC 3339 times, durations in seconds. Pure. */
-import type { z } from "zod";
+import type * as z from "zod";
 import type { FlowStatus, PeerStatus, StatusSnapshot } from "../../base/mod.ts";
 import type { certificatesSchema, flowSchema, peerSchema, statusSchema } from "./schemas.ts";
 

@@ -20,9 +20,8 @@ import type { Resolve } from "./plan.ts";
 
 /** What a host needs of the platform. */
 export interface HostPlatform {
-  /** Starts `worker.ts`. */
+  /** Starts `worker.ts` and has it prepare itself. */
   readonly spawnWorker: () => Worker;
-  readonly nativePath: string;
   /** A new eventfd, and the way to signal one. */
   readonly eventfd: () => number;
   readonly signalEventfd: (fd: number) => void;
@@ -105,7 +104,7 @@ class Host implements RoleHost {
       event.preventDefault();
       this.#end(new PosternError(`internal error in the data plane: ${event.message}`, { code: "internal" }));
     };
-    const start: PlaneStart = { plan, nativePath: platform.nativePath, commands, cells: this.metrics.cells.buffer };
+    const start: PlaneStart = { type: "start", plan, commands, cells: this.metrics.cells.buffer };
     this.#worker.postMessage(start);
   }
 
@@ -179,6 +178,8 @@ class Host implements RoleHost {
       }
       case "stopped":
         return this.#end(null);
+      case "prepared":
+        return; // for whoever spawned the worker
     }
   }
 

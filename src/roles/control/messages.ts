@@ -126,11 +126,16 @@ export interface AgentPlan {
 
 export type RolePlan = ServerPlan | ConnectorPlan | AgentPlan;
 
-/** The first message to the worker. */
+/** The first message to the worker: what takes time and needs no settings is made while the control plane still loads. */
+export interface PlanePrepare {
+  readonly type: "prepare";
+  readonly role: RolePlan["role"];
+}
+
+/** The second message to the worker. */
 export interface PlaneStart {
+  readonly type: "start";
   readonly plan: RolePlan;
-  /** The checked native library, as a path that this process can open. */
-  readonly nativePath: string;
   readonly commands: CommandChannel;
   readonly cells: SharedArrayBuffer;
 }
@@ -224,6 +229,8 @@ export interface BackendStatus {
 }
 
 export type PlaneMessage =
+  /** The worker waits for its start. The checked native library, as a path that this process can open; null when it cannot be had. */
+  | { readonly type: "prepared"; readonly nativePath: string | null }
   | { readonly type: "log"; readonly record: LogRecord }
   | { readonly type: "ready"; readonly addresses: readonly BoundAddress[] }
   | {
