@@ -55,8 +55,8 @@ bench: build ## Measures
 	@deno task --quiet bench
 
 .PHONY: soak
-soak: build ## Runs the long endurance test
-	@deno task --quiet soak
+soak: build ## Runs long endurance tests: make soak NAME=scrapes (without a name it lists them)
+	@deno task --quiet soak $(NAME)
 
 .PHONY: clean
 clean: ## Removes what was built; the fetched tools stay

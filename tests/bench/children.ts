@@ -42,11 +42,12 @@ export async function startScript(
   return { firstLine: (value ?? "").trim(), process };
 }
 
-function scriptCommand(script: string, args: readonly string[]): Deno.Command {
+/** A script of this folder as a process that is not started yet. */
+export function scriptCommand(script: string, args: readonly string[], stdin: "null" | "piped" = "null"): Deno.Command {
   const path = new URL(script, import.meta.url).pathname;
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", path, ...args],
-    stdin: "null",
+    stdin,
     stdout: "piped",
     stderr: "piped",
   });

@@ -1,11 +1,13 @@
 /**
  * A load of ztna-v1 datagrams on a relay, as a process of its own: one connector and one or more agents over the same engine
  * that the product uses. Agents send IPv4/UDP packets of a fixed size as fast as congestion control and a window allow; the
- * connector counts what arrives. Prints one JSON line.
+ * connector counts what arrives; with `--per-second` they send that many together and no more, and at the end wait for what is on
+ * its way. Prints one JSON line at the beginning of the measurement and one at its end. A line on standard input ends it early.
  *
  *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --service web --seconds 5 --size 1200 --agents 1
  */
 import { parseArgs } from "node:util";
+import { Timer } from "../../../src/base/mod.ts";
 import { type Connection, Endpoint, type EndpointHandler, type Engine, type EngineProfile } from "../../../src/core/quic/mod.ts";
 import { ArenaLayout, Reactor, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../../src/io/mod.ts";
 import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "../../../src/roles/uplink/mod.ts";
@@ -27,6 +29,8 @@ const SETTLE_MS = 300;
 const WINDOW = 1_024;
 /** Without an arrival for this long, what is on its way counts as lost. */
 const STALL_MS = 50;
+/** At an even pace: how often it looks what is due, and how long it waits for the last ones. */
+const PACE_TICK_MS = 2, ARRIVAL_MS = 2_000;
 
 const { values: options } = parseArgs({
   options: {
@@ -37,6 +41,7 @@ const { values: options } = parseArgs({
     agents: { type: "string", default: "1" },
     name: { type: "string", default: "127.0.0.1" },
     service: { type: "string", default: "web" },
+    "per-second": { type: "string" },
   },
 });
 const size = Number(options.size), durationMs = Number(options.seconds) * 1000, agentCount = Number(options.agents);
@@ -175,16 +180,43 @@ function blast(forMs: number): void {
   }
 }
 
+/** Sends at an even pace, for a time or until somebody says a line, then gives what is on its way the time to arrive. */
+async function pace(forMs: number, perSecond: number): Promise<void> {
+  const agents = ends.filter((end) => end.role === "agent");
+  const begin = performance.now(), tick = new Timer(() => {});
+  let isStopped = false;
+  Deno.stdin.read(new Uint8Array(1)).then((count) => isStopped = count !== null);
+  for (let sent = 0; !isStopped && performance.now() - begin < forMs;) {
+    for (const due = (performance.now() - begin) * perSecond / 1000; sent < due; sent++) {
+      const agent = agents[sent % agents.length];
+      if (agent === undefined || agent.connection === null || agent.connection.engine.isDatagramQueueFull()) break;
+      writePacket(agent.index);
+      if (agent.connection.engine.datagramSend(packetAt, size) < 0) break;
+      agent.sent++;
+      agent.connection.touch();
+    }
+    reactor.setTimer(tick, performance.now() + PACE_TICK_MS);
+    reactor.turn();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+  for (const until = performance.now() + ARRIVAL_MS; total("sent") > connector.received && performance.now() < until;) {
+    reactor.setTimer(tick, performance.now() + PACE_TICK_MS);
+    reactor.turn();
+  }
+}
+
 const connector = dial("connector", 0, profileOf("connector"));
 turnUntil(() => connector.isRegistered, 5_000, "registration of the connector");
 const agentProfile = profileOf("agent");
 for (let i = 0; i < agentCount; i++) dial("agent", i, agentProfile);
 turnUntil(() => ends.every((end) => end.isRegistered), 10_000, "registration of the agents");
-blast(SETTLE_MS);
+const perSecond = options["per-second"] === undefined ? null : Number(options["per-second"]);
+if (perSecond === null) blast(SETTLE_MS);
 // The measurement begins and ends with lines on stdout, so that the parent can read the relay's CPU time at both.
 console.log(JSON.stringify({ event: "begin" }));
 const receivedBefore = connector.received, sentBefore = total("sent"), begin = performance.now();
-blast(durationMs);
+if (perSecond === null) blast(durationMs);
+else await pace(durationMs, perSecond);
 const seconds = (performance.now() - begin) / 1000;
 console.log(JSON.stringify({
   event: "end",
