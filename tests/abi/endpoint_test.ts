@@ -12,6 +12,16 @@ import {
 } from "../../src/core/quic/mod.ts";
 import { createProfiles, MemoryNetwork, type MemoryPacket, RecordingHandler } from "./endpoint_fixture.ts";
 
+/** So little that a turn's share is soon over. */
+const FEW_A_TURN = {
+  connectionsMax: 4,
+  handshakesMax: 4,
+  packetBytesMax: 1500,
+  datagramBytesMax: 1500,
+  datagramsPerTurn: 2,
+  bytesPerTurn: 100_000,
+};
+
 const SERVER = "192.0.2.1", CLIENT = "198.51.100.7";
 const PORT = 4433;
 
@@ -183,6 +193,27 @@ Deno.test("a handshake that does not end is given up", async () => {
   };
   await network.pump(() => server.counters.handshakeTimeouts === 1);
   await network.pump(() => server.size === 0);
+});
+
+Deno.test("what a peer said in datagrams right before it closed is heard, though all of it comes in one batch", async () => {
+  const { network, dial, atServer, atClient, datagram } = await rig({ both: { limits: { ...FEW_A_TURN } } });
+  const connection = dial();
+  await network.pump(() => atServer.count("established") === 1 && atClient.count("established") === 1);
+  const batch: MemoryPacket[] = [];
+  network.middlebox = (packet) => {
+    if (!toServer(packet)) return packet;
+    batch.push(packet);
+    return null;
+  };
+  const words = ["one", "two", "three", "four", "five"];
+  for (const word of words) datagram(connection, word);
+  await network.pump(() => batch.length > 0);
+  connection.close(0, "done");
+  const sent = batch.length;
+  await network.pump(() => batch.length > sent);
+  for (const packet of batch) network.deliver(packet);
+  await network.pump(() => atServer.count("closed") === 1);
+  assertEquals(atServer.datagrams, words);
 });
 
 /** The connection ID in a short-header packet, as text. */

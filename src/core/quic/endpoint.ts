@@ -242,12 +242,14 @@ export class Endpoint {
       handler.onEstablished(connection, nowMs);
     }
     if (connection.watchesPath) this.#readPathEvents(connection, nowMs);
-    if (engine.isClosed() || engine.isDraining()) {
+    const isEnding = engine.isClosed() || engine.isDraining();
+    // What the peer said before it closed may have come with the close: it is heard first.
+    if (connection.isEstablished && !connection.isClosing) this.#readDatagrams(connection, nowMs, isEnding);
+    if (isEnding) {
       this.#end(connection, nowMs);
       return;
     }
     if (!connection.isEstablished || connection.isClosing) return;
-    this.#readDatagrams(connection, nowMs);
     // First all names, then the work: a stream that is read in part is named again at once.
     const ready = this.#ready;
     for (let stream = engine.streamReadableNext(); stream >= 0; stream = engine.streamReadableNext()) ready.push(stream);
@@ -272,9 +274,10 @@ export class Endpoint {
     }
   }
 
-  #readDatagrams(connection: Connection, nowMs: number): void {
+  /** Those that wait in the engine, whose queue is bounded; without `all` no more than one turn's share. */
+  #readDatagrams(connection: Connection, nowMs: number, all: boolean): void {
     const { datagramAt, limits, handler } = this.#options;
-    for (let i = 0; i < limits.datagramsPerTurn; i++) {
+    for (let i = 0; all || i < limits.datagramsPerTurn; i++) {
       if (connection.isClosing) return;
       const length = connection.engine.datagramRecv(datagramAt, limits.datagramBytesMax);
       if (length < 0) return;
