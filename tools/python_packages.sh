@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Puts the Python packages of tools/python_packages.txt into .tools/python, by `python3 -m pip`, which follows your settings (mirror, proxy,
-# private CA). Needs no root and no virtual environment, and changes nothing outside that folder. When they are there it says nothing.
-# The tests that need them call it, and are skipped with its last line as the reason when it fails.
+# `python_packages.sh NAME` puts the Python packages of tools/python_NAME.txt into .tools/python_NAME, by `python3 -m pip`, which follows your
+# settings (mirror, proxy, private CA). Needs no root and no virtual environment, and changes nothing outside that folder. When they are
+# there it says nothing. The tests that need them call it, and are skipped with its last line as the reason when it fails.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-list=$root/tools/python_packages.txt
-target=$root/.tools/python
+name=${1:-}
+list=$root/tools/python_$name.txt
+target=$root/.tools/python_$name
 stamp=$target/.stamp
 
 fail() {
@@ -14,6 +15,7 @@ fail() {
   exit 1
 }
 
+[ -f "$list" ] || fail "there is no list $list"
 command -v python3 >/dev/null || fail "python3 is missing"
 # Compiled packages belong to one version of Python.
 wanted=$(python3 -c 'import sys; print(sys.version_info[:2])' && cat "$list")
@@ -21,10 +23,10 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ]; then exit 0; fi
 python3 -m pip --version >/dev/null 2>&1 || fail "python3 -m pip does not work here"
 
 mkdir -p "$root/.tools"
-exec 9>"$root/.tools/python.lock"
+exec 9>"$root/.tools/python_$name.lock"
 if command -v flock >/dev/null; then flock 9; fi
 if [ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ]; then exit 0; fi
-fresh=$(mktemp -d "$root/.tools/python.XXXXXX")
+fresh=$(mktemp -d "$root/.tools/python_$name.XXXXXX")
 trap 'rm -rf -- "$fresh"' EXIT
 if ! timeout 300 python3 -m pip --quiet --disable-pip-version-check --no-input --retries 2 install --no-deps \
   --only-binary=:all: --target "$fresh/packages" --requirement "$list" >"$fresh/log" 2>&1; then

@@ -1,21 +1,12 @@
 /** Another implementation of QUIC as a peer of ours: the Python program ztna_v1_peer.py, steered and heard by JSON lines. */
 import { join, resolve } from "node:path";
+import { pythonEnvironment } from "../../tools/python_packages.ts";
 import { linesOf } from "../../tools/test_output.ts";
 import type { CertificateFiles } from "../e2e/pki_fixture.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
 const PROGRAM = join(ROOT, "tests", "interop", "ztna_v1_peer.py");
 const WAIT_MS = 15_000;
-
-/** Why the Python packages are not there, or undefined when they are. Fetches them the first time. */
-export async function lackOfPackages(): Promise<string | undefined> {
-  try {
-    const { code, stderr } = await new Deno.Command(join(ROOT, "tools", "python_packages.sh"), { stdin: "null" }).output();
-    return code === 0 ? undefined : new TextDecoder().decode(stderr).trim().split("\n").pop();
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-}
 
 /** One thing that the peer saw. */
 export interface PeerEvent {
@@ -46,7 +37,7 @@ export class PythonPeer implements AsyncDisposable {
     const identity = files === null ? [] : ["--cert", files.cert, "--key", files.key];
     this.#child = new Deno.Command("python3", {
       args: [PROGRAM, "--server", server, "--ca", ca, ...identity, ...alpn.flatMap((name) => ["--alpn", name])],
-      env: { PYTHONPATH: join(ROOT, ".tools", "python"), PYTHONDONTWRITEBYTECODE: "1" },
+      env: pythonEnvironment("aioquic"),
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

@@ -3,12 +3,13 @@
  * the compiled server: registration byte by byte, packets relayed and dropped, certificates refused; and the streams of ztna-v2.
  */
 import { assert, assertEquals } from "@std/assert";
+import { lackOfPackages } from "../../tools/python_packages.ts";
 import { Gateway } from "../e2e/gateway_fixture.ts";
 import type { CertificateFiles } from "../e2e/pki_fixture.ts";
 import { Backend, echo } from "../e2e/tcp_fixture.ts";
-import { hexOf, lackOfPackages, openOf, PythonPeer } from "./aioquic_fixture.ts";
+import { hexOf, openOf, PythonPeer } from "./aioquic_fixture.ts";
 
-const lack = await lackOfPackages();
+const lack = await lackOfPackages("aioquic");
 let gateway: Gateway;
 let agentFiles: CertificateFiles;
 let connectorFiles: CertificateFiles;
