@@ -112,7 +112,7 @@ function createPlatform(): Platform {
     },
     startRole: async ({ settings, material, log }, record) => {
       const plan = await createPlan(settings, material, resolveHost);
-      const host = await startHost(createHostPlatform(), plan, ROLE_METRICS[plan.role], log.sink, record);
+      const host = await startHost(createHostPlatform(), plan, ROLE_METRICS[plan.role], log, record);
       return {
         host,
         finished: host.finished,

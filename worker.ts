@@ -13,7 +13,7 @@ import {
   type RolePlan,
 } from "./src/roles/control/mod.ts";
 import { ArenaLayout, createPlaneCrypto, Reactor } from "./src/io/mod.ts";
-import { messageOf, PosternError } from "./src/base/mod.ts";
+import { LogThresholds, messageOf, PosternError } from "./src/base/mod.ts";
 import {
   createArena,
   createCertificateReader,
@@ -55,7 +55,7 @@ function prepare({ role }: PlanePrepare): void {
 function start(data: PlaneStart): void {
   scope.onmessage = null;
   try {
-    const plane = new Plane(makePlatform(), data.commands);
+    const plane = new Plane(makePlatform(), data.commands, new LogThresholds(data.logThresholds));
     plane.run(createRolePlane(plane, data));
   } catch (error) {
     const known = error instanceof PosternError ? error : null;

@@ -4,6 +4,7 @@ export * from "./backoff.ts";
 export * from "./bytes.ts";
 export * from "./errors.ts";
 export * from "./log.ts";
+export * from "./log_threshold.ts";
 export * from "./metric.ts";
 export * from "./sanitize.ts";
 export * from "./security_event.ts";

@@ -121,6 +121,7 @@ async function runRole<S extends SettingTable, R extends CommonSettings & { read
   if (settings.logLevel !== null && levelSource !== undefined) parseFilter(settings.logLevel, formatSource(levelSource));
   const log = platform.openLog({
     role: settings.role,
+    name: settings.name,
     level: settings.logLevel,
     file: settings.ops.logFilePath,
     format: settings.logFormat,

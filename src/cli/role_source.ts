@@ -58,7 +58,6 @@ export class RoleSource implements OpsSource {
       },
       disconnect: (peerId) => this.#disconnect(peerId),
       denySerial: (serial) => this.#denySerial(serial),
-      logLevelChanged: () => {},
     };
   }
 

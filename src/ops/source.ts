@@ -24,8 +24,6 @@ export interface Steering {
   disconnect(peerId: string): Promise<boolean>;
   /** Refuses a certificate from now on, by its serial (lower-case hexadecimal). Resolves to the number of connections that were ended. */
   denySerial(serial: string, reason: string): Promise<number>;
-  /** The level changed: producers that look at it before they build a record should know. */
-  logLevelChanged(filter: string): void;
 }
 
 export interface OpsSource {

@@ -99,7 +99,7 @@ Deno.test("steering needs a token of the calling process, works, and is logged w
       (await call(path, "POST", "/v1/denied-serials", { token: own, body: { serial: "0a1b", reason: "lost" } })).json.disconnected,
       1,
     );
-    assertEquals(world.asked, ["reload", "level info,uplink=trace", "drain", "disconnect 7", "disconnect 8", "deny 0a1b lost"]);
+    assertEquals(world.asked, ["reload", "drain", "disconnect 7", "disconnect 8", "deny 0a1b lost"]);
     const log = world.lines.join("");
     assertStringIncludes(log, `reload by uid ${Deno.uid()}, pid ${Deno.pid}: done`);
     assertStringIncludes(log, `disconnect 8 by uid ${Deno.uid()}, pid ${Deno.pid}: refused (404)`);

@@ -142,7 +142,7 @@ Deno.test("peers, log-level, reload, disconnect, deny and drain do what they say
       "denied 0a1b, ended 1 connections\n",
     );
     assertEquals((await run("drain", at(path))).out, "draining\n");
-    assertEquals(world.asked, ["level debug,nowhere=off", "reload", "disconnect 7", "deny 0a1b stolen", "drain"]);
+    assertEquals(world.asked, ["reload", "disconnect 7", "deny 0a1b stolen", "drain"]);
     const missing = await assertRejects(() => run("disconnect", { ...at(path), positional: ["9"] }), PosternError);
     assertEquals([missing.exitCode, missing.message], [1, "there is no peer 9"]);
     for (const [name, positional] of [["disconnect", ["a/b"]], ["deny", ["xyz"]]] as const) {

@@ -181,7 +181,6 @@ function sourceOf(world: World): OpsSource {
         world.asked.push(`deny ${serial} ${reason}`);
         return Promise.resolve(1);
       },
-      logLevelChanged: (filter) => world.asked.push(`level ${filter}`),
     },
   };
 }

@@ -170,6 +170,24 @@ Deno.test(needing({ root: true, tools: ["curl"] }, "the three roles are seen and
       await roles.server.until("admin-steered");
       await postern("server", ["log-level", "info"]);
     });
+    await t.step("the data plane's records follow the level at once", async () => {
+      const { agent } = roles;
+      const closeOne = async () => {
+        using client = await seen.gateway.connect("web");
+        await writeAll(client, new TextEncoder().encode("hello"));
+        await client.closeWrite();
+        await drain(client, () => {});
+      };
+      await closeOne();
+      await postern("agent", ["log-level", "info,stream=debug"]);
+      const from = agent.lines.length;
+      await closeOne();
+      await agent.until("stream-closed", {}, { from });
+      await postern("agent", ["log-level", "info"]);
+      await closeOne();
+      await sleep(100);
+      assertEquals(agent.linesOf("stream-closed").length, 1);
+    });
     await t.step("a peer that is disconnected comes back", async () => {
       const agent = async () => {
         const { peers } = JSON.parse(await postern("server", ["peers", "--json"]));

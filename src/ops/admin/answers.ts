@@ -104,7 +104,6 @@ function steering({ source, log, reload }: AnswerOptions): Pick<Answers, Steerin
     reload: async () => jsonResponse({ changes: await reload() }),
     setLogLevel: ({ body }) => {
       const warnings = log.setLevel((body as z.infer<typeof logLevelBody>).level, "the level");
-      source.steering.logLevelChanged(log.filter());
       return jsonResponse({ level: log.filter(), warnings });
     },
     drain: async () => {

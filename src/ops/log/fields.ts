@@ -58,7 +58,7 @@ export function escapeText(text: string, max: number = TEXT_MAX): string {
 }
 
 /** Names that the line itself uses. */
-const RESERVED: ReadonlySet<string> = new Set(["level", "time", "role", "event", "msg"]);
+const RESERVED: ReadonlySet<string> = new Set(["level", "time", "role", "name", "event", "msg"]);
 
 /** Controls, format characters (bidirectional overrides, zero-width), line separators, surrogates, private and unassigned ones. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}]/u;

@@ -67,11 +67,6 @@ export function thresholdFor(filter: LogFilter, event: string): LogThreshold {
   return filter.modules.get(moduleOf(event)) ?? filter.level;
 }
 
-/** Whether a record of this level passes the threshold. */
-export function passes(level: LogLevel, threshold: LogThreshold): boolean {
-  return threshold !== "off" && LOG_LEVELS.indexOf(level) >= LOG_LEVELS.indexOf(threshold);
-}
-
 function moduleOf(event: string): string {
   const dash = event.indexOf("-");
   return dash < 0 ? event : event.slice(0, dash);

@@ -7,10 +7,13 @@ import { type CleanFields, SECRET_FIELDS } from "./fields.ts";
 export type LineWriter = (level: LogLevel, event: LogEvent, message: string, fields: CleanFields) => void;
 
 /** `write` gets whole lines. Levels were decided before: everything that comes here is written. */
-export function jsonLines(role: string | null, write: (line: string) => void): LineWriter {
+export function jsonLines(
+  { role, name }: { readonly role: string | null; readonly name: string | null },
+  write: (line: string) => void,
+): LineWriter {
   const logger = pino({
     level: "trace",
-    base: role === null ? null : { role },
+    base: role === null ? null : { role, ...(name === null ? {} : { name }) },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     redact: { paths: [...SECRET_FIELDS], censor: "[secret]" },

@@ -2,10 +2,18 @@
  * The log of one process: takes records, decides, writes. Everything is synchronous, so a line stands in its file before the call
  * returns and the last words of a failing process are not lost.
  */
-import { LOG_LEVELS, type LogEvent, type LogFields, type LogLevel, type LogRecord, type LogSink } from "../../base/mod.ts";
+import {
+  LOG_LEVELS,
+  type LogEvent,
+  type LogFields,
+  type LogLevel,
+  type LogRecord,
+  type LogSink,
+  LogThresholds,
+} from "../../base/mod.ts";
 import type { LogDestination } from "./destination.ts";
 import { cleanFields, escapeText } from "./fields.ts";
-import { formatFilter, type LogFilter, parseFilter, passes, thresholdFor } from "./filter.ts";
+import { formatFilter, type LogFilter, parseFilter, thresholdFor } from "./filter.ts";
 import { jsonLines, type LineWriter } from "./json_lines.ts";
 import { DEFAULT_SAMPLING, LogSampler, type SamplingLimits } from "./sampling.ts";
 import { textLines } from "./text_lines.ts";
@@ -13,6 +21,8 @@ import { textLines } from "./text_lines.ts";
 export interface LogOptions {
   /** Stands in every JSON line; null for commands that are no role. */
   readonly role: string | null;
+  /** What the process calls itself, in every line as well; absent where that is the role. */
+  readonly name?: string;
   readonly filter: LogFilter;
   readonly destination: LogDestination;
   readonly format: "json" | "text";
@@ -33,6 +43,8 @@ export interface LogStatistics {
 
 export interface Log {
   readonly sink: LogSink;
+  /** What {@linkcode isOn} says, for producers in other isolates. */
+  readonly thresholds: LogThresholds;
   /** Whether a record of this level and event would be written: ask before building costly fields. */
   isOn(level: LogLevel, event: LogEvent): boolean;
   /** Changes the filter at run time. `source` names who asked, for the usage error if the text cannot be read. Returns warnings. */
@@ -61,15 +73,20 @@ export function createLog(options: LogOptions): Log {
     else counts.failed++;
   };
   const writeLine: LineWriter = options.format === "json"
-    ? jsonLines(options.role, write)
-    : textLines(options.colours ?? false, nowMs, write);
+    ? jsonLines({ role: options.role, name: options.name ?? null }, write)
+    : textLines({ name: options.name ?? null, colours: options.colours ?? false, nowMs }, write);
   let filter = options.filter;
+  const thresholds = new LogThresholds();
+  const useFilter = (next: LogFilter) => {
+    filter = next;
+    thresholds.set((event) => thresholdFor(next, event));
+  };
+  useFilter(options.filter);
 
-  const isOn = (level: LogLevel, event: LogEvent) => passes(level, thresholdFor(filter, event));
+  const isOn = (level: LogLevel, event: LogEvent) => thresholds.isOn(level, event);
   const emit = (level: LogLevel, event: LogEvent, message: string, fields: LogFields) => {
-    const threshold = thresholdFor(filter, event);
-    if (!passes(level, threshold)) return;
-    writeLine(level, event, escapeText(message), cleanFields(fields, showsAddresses(threshold)));
+    if (!isOn(level, event)) return;
+    writeLine(level, event, escapeText(message), cleanFields(fields, showsAddresses(thresholdFor(filter, event))));
   };
   const reportDropped = (force: boolean) => {
     for (const { event, count } of sampler.takeDropped(nowMs(), force)) {
@@ -86,10 +103,11 @@ export function createLog(options: LogOptions): Log {
 
   return {
     sink,
+    thresholds,
     isOn,
     setLevel: (text, source) => {
       const parsed = parseFilter(text, source);
-      filter = parsed.filter;
+      useFilter(parsed.filter);
       return parsed.warnings;
     },
     filter: () => formatFilter(filter),

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { type LogFields, type LogLevel, PosternError } from "../../base/mod.ts";
+import { type LogFields, type LogLevel, LogThresholds, PosternError } from "../../base/mod.ts";
 import { createLog, fileDestination, formatFilter, type LogOptions, parseFilter } from "./mod.ts";
 
 /** A log that writes into an array, with a clock that the test moves. */
@@ -44,6 +44,29 @@ Deno.test("a record becomes one JSON line with level, time, role, event and msg"
     msg: "The connection ended",
   });
   assert(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(time));
+});
+
+Deno.test("a process with a name of its own says it in every line, before any field of that name", () => {
+  const lines: string[] = [];
+  const { log } = logInto(lines, { name: "edge-7" });
+  log.sink(record("warn", { name: "of the record" }));
+  log.close();
+  const { role, name, name_ } = JSON.parse(lines[0] ?? "");
+  assertEquals([role, name, name_], ["server", "edge-7", "of the record"]);
+  const text: string[] = [];
+  const other = logInto(text, { name: "edge-7", format: "text" }).log;
+  other.sink(record("warn"));
+  other.close();
+  assertStringIncludes(text[0] ?? "", "WARN  edge-7 uplink-lost");
+});
+
+Deno.test("producers in other isolates learn of a changed level without being told", () => {
+  const { log } = logInto([], { level: "info,uplink=debug" });
+  const there = new LogThresholds(log.thresholds.buffer);
+  assertEquals([there.isOn("debug", "uplink-lost"), there.isOn("debug", "stream-closed")], [true, false]);
+  log.setLevel("debug,uplink=warn", "test");
+  assertEquals([there.isOn("info", "uplink-lost"), there.isOn("debug", "stream-closed")], [false, true]);
+  log.close();
 });
 
 Deno.test("the filter decides by level and by module, and changes at run time", () => {

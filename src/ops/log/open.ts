@@ -8,6 +8,8 @@ import { createLog, type Log } from "./log.ts";
 
 export interface LogSettings {
   readonly role: string | null;
+  /** `--name`; it stands in the lines unless it is the role. */
+  readonly name: string | null;
   /** `--log-level` or the configuration's `log_level`; null when neither is given. */
   readonly level: string | null;
   /** `--log-file`; null for standard error. */
@@ -22,6 +24,7 @@ export function openLog(settings: LogSettings, environment: (name: string) => st
   const isTerminal = settings.file === null && Deno.stderr.isTerminal();
   const log = createLog({
     role: settings.role,
+    ...(settings.name === null || settings.name === settings.role ? {} : { name: settings.name }),
     filter,
     destination: settings.file === null ? stderrDestination() : fileDestination(settings.file),
     format: settings.format === "auto" ? (isTerminal ? "text" : "json") : settings.format,

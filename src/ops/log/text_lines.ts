@@ -5,13 +5,23 @@
 import type { LogLevel } from "../../base/mod.ts";
 import type { LineWriter } from "./json_lines.ts";
 
-/** `nowMs` gives milliseconds since the epoch. */
-export function textLines(colours: boolean, nowMs: () => number, write: (line: string) => void): LineWriter {
+export interface TextOptions {
+  /** Stands behind the level in every line; null for none. */
+  readonly name: string | null;
+  readonly colours: boolean;
+  /** Milliseconds since the epoch. */
+  readonly nowMs: () => number;
+}
+
+export function textLines({ name, colours, nowMs }: TextOptions, write: (line: string) => void): LineWriter {
+  const who = name === null ? "" : `${name} `;
   const paint = (code: string, text: string) => colours ? `\x1b[${code}m${text}\x1b[0m` : text;
   return (level, event, message, fields) => {
     const time = new Date(nowMs()).toISOString().slice(11, 23);
-    let line = `${paint("2", time)} ${paint(COLOURS[level], level.toUpperCase().padEnd(5))} ${paint("36", event)}  ${message}`;
-    for (const [name, value] of Object.entries(fields)) line += ` ${paint("2", `${name}=`)}${formatValue(value)}`;
+    let line = `${paint("2", time)} ${paint(COLOURS[level], level.toUpperCase().padEnd(5))} ${who}${
+      paint("36", event)
+    }  ${message}`;
+    for (const [field, value] of Object.entries(fields)) line += ` ${paint("2", `${field}=`)}${formatValue(value)}`;
     write(line + "\n");
   };
 }

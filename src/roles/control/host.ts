@@ -5,6 +5,7 @@
 import {
   type LogRecord,
   type LogSink,
+  type LogThresholds,
   messageOf,
   type MetricCells,
   metricCells,
@@ -26,6 +27,12 @@ export interface HostPlatform {
   readonly eventfd: () => number;
   readonly signalEventfd: (fd: number) => void;
   readonly resolve: Resolve;
+}
+
+/** The log as the host needs it. */
+export interface HostLog {
+  readonly sink: LogSink;
+  readonly thresholds: LogThresholds;
 }
 
 /** A running role, seen from the control plane. */
@@ -55,7 +62,7 @@ export async function startHost(
   platform: HostPlatform,
   plan: RolePlan,
   table: MetricTable,
-  log: LogSink,
+  log: HostLog,
   record: (event: SecurityEventInput) => void = () => {},
 ): Promise<RoleHost> {
   const host = new Host(platform, plan, table, log, record);
@@ -84,11 +91,11 @@ class Host implements RoleHost {
     platform: HostPlatform,
     plan: RolePlan,
     table: MetricTable,
-    log: LogSink,
+    log: HostLog,
     record: (event: SecurityEventInput) => void,
   ) {
     this.#platform = platform;
-    this.#log = log;
+    this.#log = log.sink;
     this.#record = record;
     this.metrics = metricCells(table);
     this.ready = this.#ready.promise;
@@ -104,7 +111,13 @@ class Host implements RoleHost {
       event.preventDefault();
       this.#end(new PosternError(`internal error in the data plane: ${event.message}`, { code: "internal" }));
     };
-    const start: PlaneStart = { type: "start", plan, commands, cells: this.metrics.cells.buffer };
+    const start: PlaneStart = {
+      type: "start",
+      plan,
+      commands,
+      cells: this.metrics.cells.buffer,
+      logThresholds: log.thresholds.buffer,
+    };
     this.#worker.postMessage(start);
   }
 

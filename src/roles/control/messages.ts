@@ -138,6 +138,8 @@ export interface PlaneStart {
   readonly plan: RolePlan;
   readonly commands: CommandChannel;
   readonly cells: SharedArrayBuffer;
+  /** Of `LogThresholds`: records that nobody wants are not sent up. */
+  readonly logThresholds: SharedArrayBuffer;
 }
 
 /** An address that the data plane bound. */

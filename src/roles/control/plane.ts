@@ -2,7 +2,7 @@
  * What a data plane is given to work with, and the small things that all three do alike: hear commands, log, stop. The role
  * is built on it by `startServer`, `startConnector` or `startAgent`; then the reactor runs until {@linkcode Plane.finish}.
  */
-import type { LogEvent, LogFields, LogLevel, SecurityEventInput } from "../../base/mod.ts";
+import { type LogEvent, type LogFields, type LogLevel, LogThresholds, type SecurityEventInput } from "../../base/mod.ts";
 import { type ArenaLayout, EPOLLIN, type EventSource, type PlaneCrypto, type Reactor, type UdpSocket } from "../../io/mod.ts";
 import type { Engine } from "../../core/quic/mod.ts";
 import { type CommandChannel, CommandReader } from "./command_ring.ts";
@@ -34,11 +34,14 @@ export class Plane implements EventSource {
   readonly platform: PlanePlatform;
   readonly #commands: CommandReader;
   readonly #eventFd: number;
+  readonly #wanted: LogThresholds;
   #role: RolePlane | null = null;
   #stopping = false;
 
-  constructor(platform: PlanePlatform, channel: CommandChannel) {
+  /** Without thresholds every record is sent. */
+  constructor(platform: PlanePlatform, channel: CommandChannel, wanted: LogThresholds = new LogThresholds()) {
     this.platform = platform;
+    this.#wanted = wanted;
     this.#commands = new CommandReader(channel);
     this.#eventFd = channel.eventFd;
     platform.reactor.add(channel.eventFd, EPOLLIN, this);
@@ -56,7 +59,13 @@ export class Plane implements EventSource {
     this.platform.post({ type: "stopped" });
   }
 
+  /** Whether a record would be written: ask before counting it or building costly fields. */
+  isLogged(level: LogLevel, event: LogEvent): boolean {
+    return this.#wanted.isOn(level, event);
+  }
+
   log(level: LogLevel, event: LogEvent, message: string, fields: LogFields = {}): void {
+    if (!this.#wanted.isOn(level, event)) return;
     this.platform.post({ type: "log", record: { level, event, message, fields } });
   }
 

@@ -28,6 +28,7 @@ export class SampledLog {
   }
 
   write(level: LogLevel, event: LogEvent, message: string, fields: LogFields): void {
+    if (!this.#plane.isLogged(level, event)) return;
     const { nowMs } = this.#plane.platform.reactor;
     let window = this.#windows.get(event);
     if (window === undefined) {
