@@ -5,6 +5,7 @@
 
 import * as z from "zod";
 import { fileSchema } from "./resolve.ts";
+import { SECURITY_KEY } from "./security_tree.ts";
 import { flagOf, type RoleDefinition, type Setting, type SettingTable, variableOf } from "./setting.ts";
 
 /** A YAML file with every key: those that nearly everybody sets are active, the others stand as comments. */
@@ -41,6 +42,8 @@ function yamlFlow(value: unknown): string {
 export function jsonSchema<S extends SettingTable, R>(definition: RoleDefinition<S, R>): Record<string, unknown> {
   const schema = z.toJSONSchema(fileSchema(definition.settings, []), { io: "input", target: "draft-2020-12" });
   const properties = schema.properties as Record<string, Record<string, unknown>>;
+  allowComments(schema);
+  Object.assign(properties[SECURITY_KEY] ?? {}, { description: "The same settings as a tree; the manual has its keys" });
   for (const [key, setting] of Object.entries(definition.settings)) {
     const own = properties[key];
     if (own !== undefined) Object.assign(own, { description: setting.summary }, defaultOf(setting));
@@ -48,11 +51,14 @@ export function jsonSchema<S extends SettingTable, R>(definition: RoleDefinition
       Object.assign(properties[alias] ?? {}, { description: `The same as ${key}`, deprecated: true });
     }
   }
-  return {
-    ...schema,
-    title: `postern ${definition.role}`,
-    patternProperties: { "^_": { description: "A comment" } },
-  };
+  return { ...schema, title: `postern ${definition.role}` };
+}
+
+/** Keys that begin with `_` are comments, at any depth. */
+function allowComments(schema: unknown): void {
+  if (typeof schema !== "object" || schema === null) return;
+  if ("properties" in schema) Object.assign(schema, { patternProperties: { "^_": { description: "A comment" } } });
+  for (const inside of Object.values(schema)) allowComments(inside);
 }
 
 function defaultOf({ fallback }: Setting<unknown>): { readonly default?: unknown } {

@@ -38,7 +38,7 @@ for (const definition of DEFINITIONS) {
   Deno.test(`the JSON Schema for ${definition.role} knows every key and alias and nothing else`, () => {
     const schema = jsonSchema(definition);
     const properties = schema["properties"] as Record<string, Record<string, unknown>>;
-    const names = Object.entries(definition.settings).flatMap(([key, setting]) => [key, ...setting.aliases]);
+    const names = Object.entries(definition.settings).flatMap(([key, setting]) => [key, ...setting.aliases]).concat("security");
     assertEquals(Object.keys(properties).sort(), [...names].sort());
     assertEquals(schema["additionalProperties"], false);
     for (const name of names) assertEquals(typeof properties[name]?.["description"], "string", name);

@@ -1,6 +1,7 @@
 /** The tables of the manual, made from the roles' tables: what `docs/OPERATIONS.md` must say about flags, variables and keys. */
 
 import { flagNames } from "./example.ts";
+import { securityTree } from "./security_tree.ts";
 import { type PlannedKey, type RoleDefinition, type SettingTable, variableOf } from "./setting.ts";
 
 /** A Markdown table with a row for each setting of a role. */
@@ -32,6 +33,25 @@ export function plannedTable(planned: readonly PlannedKey[]): string {
   return table(["Key", "What to do"], planned.map(({ key, hint }) => [code(key), hint]));
 }
 
+/** A Markdown table of the `security:` tree: what each key is another name of, or what may stand there. */
+export function securityTreeTable(): string {
+  const rows = securityTree().map(({ path, meaning }) => {
+    switch (meaning.kind) {
+      case "setting": {
+        const keys = [...new Set(Object.values(meaning.keys).filter((key) => key !== null))];
+        return [code(path), `The same as ${keys.map(code).join(" (server) or ")}${keys.length > 1 ? " (clients)" : ""}.`];
+      }
+      case "fixed":
+        return [code(path), `${upperFirst(meaning.why)}${meaning.hint === undefined ? "" : `; ${meaning.hint}`}.`];
+      case "planned":
+        return [code(path), `Not in this version, only off is taken: ${meaning.hint}.`];
+      case "idle":
+        return [code(path), `Changes nothing by itself: ${meaning.why}.`];
+    }
+  });
+  return table(["Key below `security`", "What it means"], rows);
+}
+
 /** `|` inside a cell would end it. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
@@ -40,6 +60,10 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 function code(text: string): string {
   return `\`${text}\``;
+}
+
+function upperFirst(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function lowerFirst(text: string): string {

@@ -4,17 +4,20 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { plannedTable, settingsTable } from "./manual.ts";
+import { plannedTable, securityTreeTable, settingsTable } from "./manual.ts";
 import { AGENT, CONNECTOR, type RoleDefinition, SERVER, type SettingTable } from "./mod.ts";
 
 const MANUAL = new URL("../../docs/OPERATIONS.md", import.meta.url);
 const DEFINITIONS = [SERVER, CONNECTOR, AGENT] as unknown as readonly RoleDefinition<SettingTable, unknown>[];
 
-const BLOCKS = new Map(DEFINITIONS.flatMap((definition) => [
-  [`settings ${definition.role}`, settingsTable(definition)] as const,
-  ...definition.planned.length === 0 ? [] : [[`keys to come ${definition.role}`, plannedTable(definition.planned)] as const],
-  [`default files ${definition.role}`, definition.defaultFiles.map((path) => `\`${path}\``).join(", ")] as const,
-]));
+const BLOCKS = new Map([
+  ["security tree", securityTreeTable()] as const,
+  ...DEFINITIONS.flatMap((definition) => [
+    [`settings ${definition.role}`, settingsTable(definition)] as const,
+    ...definition.planned.length === 0 ? [] : [[`keys to come ${definition.role}`, plannedTable(definition.planned)] as const],
+    [`default files ${definition.role}`, definition.defaultFiles.map((path) => `\`${path}\``).join(", ")] as const,
+  ]),
+]);
 
 /** Without what the formatter adds: padding and empty lines. */
 function plain(text: string): string {

@@ -5,7 +5,7 @@
 
 import * as z from "zod";
 import { list, onOff, type SettingTable, type SettingValues, word } from "./setting.ts";
-import { numberFromText, path, text } from "./value.ts";
+import { duration, numberFromText, path, text } from "./value.ts";
 
 /** A certificate and what it may read. Exactly one of `san` and `cn` is set. */
 export interface MetricsAclRule {
@@ -33,6 +33,9 @@ export interface OpsSettings {
   readonly adminUids: readonly number[];
   readonly adminGids: readonly number[];
   readonly alertWebhook: string | null;
+  /** How many security events are kept, and for how long. */
+  readonly eventsMax: number;
+  readonly eventsKeepMs: number;
   readonly logFilePath: string | null;
 }
 
@@ -52,6 +55,10 @@ const aclRule = z.strictObject({
 const accountNumber = z.int({ error: "must be the number of a user or group" }).min(0).max(0xffff_fffe);
 const accountNumbers = z.union([z.array(accountNumber), accountNumber.transform((value) => [value])]);
 const numbersFromText = (value: string) => value.split(",").map((part) => numberFromText(part.trim()));
+
+/** An event takes about 1 KiB at most. */
+const EVENTS_FALLBACK = 10_000, EVENTS_LEAST = 100, EVENTS_MOST = 100_000;
+const EVENTS_KEEP_FALLBACK_MS = 720 * 3_600_000;
 
 /** Settings of every role. */
 export function opsSettings() {
@@ -115,6 +122,20 @@ export function opsSettings() {
       summary: "Where security events that matter are posted as JSON",
       isSecret: false,
     }),
+    events_max: word<number>("COUNT", EVENTS_FALLBACK, {
+      schema: z.int({ error: "must be a whole number" }).min(EVENTS_LEAST, { error: `must be at least ${EVENTS_LEAST}` }).max(
+        EVENTS_MOST,
+        { error: `must be at most ${EVENTS_MOST}` },
+      ),
+      fromText: numberFromText,
+      summary: "How many security events are kept in memory; when there are more, the oldest tenth goes",
+    }),
+    events_keep: word<number>("DURATION", EVENTS_KEEP_FALLBACK_MS, {
+      schema: duration,
+      fallbackText: "720h",
+      example: "720h",
+      summary: "Security events older than this are not shown any more",
+    }),
     log_file: word<string | null>("FILE", null, {
       schema: path,
       example: "/var/log/postern/server.log",
@@ -137,6 +158,8 @@ export function finishOps(values: SettingValues<ReturnType<typeof opsSettings>>)
     adminUids: values.admin_uid,
     adminGids: values.admin_gid,
     alertWebhook: values.alert_webhook,
+    eventsMax: values.events_max,
+    eventsKeepMs: values.events_keep,
     logFilePath: values.log_file,
   };
 }

@@ -104,6 +104,28 @@ function describe(issue: z.core.$ZodIssue): string {
   return expected === undefined ? "has the wrong type" : `must be ${expected}`;
 }
 
+/** The keys that an object at this place may have; none where there is no object. */
+export function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): string[] {
+  const def = (schema as z.ZodType).def as {
+    readonly innerType?: z.core.$ZodType;
+    readonly in?: z.core.$ZodType;
+    readonly element?: z.core.$ZodType;
+    readonly options?: readonly z.core.$ZodType[];
+    readonly shape?: Readonly<Record<string, z.core.$ZodType>>;
+  };
+  const wrapped = def.innerType ?? def.in;
+  if (wrapped !== undefined) return keysAt(wrapped, path);
+  if (def.options !== undefined) return def.options.flatMap((option) => keysAt(option, path));
+  const [step, ...rest] = path;
+  if (step === undefined) return Object.keys(def.shape ?? {});
+  const inside = typeof step === "number"
+    ? def.element
+    : Object.hasOwn(def.shape ?? {}, step)
+    ? def.shape?.[String(step)]
+    : undefined;
+  return inside === undefined ? [] : keysAt(inside, rest);
+}
+
 /** The known name that was probably meant, or null: at most two slips, and fewer than half of the word. */
 export function nearest(name: string, known: readonly string[]): string | null {
   const wanted = simplify(name);

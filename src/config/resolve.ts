@@ -6,7 +6,8 @@
 import * as z from "zod";
 import type { ConfigFile } from "./file.ts";
 import { OTHER_VARIABLES, readVariables, type Variable } from "./environment.ts";
-import { type FlatIssue, flattenIssues, nearest, ProblemList } from "./problem.ts";
+import { type FlatIssue, flattenIssues, keysAt, nearest, ProblemList } from "./problem.ts";
+import { readSecurityTree, SECURITY_KEY, securitySchema } from "./security_tree.ts";
 import {
   flagOf,
   formatSource,
@@ -64,7 +65,7 @@ export function resolveSettings<S extends SettingTable, R>(
       sources[key] = source;
     }
   };
-  if (inputs.file !== null) layer(fromFile(definition, inputs.file, problems));
+  if (inputs.file !== null) layer(fromFile(definition, inputs.file, problems, warnings));
   layer(fromEnvironment(definition.settings, inputs, problems, warnings));
   layer(fromPositions(definition, inputs.positional, problems));
   layer(fromFlags(definition.settings, inputs.flags, problems));
@@ -84,13 +85,18 @@ interface Given {
   readonly source: ValueSource;
 }
 
-/** The strict schema of a role's file: every key and alias optional, nothing else allowed. */
-export function fileSchema(settings: SettingTable, planned: readonly { readonly key: string }[]): z.ZodObject {
+/** The strict schema of a role's file: every key and alias optional, nothing else allowed. The tree may be left to {@linkcode addTree}. */
+export function fileSchema(
+  settings: SettingTable,
+  planned: readonly { readonly key: string }[],
+  hasTree = true,
+): z.ZodObject {
   const shape: Record<string, z.ZodType> = {};
   for (const [key, setting] of Object.entries(settings)) {
     for (const name of [key, ...setting.aliases]) shape[name] = setting.schema.optional();
   }
   for (const { key } of planned) shape[key] = z.unknown().optional();
+  if (hasTree) shape[SECURITY_KEY] = securitySchema().optional();
   return z.strictObject(shape);
 }
 
@@ -98,12 +104,13 @@ function fromFile<S extends SettingTable, R>(
   definition: RoleDefinition<S, R>,
   file: ConfigFile,
   problems: ProblemList,
+  warnings: string[],
 ): Map<string, Given> {
   const { settings, planned } = definition;
-  const result = fileSchema(settings, planned).safeParse(file.value);
+  const schema = fileSchema(settings, planned, SECURITY_KEY in file.value);
+  const result = schema.safeParse(file.value);
   if (!result.success) {
-    const known = [...Object.keys(settings), ...Object.values(settings).flatMap((setting) => setting.aliases)];
-    for (const issue of flattenIssues(result.error.issues)) addFileIssue(file, issue, known, problems);
+    for (const issue of flattenIssues(result.error.issues)) addFileIssue(file, issue, keysAt(schema, issue.path), problems);
   }
   for (const { key, isOff, hint } of planned) {
     if (!(key in file.value) || isOff(file.value[key])) continue;
@@ -124,12 +131,39 @@ function fromFile<S extends SettingTable, R>(
       source: { kind: "file", path: file.path, key: name, line: file.lineOf([name]) },
     });
   }
+  addTree(definition, file, given, problems, warnings);
   return given;
+}
+
+/** What the `security:` tree says, beside what the flat keys say. */
+function addTree<S extends SettingTable, R>(
+  { role, settings }: RoleDefinition<S, R>,
+  file: ConfigFile,
+  given: Map<string, Given>,
+  problems: ProblemList,
+  warnings: string[],
+): void {
+  const tree = readSecurityTree(role, file, problems, (path) => placeIn(file, path));
+  warnings.push(...tree.warnings);
+  for (const { key, raw, path } of tree.values) {
+    const setting = settings[key], before = given.get(key)?.source;
+    if (setting === undefined) continue;
+    if (before?.kind === "file") {
+      problems.add({ place: placeIn(file, path), why: `says again what ${before.key} says: keep one of the two` });
+    } else {take(
+        given,
+        key,
+        setting,
+        raw,
+        { kind: "file", path: file.path, key: path.join("."), line: file.lineOf(path) },
+        problems,
+      );}
+  }
 }
 
 function addFileIssue(file: ConfigFile, issue: FlatIssue, known: readonly string[], problems: ProblemList): void {
   for (const key of issue.unknownKeys) {
-    const meant = issue.path.length === 0 ? nearest(key, known) : null;
+    const meant = nearest(key, known);
     problems.add({
       place: placeIn(file, [...issue.path, key]),
       why: `unknown key${meant === null ? "" : ` (did you mean ${meant}?)`}`,

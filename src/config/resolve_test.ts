@@ -72,6 +72,8 @@ const NO_OPS = {
   adminUids: [],
   adminGids: [],
   alertWebhook: null,
+  eventsMax: 10_000,
+  eventsKeepMs: 2_592_000_000,
   logFilePath: null,
 };
 

@@ -115,7 +115,8 @@ interface Parts {
 
 function buildParts(options: OpsOptions, alertUrl: URL | null): Parts {
   const { source, native, log } = options;
-  const events = openEventStream((why) => say(log, "alert-failed", `A follower of security events was taken off: ${why}`));
+  const takenOff = (why: string) => say(log, "alert-failed", `A follower of security events was taken off: ${why}`);
+  const events = openEventStream(takenOff, Date.now, { max: options.settings.eventsMax, ageMaxMs: options.settings.eventsKeepMs });
   const alertSettings = alertUrl === null
     ? null
     : { url: alertUrl, timeoutMs: DEFAULT_ALERT_TIMEOUT_MS, tries: DEFAULT_ALERT_TRIES };

@@ -24,6 +24,8 @@ export const NO_OPS: OpsSettings = {
   adminUids: [],
   adminGids: [],
   alertWebhook: null,
+  eventsMax: 10_000,
+  eventsKeepMs: 2_592_000_000,
   logFilePath: null,
 };
 

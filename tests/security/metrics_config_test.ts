@@ -30,6 +30,8 @@ const NOTHING: OpsSettings = {
   adminUids: [],
   adminGids: [],
   alertWebhook: null,
+  eventsMax: 10_000,
+  eventsKeepMs: 2_592_000_000,
   logFilePath: null,
 };
 

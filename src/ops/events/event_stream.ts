@@ -48,7 +48,7 @@ export interface SecurityEventStream {
 
 export const EVENTS_MAX = 10_000;
 /** What goes when the ring is full: a tenth at once, so that recording stays cheap. */
-const TRIM = EVENTS_MAX / 10;
+const TRIM_SHARE = 0.1;
 export const EVENT_AGE_MAX_MS = 720 * 3_600_000;
 /** Followers: our own commands, alerts, later forwarders. */
 const SINKS_MAX = 32;
@@ -67,15 +67,27 @@ const definitions: Record<string, MetricDefinition> = Object.fromEntries(
 );
 const TYPE_TABLE = definitions as TypeTable;
 
+/** How many events are kept, and for how long. */
+export interface EventBounds {
+  readonly max: number;
+  readonly ageMaxMs: number;
+}
+
+const BOUNDS: EventBounds = { max: EVENTS_MAX, ageMaxMs: EVENT_AGE_MAX_MS };
+
 /** `nowMs` is milliseconds since the epoch; `onSinkFailure` hears of a sink that threw, which is then taken off. */
-export function openEventStream(onSinkFailure: (why: string) => void, nowMs: () => number = Date.now): SecurityEventStream {
+export function openEventStream(
+  onSinkFailure: (why: string) => void,
+  nowMs: () => number = Date.now,
+  bounds: EventBounds = BOUNDS,
+): SecurityEventStream {
   const ring: SecurityEvent[] = [];
   const sinks = new Set<SecurityEventSink>();
   const counts = metricCells(TYPE_TABLE);
   let lastUpdate: string | null = null;
 
   const dropOld = () => {
-    const oldest = new Date(nowMs() - EVENT_AGE_MAX_MS).toISOString();
+    const oldest = new Date(nowMs() - bounds.ageMaxMs).toISOString();
     let count = 0;
     while (count < ring.length && (ring[count]?.timestamp ?? "") < oldest) count++;
     if (count > 0) ring.splice(0, count);
@@ -86,7 +98,7 @@ export function openEventStream(onSinkFailure: (why: string) => void, nowMs: () 
       lastUpdate = event.timestamp;
       const cell = counts.index[event.event_type];
       counts.cells[cell] = (counts.cells[cell] ?? 0) + 1;
-      if (ring.push(event) > EVENTS_MAX) ring.splice(0, TRIM);
+      if (ring.push(event) > bounds.max) ring.splice(0, Math.ceil(bounds.max * TRIM_SHARE));
       for (const sink of sinks) {
         try {
           sink(event);
