@@ -62,6 +62,10 @@ const EVENTS_KEEP_FALLBACK_MS = 720 * 3_600_000;
 
 /** Settings of every role. */
 export function opsSettings() {
+  return { ...metricsSettings(), ...adminSettings() } satisfies SettingTable;
+}
+
+function metricsSettings() {
   return {
     metrics_addr: word<string | null>("[IPv6]:PORT", null, {
       schema: text,
@@ -95,6 +99,12 @@ export function opsSettings() {
       example: [{ san: "prometheus.example.com", paths: ["*"] }, { cn: "viewer", paths: ["/healthz", "/health/*"] }],
       summary: "Which client certificate may read which path; when it is there, everything else is refused",
     }),
+  } satisfies SettingTable;
+}
+
+/** The admin socket, security events, the log file. */
+function adminSettings() {
+  return {
     unix_socket: onOff(true, {
       summary: "Serve the admin API on a Unix socket",
       offSummary: "No admin API: `postern status`, `reload` and their like cannot reach this process",
