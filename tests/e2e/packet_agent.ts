@@ -9,52 +9,15 @@ import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
 import { Timer } from "../../src/base/mod.ts";
 import { NetStack, type PacketPath, type TcpSession } from "../../src/core/netstack/mod.ts";
-import { type Connection, Endpoint, type EndpointHandler } from "../../src/core/quic/mod.ts";
-import {
-  ALPN_V1,
-  classifyFrame,
-  encodeRegistration,
-  FrameKind,
-  packetMemoryOf,
-  parseEnds,
-  udpHeadroomBytes,
-} from "../../src/core/wire/mod.ts";
-import { ArenaLayout, Reactor, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../src/io/mod.ts";
-import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "../../src/roles/uplink/mod.ts";
-import {
-  createArena,
-  createCertificateReader,
-  createLibc,
-  createQuicheEngine,
-  ENGINE_SCRATCH_BYTES,
-  LIBC_SCRATCH_BYTES,
-  loadNative,
-} from "../../ffi/mod.ts";
+import { packetMemoryOf, parseEnds, udpHeadroomBytes } from "../../src/core/wire/mod.ts";
 import { type AgentTarget, type PacketCommand, type PacketResult, patternOf } from "./packet_agent_fixture.ts";
+import { splitPort, V1Agent } from "./v1_agent_fixture.ts";
 
 const SOURCE = "100.64.0.1";
 const COMMAND_MS = 60_000;
 
 const target = JSON.parse(Deno.args[0] ?? "{}") as AgentTarget;
-const arena = createArena(16 * 1024 * 1024);
-const layout = new ArenaLayout(arena);
-const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
-const native = loadNative();
-const reader = createCertificateReader(native.path);
-const engine = createQuicheEngine(native.path, arena, layout.reserve(ENGINE_SCRATCH_BYTES), (der) => reader.summarize(der));
-const reactor = new Reactor(libc, layout, () => performance.now());
-const profile = engine.createProfile({
-  side: "client",
-  identity: { certificateChainPem: Deno.readFileSync(target.cert), privateKeyPem: Deno.readFileSync(target.key) },
-  verify: { kind: "require", trustPem: Deno.readFileSync(target.ca), crlPem: null },
-  protocols: [ALPN_V1],
-  // As earlier agents: 1200 bytes of UDP payload at most, so 1156 of DATAGRAM.
-  transport: { ...UPLINK_TRANSPORT, udpPayloadSendMaxBytes: 1200, udpPayloadRecvMaxBytes: 1350, discoverPathMtu: false },
-});
-
-const frameAt = layout.reserve(70_000), peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
 const wakeTimer = new Timer(() => {});
-let isRegistered = false;
 let nextPort = target.firstPort ?? 40_000;
 let packets: string[] = [];
 let strays = 0;
@@ -72,61 +35,26 @@ const stack = new NetStack({
 }, { entropy: crypto.getRandomValues(new Uint8Array(16)) });
 let path: PacketPath | null = null;
 
-const handler: EndpointHandler = {
-  onEstablished(connection) {
+const agent = new V1Agent({ ...target, services: [target.service] }, {
+  onOpen(connection) {
     path = stack.openPath({ agentKey: null, maxBytes: connection.engine.datagramMax() - wrapper().length });
-    connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, "agent", target.service));
-    connection.touch();
   },
-  onDatagram(_connection, offset, length, nowMs) {
-    const kind = classifyFrame(arena.bytes, offset, length);
-    if (kind === FrameKind.ack) isRegistered = true;
-    else if (kind === FrameKind.nack) throw new Error("the server refused the registration");
-    else if ((kind === FrameKind.ipv4 || kind === FrameKind.ipv6) && path !== null) {
-      largest = Math.max(largest, length);
-      if (packets.length < 64) packets.push(Buffer.from(arena.bytes.subarray(offset, offset + length)).toString("hex"));
-      stack.handlePacket(path, arena, offset, length, nowMs);
-    }
+  onPacket(offset, length, nowMs) {
+    if (path === null) return;
+    largest = Math.max(largest, length);
+    if (packets.length < 64) packets.push(Buffer.from(arena.bytes.subarray(offset, offset + length)).toString("hex"));
+    stack.handlePacket(path, arena, offset, length, nowMs);
   },
-  onReadable() {},
-  onWritable() {},
-  onClosed(connection, ending) {
-    throw new Error(`the server closed the connection: ${JSON.stringify(connection.engine.verifyError() ?? ending)}`);
-  },
-};
-
-const endpoint = new Endpoint({
-  engine,
-  timers: reactor,
-  entropy: (bytes) => crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
-  handler,
-  limits: { ...UPLINK_ENDPOINT, packetBytesMax: 1350 },
-  datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
 });
-const socket: UdpSocket = new UdpSocket(
-  reactor,
-  layout,
-  { address: "127.0.0.1", port: 0 },
-  UPLINK_SOCKET,
-  (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
-  () => endpoint.pathWritable(),
-);
+const { connection, reactor } = agent;
+const { arena } = reactor.libc;
+const frameAt = agent.layout.reserve(70_000);
 reactor.onTurnEnd((nowMs) => {
   stack.handleTimeout(nowMs);
-  endpoint.endTurn(nowMs);
+  agent.endTurn(nowMs);
   pump(nowMs);
-  endpoint.endTurn(nowMs);
+  agent.endTurn(nowMs);
 });
-
-const [address, port] = hostPort(target.server);
-writeSockaddr(arena, peerSlot, { address, port });
-const connection = connect();
-
-function connect(): Connection {
-  const made = endpoint.connect(socket, profile, "127.0.0.1", peerSlot);
-  if (made === null) throw new Error("the engine does not dial");
-  return made;
-}
 
 /** What stands in front of each packet: nothing, or the ROUTED header. */
 function wrapper(): Uint8Array {
@@ -160,11 +88,6 @@ function wake(atMs: number): void {
   reactor.setTimer(wakeTimer, atMs);
 }
 
-function hostPort(text: string): [string, number] {
-  const at = text.lastIndexOf(":");
-  return [text.slice(0, at).replace(/[[\]]/g, ""), Number(text.slice(at + 1))];
-}
-
 function endsTo(host: string) {
   const ends = parseEnds(SOURCE, host);
   if (ends === null) throw new Error(`not an address: ${host}`);
@@ -172,7 +95,7 @@ function endsTo(host: string) {
 }
 
 function tcp(command: PacketCommand & { do: "tcp" }): PacketResult {
-  const [host, remotePort] = hostPort(command.to);
+  const [host, remotePort] = splitPort(command.to);
   if (path === null) throw new Error("not connected");
   const data = packetMemoryOf(patternOf(command.send ?? 0));
   const hash = createHash("sha256");
@@ -212,7 +135,7 @@ function tcp(command: PacketCommand & { do: "tcp" }): PacketResult {
 }
 
 function many(command: PacketCommand & { do: "many" }): PacketResult {
-  const [host, remotePort] = hostPort(command.to);
+  const [host, remotePort] = splitPort(command.to);
   if (path === null) throw new Error("not connected");
   let opened = 0, refused = 0;
   const sessions: TcpSession[] = [];
@@ -234,7 +157,7 @@ function many(command: PacketCommand & { do: "many" }): PacketResult {
 }
 
 function udp(command: PacketCommand & { do: "udp" }): PacketResult {
-  const [host, remotePort] = hostPort(command.to);
+  const [host, remotePort] = splitPort(command.to);
   if (path === null) throw new Error("not connected");
   const replies: string[] = [];
   let refused = 0;
@@ -290,12 +213,10 @@ function perform(command: PacketCommand): PacketResult {
   }
 }
 
-turnUntil(() => isRegistered, 10_000, "registration");
+turnUntil(() => agent.isRegistered, 10_000, "registration");
 for (const text of Deno.args.slice(1)) {
   const command = JSON.parse(text) as PacketCommand;
   console.log(JSON.stringify(perform(command)));
 }
-connection.close(0, "done");
-reactor.again();
-reactor.turn();
+agent.close();
 Deno.exit(0);
