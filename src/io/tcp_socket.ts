@@ -170,6 +170,8 @@ export class TcpSocket implements EventSource {
     }
     if ((events & EPOLLOUT) === 0) return;
     this.#isConnecting = false;
+    // The other end may have spoken and ended by now: these edges come only once.
+    if ((events & (EPOLLRDHUP | EPOLLHUP)) !== 0) this.#endAnnounced = true;
     this.#owner.onConnected(nowMs);
   }
 }

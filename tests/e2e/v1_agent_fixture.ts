@@ -3,6 +3,7 @@
  * DATAGRAMs. What stands at either end of the packets is the caller's: the network stack (`packet_agent.ts`) or the kernel
  * (`tun_agent.ts`).
  */
+import { Timer } from "../../src/base/mod.ts";
 import { type Connection, Endpoint, type EndpointHandler } from "../../src/core/quic/mod.ts";
 import { ALPN_V1, classifyFrame, encodeRegistration, FrameKind } from "../../src/core/wire/mod.ts";
 import { ArenaLayout, Reactor, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../src/io/mod.ts";
@@ -18,6 +19,8 @@ import {
 } from "../../ffi/mod.ts";
 
 const ARENA_BYTES = 16 * 1024 * 1024;
+/** Well below the idle time of either end. */
+const KEEPALIVE_MS = 10_000;
 const LOOPBACK = "127.0.0.1";
 
 /** Whom the agent connects to, as whom, and for which services. */
@@ -108,6 +111,11 @@ export class V1Agent {
   #handler(owner: V1AgentOwner): EndpointHandler {
     const { arena } = this.reactor.libc;
     const frameAt = this.layout.reserve(512);
+    const keepalive = new Timer((nowMs) => {
+      this.connection.engine.keepAlive();
+      this.connection.touch();
+      this.reactor.setTimer(keepalive, nowMs + KEEPALIVE_MS);
+    });
     return {
       onEstablished: (connection) => {
         owner.onOpen(connection);
@@ -115,6 +123,7 @@ export class V1Agent {
           connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, "agent", service));
         }
         connection.touch();
+        this.reactor.setTimer(keepalive, this.reactor.nowMs + KEEPALIVE_MS);
       },
       onDatagram: (_connection, offset, length, nowMs) => {
         const kind = classifyFrame(arena.bytes, offset, length);

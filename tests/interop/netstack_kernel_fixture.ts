@@ -57,7 +57,7 @@ export class KernelBench {
     this.path = this.stack.openPath({ agentKey: "kernel", maxBytes: MTU_BYTES });
     const script = new URL("netstack_tun.py", import.meta.url).pathname;
     this.#child = new Deno.Command("unshare", {
-      args: ["-n", "python3", script, String(MTU_BYTES)],
+      args: ["-n", "python3", "-B", script, String(MTU_BYTES)],
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

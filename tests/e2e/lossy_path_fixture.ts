@@ -1,0 +1,58 @@
+/** Starts `lossy_path.ts` for a test. */
+import { join } from "node:path";
+import { linesOf } from "../../tools/test_output.ts";
+
+/** Shares of the packets, 0 to 1, of each direction. */
+export interface PathTrouble {
+  readonly loss: number;
+  readonly duplicate: number;
+  /** Held back for some milliseconds, so that others overtake. */
+  readonly reorder: number;
+  readonly seed: number;
+}
+
+export interface PathCounts {
+  readonly passed: number;
+  readonly lost: number;
+  readonly doubled: number;
+  readonly delayed: number;
+}
+
+export class LossyPath implements AsyncDisposable {
+  /** Send here. */
+  readonly address: string;
+  /** What it did, a moment ago. */
+  counts: PathCounts = { passed: 0, lost: 0, doubled: 0, delayed: 0 };
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<void>;
+
+  private constructor(port: number, child: Deno.ChildProcess, lines: AsyncIterableIterator<string>) {
+    this.address = `127.0.0.1:${port}`;
+    this.#child = child;
+    this.#reading = this.#read(lines);
+  }
+
+  /** Stands in front of the server at `to`. */
+  static async start(to: string, trouble: PathTrouble): Promise<LossyPath> {
+    const script = join(import.meta.dirname ?? ".", "lossy_path.ts");
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", "--quiet", script, JSON.stringify({ to, ...trouble })],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const lines = linesOf(child.stdout);
+    const { value } = await lines.next();
+    return new LossyPath(JSON.parse(value ?? "{}").port, child, lines);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.kill("SIGTERM");
+    await this.#child.status;
+    await this.#reading;
+  }
+
+  async #read(lines: AsyncIterableIterator<string>): Promise<void> {
+    for await (const line of lines) this.counts = JSON.parse(line);
+  }
+}

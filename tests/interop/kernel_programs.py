@@ -1,0 +1,200 @@
+"""Programs that use the kernel's sockets: what the tests let run in a network namespace, at the other end of a TUN device.
+
+Each takes a job, a dictionary: `kind` names the function, `port` and, unless the other end is the one of netstack_tun.py, `to`
+the destination. Called as `kernel_programs.py JSON` it runs one job and prints its result as JSON.
+"""
+
+import hashlib
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+
+SERVER4, SERVER6 = "10.100.0.2", "fd00::2"
+
+
+def host(job):
+    return job.get("to") or (SERVER6 if job.get("v6") else SERVER4)
+
+
+def family(job):
+    return socket.AF_INET6 if ":" in host(job) else socket.AF_INET
+
+
+def pattern(length, stream):
+    block = bytes((i * 31 + stream) & 0xFF for i in range(251))
+    return (block * (length // 251 + 1))[:length]
+
+
+def connect(job):
+    sock = socket.socket(family(job), socket.SOCK_STREAM)
+    sock.settimeout(job.get("timeout", 60))
+    if "source" in job:
+        sock.bind((job["source"], 0))
+    sock.connect((host(job), job["port"]))
+    return sock
+
+
+def drain(sock, slow=False):
+    digest, count = hashlib.sha256(), 0
+    while True:
+        part = sock.recv(1000 if slow else 1 << 18)
+        if not part:
+            return count, digest.hexdigest()
+        digest.update(part)
+        count += len(part)
+        if slow and count < 200_000:
+            time.sleep(0.002)
+
+
+def upload(job):
+    """Sends, ends its direction, and reads what the other end says then."""
+    sock = connect(job)
+    sock.sendall(pattern(job["bytes"], 1))
+    sock.shutdown(socket.SHUT_WR)
+    reply = b""
+    while True:
+        part = sock.recv(65536)
+        if not part:
+            break
+        reply += part
+    return {"reply": reply.decode(), "sha256": hashlib.sha256(pattern(job["bytes"], 1)).hexdigest()}
+
+
+def download(job):
+    sock = connect(job)
+    if job.get("window"):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, job["window"])
+    sock.sendall(struct.pack("!I", job["bytes"]))
+    count, digest = drain(sock, job.get("slow", False))
+    return {"count": count, "same": digest == hashlib.sha256(pattern(job["bytes"], 2)).hexdigest()}
+
+
+def echo(job):
+    """Both directions at once."""
+    sock = connect(job)
+    data = pattern(job["bytes"], 3)
+    sender = threading.Thread(target=lambda: (sock.sendall(data), sock.shutdown(socket.SHUT_WR)))
+    sender.start()
+    count, digest = drain(sock)
+    sender.join()
+    return {"count": count, "same": digest == hashlib.sha256(data).hexdigest()}
+
+
+def late(job):
+    """The other end ends first; we still send everything."""
+    sock = connect(job)
+    first, _ = drain(sock)
+    data = pattern(job["bytes"], 1)
+    sock.sendall(data)
+    sock.close()
+    return {"first": first, "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def reset(job):
+    """Ends with RST."""
+    sock = connect(job)
+    sock.sendall(b"x" * 100)
+    time.sleep(0.2)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    return {}
+
+
+def wait(job):
+    """Reads until something ends it."""
+    sock = connect(job)
+    sock.sendall(b"hello")
+    return {"count": drain(sock)[0]}
+
+
+def datagrams(job):
+    sock = socket.socket(family(job), socket.SOCK_DGRAM)
+    sock.settimeout(5)
+    sock.connect((host(job), job["port"]))
+    replies = []
+    for text in job["texts"]:
+        sock.send(text.encode())
+        replies.append(sock.recv(2000).decode())
+    return {"replies": replies}
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+
+
+def ping(job):
+    """One echo request and its reply."""
+    protocol, kind = (58, 128) if job.get("v6") else (1, 8)
+    sock = socket.socket(family(job), socket.SOCK_RAW, protocol)
+    sock.settimeout(5)
+    body = struct.pack("!BBHHH", kind, 0, 0, 0x1234, 1) + b"echo this"
+    body += b"!" * (len(body) % 2)
+    if not job.get("v6"):
+        # The kernel writes the checksum of ICMPv6 itself.
+        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    sock.sendto(body, (host(job), 0))
+    while True:
+        reply = sock.recv(2000)
+        reply = reply if job.get("v6") else reply[20:]
+        if reply[0] in (0, 129):
+            return {"ok": reply[4:] == body[4:]}
+
+
+def spread(job, i):
+    """Job number i of several: from the next of the sources, where the job names some."""
+    sources = job.get("sources")
+    return dict(job, source=sources[i % len(sources)]) if sources else job
+
+
+def many(job):
+    """So many connections at once, each with a few bytes more than the one before."""
+    jobs = [dict(spread(job, i), bytes=job["bytes"] + i) for i in range(job["count"])]
+    results = [None] * len(jobs)
+
+    def one(i):
+        try:
+            results[i] = echo(jobs[i])["same"]
+        except OSError as error:
+            results[i] = str(error)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"good": sum(1 for result in results if result is True), "other": [r for r in results if r is not True][:3]}
+
+
+def cycles(job):
+    """One short connection after the other, every third ended by RST."""
+    good = 0
+    for i in range(job["count"]):
+        sock = connect(spread(job, i))
+        sock.sendall(b"x" * 100)
+        if i % 3 == 2:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            good += len(sock.recv(100)) > 0
+        else:
+            sock.shutdown(socket.SHUT_WR)
+            good += drain(sock)[0] == 100
+        sock.close()
+    return {"good": good}
+
+
+def perform(job):
+    begun = time.monotonic()
+    try:
+        result = globals()[job["kind"]](job)
+    except OSError as error:
+        result = {"error": type(error).__name__}
+    result["seconds"] = time.monotonic() - begun
+    return result
+
+
+if __name__ == "__main__":
+    print(json.dumps(perform(json.loads(sys.argv[1]))))
