@@ -10,6 +10,7 @@ import {
   type EndpointOptions,
   RetryTokens,
 } from "../../src/core/quic/mod.ts";
+import { emptyLongHeader, firstPacketBytes } from "../../src/core/quic/header.ts";
 import { createProfiles, MemoryNetwork, type MemoryPacket, RecordingHandler } from "./endpoint_fixture.ts";
 
 /** So little that a turn's share is soon over. */
@@ -214,6 +215,39 @@ Deno.test("what a peer said in datagrams right before it closed is heard, though
   for (const packet of batch) network.deliver(packet);
   await network.pump(() => atServer.count("closed") === 1);
   assertEquals(atServer.datagrams, words);
+});
+
+/** The QUIC packets in one UDP payload. */
+function packetsOf({ engine: { arena }, layout }: MemoryNetwork, { bytes }: MemoryPacket): Uint8Array[] {
+  const at = layout.reserve(bytes.length);
+  arena.bytes.set(bytes, at);
+  const packets: Uint8Array[] = [];
+  for (let from = 0; from < bytes.length;) {
+    const length = firstPacketBytes(arena.view, at + from, bytes.length - from, emptyLongHeader());
+    packets.push(bytes.slice(from, from + length));
+    from += length;
+  }
+  return packets;
+}
+
+Deno.test("a datagram arrives that stands behind a repeated handshake packet in one UDP payload", async () => {
+  const { network, dial, server, atServer, atClient, datagram } = await rig();
+  const connection = dial();
+  let handshake: Uint8Array | null = null;
+  network.middlebox = (packet) => {
+    if (toServer(packet)) handshake = packetsOf(network, packet).find((bytes) => ((bytes[0] ?? 0) & 0xf0) === 0xe0) ?? handshake;
+    return packet;
+  };
+  await network.pump(() => atServer.count("established") === 1 && atClient.count("established") === 1);
+  const settled = performance.now() + 50;
+  await network.pump(() => performance.now() > settled);
+  network.middlebox = (packet) => {
+    if (!toServer(packet) || hasLongHeader(packet) || handshake === null) return packet;
+    return { ...packet, bytes: new Uint8Array([...handshake, ...packet.bytes]) };
+  };
+  datagram(connection, "behind it");
+  await network.pump(() => atServer.datagrams.length > 0, 500);
+  assertEquals([handshake !== null, atServer.datagrams, server.size], [true, ["behind it"], 1]);
 });
 
 /** The connection ID in a short-header packet, as text. */

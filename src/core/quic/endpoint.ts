@@ -10,7 +10,7 @@ import { Acceptor } from "./acceptor.ts";
 import { Connection, type Ending, type PacketPath } from "./connection.ts";
 import { type EndpointCounters, type EndpointOptions, zeroEndpointCounters } from "./endpoint_options.ts";
 import type { Engine, EngineConnection, EngineProfile, ExpectedName } from "./engine.ts";
-import { emptyLongHeader, LOCAL_CID_BYTES, PacketType, readLongHeader } from "./header.ts";
+import { emptyLongHeader, firstPacketBytes, LOCAL_CID_BYTES, PacketType, readLongHeader } from "./header.ts";
 import { LocalIds } from "./local_ids.ts";
 import { PeerAddress } from "./peer_address.ts";
 
@@ -117,8 +117,21 @@ export class Endpoint {
     if (connection === undefined) return;
     if (!connection.address.matches(view, fromAddress)) connection.watchesPath = true;
     if (connection.path !== path) this.#sawPath(connection, path);
-    if (connection.engine.recv(offset, length, fromAddress, path.localAddress) < 0) this.counters.undecryptable++;
+    this.#receive(connection, path, offset, length, fromAddress);
     if (!connection.needsAttention) this.#attend(connection);
+  }
+
+  /** Hands the packets of a payload over one by one: behind one that it has no use for, the engine looks at nothing more. */
+  #receive(connection: Connection, path: PacketPath, offset: number, length: number, fromAddress: number): void {
+    const { view } = this.#engine.arena;
+    for (let at = offset, end = offset + length; at < end;) {
+      const bytes = firstPacketBytes(view, at, end - at, this.#header);
+      if (connection.engine.recv(at, bytes, fromAddress, path.localAddress) < 0) {
+        this.counters.undecryptable++;
+        return;
+      }
+      at += bytes;
+    }
   }
 
   /** Steps 3 to 8 for everything that this turn touched: the handler reads, then packets leave. */

@@ -71,15 +71,40 @@ export function readLongHeader(view: DataView, offset: number, length: number, o
   return out.type = type;
 }
 
-/** The token's length is a variable-length integer (RFC 9000 §16). */
+/**
+ * Bytes of the first packet in `length` bytes at `offset`: behind a long header with a length of its own another packet may stand (RFC
+ * 9000 §12.2). All of them where there is no such length. `scratch` is overwritten.
+ */
+export function firstPacketBytes(view: DataView, offset: number, length: number, scratch: LongHeader): number {
+  if ((view.getUint8(offset) & 0x80) === 0) return length;
+  const type = readLongHeader(view, offset, length, scratch);
+  const isInitial = type === PacketType.initial;
+  if (!isInitial && type !== PacketType.handshake && type !== PacketType.zeroRtt) return length;
+  const at = isInitial ? scratch.tokenOffset + scratch.tokenLength : scratch.sourceOffset + scratch.sourceLength;
+  const end = offset + length;
+  const bytes = varintBytes(view, at, end);
+  if (bytes === 0) return length;
+  const packetEnd = at + bytes + readVarint(view, at, bytes);
+  return packetEnd <= end ? packetEnd - offset : length;
+}
+
 function readToken(view: DataView, at: number, end: number, out: LongHeader): boolean {
-  if (at >= end) return false;
-  const first = view.getUint8(at);
-  const bytes = 1 << (first >> 6);
-  if (at + bytes > end || bytes > 4) return false;
-  let value = first & 0x3f;
-  for (let i = 1; i < bytes; i++) value = value * 256 + view.getUint8(at + i);
+  const bytes = varintBytes(view, at, end);
+  if (bytes === 0) return false;
   out.tokenOffset = at + bytes;
-  out.tokenLength = value;
-  return out.tokenOffset + value <= end;
+  out.tokenLength = readVarint(view, at, bytes);
+  return out.tokenOffset + out.tokenLength <= end;
+}
+
+/** Bytes of the variable-length integer (RFC 9000 §16) at `at`: 1, 2 or 4; 0 when it is cut, or larger than any packet. */
+function varintBytes(view: DataView, at: number, end: number): number {
+  if (at >= end) return 0;
+  const bytes = 1 << (view.getUint8(at) >> 6);
+  return at + bytes > end || bytes > 4 ? 0 : bytes;
+}
+
+function readVarint(view: DataView, at: number, bytes: number): number {
+  let value = view.getUint8(at) & 0x3f;
+  for (let i = 1; i < bytes; i++) value = value * 256 + view.getUint8(at + i);
+  return value;
 }

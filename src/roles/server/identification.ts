@@ -11,6 +11,9 @@ import type { ServerMetric } from "./metrics.ts";
 import { Peer } from "./peer.ts";
 import type { SampledLog } from "./sampled_log.ts";
 
+/** A TLS alert as an error of QUIC (RFC 9001 §4.8): certificate_required. */
+const CERTIFICATE_REQUIRED = 0x100 + 116;
+
 export interface IdentificationOptions {
   readonly plane: Plane;
   readonly admission: Admission;
@@ -53,9 +56,11 @@ export class Identification {
     const { plane, log, count } = this.#options;
     count("refusedConnections");
     const refusal = connection.engine.verifyError();
-    const why = refusal?.reason ?? ending.info?.reason ?? "no answer";
-    const fields = { by: ending.by, code: ending.info?.code ?? 0, subject: refusal?.offered?.subject ?? "" };
-    if (refusal === null) return plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
+    const code = ending.info?.code ?? 0;
+    const isBare = ending.by === "refused" && code === CERTIFICATE_REQUIRED;
+    const why = isBare ? "no client certificate" : refusal?.reason ?? ending.info?.reason ?? "no answer";
+    const fields = { by: ending.by, code, subject: refusal?.offered?.subject ?? "" };
+    if (refusal === null && !isBare) return plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
     log.warn("connection-refused", `A handshake failed: ${why}`, fields);
     plane.event({ event_type: "handshake_failure", details: { error: why, subject: fields.subject } });
   }
