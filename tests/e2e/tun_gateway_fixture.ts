@@ -2,14 +2,17 @@
  * A server and a connector with real backends, and a host with a TUN device in front of them: what the tests of the kernel's TCP
  * through the tunnel have in common. Each service has an IPv4 and an IPv6 address of its own.
  */
+import { assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import { createSocket, type Socket } from "node:dgram";
+import { join } from "node:path";
 import { Gateway } from "./gateway_fixture.ts";
 import type { CertificateFiles } from "./pki_fixture.ts";
 import { close, isReset, Pattern } from "./tcp_fixture.ts";
 import { TunHost, type TunRoute } from "./tun_fixture.ts";
 
 const CHUNK_BYTES = 64 * 1024;
+const CURL_SECONDS_MAX = 600;
 
 export interface TunGatewayOptions {
   /** Service to HOST:PORT as `--service` takes it. */
@@ -111,8 +114,18 @@ function patternStream(bytes: number): ReadableStream<Uint8Array> {
   });
 }
 
+/** Downloads and uploads with curl in the host at `url`, one after the other, and compares every byte by SHA-256. */
+export async function curlBothWays(gateway: TunGateway, host: TunHost, url: string, bytes: number): Promise<void> {
+  const file = join(gateway.gateway.folder, "pattern");
+  const digest = await writePatternFile(file, bytes);
+  const options = `--silent --show-error --fail --globoff --max-time ${CURL_SECONDS_MAX}`;
+  const down = await host.run("sh", "-c", `curl ${options} '${url}/${bytes}' | sha256sum`);
+  assertEquals(down.split(" ")[0], digest, "what was downloaded");
+  assertEquals(await host.run("sh", "-c", `curl ${options} --upload-file '${file}' '${url}/'`), digest, "what was uploaded");
+}
+
 /** Writes the pattern that {@linkcode HttpBackend} sends to a file and returns its SHA-256. */
-export async function writePatternFile(path: string, bytes: number): Promise<string> {
+async function writePatternFile(path: string, bytes: number): Promise<string> {
   const hash = createHash("sha256");
   using file = await Deno.open(path, { write: true, create: true, truncate: true });
   for await (const chunk of patternStream(bytes)) {

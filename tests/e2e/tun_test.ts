@@ -5,13 +5,12 @@
  * POSTERN_TUN_MIB=N for larger transfers.
  */
 import { assert, assertEquals } from "@std/assert";
-import { join } from "node:path";
 import { needing } from "../../tools/needs.ts";
 import { LossyPath } from "./lossy_path_fixture.ts";
 import { sha256 } from "./packet_agent_fixture.ts";
-import { Backend, close, closedPort, echo, hashToEnd, readToEnd, sleep, writeAll } from "./tcp_fixture.ts";
+import { Backend, close, closedPort, echo, hashToEnd, readToEnd, SilentPort, sleep, writeAll } from "./tcp_fixture.ts";
 import { TUN_NEEDS } from "./tun_fixture.ts";
-import { HttpBackend, rudely, slowSink, TunGateway, UdpEcho, writePatternFile } from "./tun_gateway_fixture.ts";
+import { curlBothWays, HttpBackend, rudely, slowSink, TunGateway, UdpEcho } from "./tun_gateway_fixture.ts";
 
 const MIB = 1024 * 1024;
 const BYTES = Number(Deno.env.get("POSTERN_TUN_MIB") ?? 64) * MIB;
@@ -21,23 +20,13 @@ function tunTest(name: string, run: () => Promise<void>): void {
   Deno.test(needing(TUN_NEEDS, `Linux through the tunnel's datagrams: ${name}`, run));
 }
 
-/** Downloads and uploads with curl at `url`, one after the other, and compares every byte. */
-async function transfer(gateway: TunGateway, host: Awaited<ReturnType<TunGateway["host"]>>, url: string, bytes: number) {
-  const file = join(gateway.gateway.folder, "pattern");
-  const digest = await writePatternFile(file, bytes);
-  const options = "--silent --show-error --fail --globoff --max-time 300";
-  const down = await host.run("sh", "-c", `curl ${options} '${url}/${bytes}' | sha256sum`);
-  assertEquals(down.split(" ")[0], digest, "downloaded");
-  assertEquals(await host.run("sh", "-c", `curl ${options} --upload-file '${file}' '${url}/'`), digest, "uploaded");
-}
-
 tunTest("curl downloads and uploads, IPv4 and IPv6", async () => {
   await using http = new HttpBackend();
   await using gateway = await TunGateway.start({ services: { web: `127.0.0.1:${http.port}`, other: "127.0.0.1:9" } });
   const host = await gateway.host();
   const [v4, v6] = gateway.addressesOf("web");
-  await transfer(gateway, host, `http://${v4}:80`, BYTES);
-  await transfer(gateway, host, `http://[${v6}]:80`, BYTES / 8);
+  await curlBothWays(gateway, host, `http://${v4}:80`, BYTES);
+  await curlBothWays(gateway, host, `http://[${v6}]:80`, BYTES / 8);
 });
 
 tunTest("curl over a path that loses, doubles and reorders two packets of a hundred", async () => {
@@ -45,7 +34,7 @@ tunTest("curl over a path that loses, doubles and reorders two packets of a hund
   await using gateway = await TunGateway.start({ services: { web: `127.0.0.1:${http.port}` } });
   await using path = await LossyPath.start(gateway.gateway.serverAddress, TROUBLE);
   const host = await gateway.host({ server: path.address });
-  await transfer(gateway, host, `http://${gateway.addressesOf("web")[0]}:80`, BYTES / 4);
+  await curlBothWays(gateway, host, `http://${gateway.addressesOf("web")[0]}:80`, BYTES / 4);
   const { passed, lost, doubled, delayed } = path.counts;
   for (const count of [lost, doubled, delayed]) assert(count > passed / 100, `the path was bad: ${count} of ${passed}`);
 });
@@ -127,6 +116,31 @@ tunTest("datagrams, empty ones too, and ping, IPv4 and IPv6", async () => {
     assertEquals((await host.job({ kind: "ping", to, v6: to.includes(":") }))["ok"], true);
     assertEquals((await host.job({ kind: "wait", to, port: 53 }))["error"], "ConnectionRefusedError");
   }
+});
+
+tunTest("a backend that never answers delays nobody else", async () => {
+  await using echoes = new Backend(echo);
+  using silent = new SilentPort();
+  await using gateway = await TunGateway.start({
+    services: { echo: `127.0.0.1:${echoes.port}`, silent: `127.0.0.1:${silent.port}` },
+  });
+  const host = await gateway.host();
+  const to = (service: string) => ({ to: gateway.addressesOf(service)[0], port: 80 });
+  const cycle = async () => {
+    const job = { kind: "cycles", ...to("echo"), count: 60, sources: host.sources.slice(100) };
+    const { good, seconds } = await host.job(job);
+    assertEquals(good, 60);
+    return Number(seconds);
+  };
+  // The first is for warming up.
+  await cycle();
+  const alone = await cycle();
+  const waiting = host.job({ kind: "attempts", ...to("silent"), count: 60, sources: host.sources.slice(0, 60) });
+  await sleep(300);
+  const beside = await cycle();
+  const { ends } = await waiting;
+  assertEquals(ends, Array(60).fill("ConnectionRefusedError"));
+  assert(beside < 3 * alone + 0.5, `${beside} s beside sixty connections that wait, ${alone} s without them`);
 });
 
 /** Sends as many bytes of the clients' own pattern as the first four bytes ask for. */

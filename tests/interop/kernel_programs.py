@@ -151,23 +151,39 @@ def spread(job, i):
     return dict(job, source=sources[i % len(sources)]) if sources else job
 
 
-def many(job):
-    """So many connections at once, each with a few bytes more than the one before."""
-    jobs = [dict(spread(job, i), bytes=job["bytes"] + i) for i in range(job["count"])]
+def at_once(jobs, one):
+    """What `one` says about each job, all of them at the same time; the name of the error where one failed."""
     results = [None] * len(jobs)
 
-    def one(i):
+    def run(i):
         try:
-            results[i] = echo(jobs[i])["same"]
+            results[i] = one(jobs[i])
         except OSError as error:
-            results[i] = str(error)
+            results[i] = type(error).__name__
 
-    threads = [threading.Thread(target=one, args=(i,)) for i in range(len(jobs))]
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(jobs))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return results
+
+
+def many(job):
+    """So many connections at once, each with a few bytes more than the one before."""
+    jobs = [dict(spread(job, i), bytes=job["bytes"] + i) for i in range(job["count"])]
+    results = at_once(jobs, lambda one: echo(one)["same"])
     return {"good": sum(1 for result in results if result is True), "other": [r for r in results if r is not True][:3]}
+
+
+def attempts(job):
+    """So many connects at once, and how each ended."""
+
+    def attempt(one):
+        connect(one).close()
+        return "connected"
+
+    return {"ends": at_once([spread(job, i) for i in range(job["count"])], attempt)}
 
 
 def cycles(job):

@@ -1,7 +1,10 @@
 /** The table of long runs. A new one is a file beside this with a {@linkcode Soak} in it, and its line here. */
+import { cycles } from "./cycles.ts";
+import { fuzz } from "./fuzz.ts";
 import { scrapes } from "./scrapes.ts";
+import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
