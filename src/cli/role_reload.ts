@@ -172,7 +172,7 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
     ]]
     : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName]];
   const more: [string, unknown][] = settings.role === "connector"
-    ? [["service", settings.services]]
+    ? [["tcp_idle_timeout", settings.tcpIdleMs]]
     : settings.role === "agent"
     ? [["forward", settings.forwards]]
     : [];

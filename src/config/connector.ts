@@ -18,7 +18,12 @@ export interface ServiceBackend {
   readonly port: number;
   /** `both`: what --forward names, for with earlier ztna-v1 connectors it is spoken to over either. */
   readonly protocol: "tcp" | "udp" | "both";
+  /** How it is seen whether it is up. */
+  readonly check: HealthCheck;
 }
+
+/** Not at all, by a TCP connection, or by the answer to an HTTP request for a path. */
+export type HealthCheck = { readonly kind: "off" | "tcp" } | { readonly kind: "http"; readonly path: string };
 
 /** An inner address under which agents know a service. */
 export interface ServiceAddress {
@@ -49,6 +54,14 @@ export interface ServiceEntry {
   readonly service: string;
   readonly backend: BackendEntry | null;
   readonly addresses: readonly BindAddress[];
+  /** Null when it is not said. */
+  readonly check: HealthCheck | null;
+}
+
+/** `off`, `tcp` or `/PATH` of every service, or `ID=...` of one. */
+interface HealthEntry {
+  readonly service: string | null;
+  readonly check: HealthCheck;
 }
 
 /** `IP[:PORT]` of the only service, or `ID=IP[:PORT]`. */
@@ -59,11 +72,29 @@ interface ServiceAddressEntry extends BindAddress {
 /** The id's grammar is checked when `allow_legacy_service_ids` is known; a legacy id may have `=`, a backend cannot. */
 const serviceText = text.transform((value, context): ServiceEntry => {
   const equals = value.lastIndexOf("=");
-  if (equals < 0) return { service: value, backend: null, addresses: [] };
-  return { service: value.slice(0, equals), backend: parseBackend(value.slice(equals + 1), context), addresses: [] };
+  if (equals < 0) return { service: value, backend: null, addresses: [], check: null };
+  return { service: value.slice(0, equals), backend: parseBackend(value.slice(equals + 1), context), addresses: [], check: null };
 });
 
 const virtualIp = bindAddress.transform((value) => [value]);
+
+/** A path has no spaces, which would end it in the request. */
+const HEALTH_PATH = /^\/[\x21-\x7e]{0,1023}$/;
+
+function parseHealth(value: string): HealthCheck | null {
+  if (value === "off" || value === "tcp") return { kind: value };
+  return HEALTH_PATH.test(value) ? { kind: "http", path: value } : null;
+}
+
+const HEALTH_WHY = "must be off, tcp, or a path that begins with /";
+const health = text.transform((value, context) => parseHealth(value) ?? refuse(context, HEALTH_WHY));
+
+/** A path may have `=`, and so may a legacy id; what begins with a slash has no id before it. */
+const healthEntry = text.transform((value, context): HealthEntry => {
+  const [, service = null, rest = value] = /^([^/].*?)=(off|tcp|\/.*)$/.exec(value) ?? [];
+  const check = parseHealth(rest);
+  return check === null ? refuse(context, `${HEALTH_WHY}, with ID= before it for one service`) : { service, check };
+});
 
 /** One entry of `services` in a file. */
 const serviceObject = z.strictObject({
@@ -72,12 +103,14 @@ const serviceObject = z.strictObject({
   protocol: z.enum(["tcp", "udp"], { error: "must be tcp or udp" }).optional(),
   virtual_ip: virtualIp.optional(),
   virtualIp: virtualIp.optional(),
+  health: health.optional(),
 }, { error: "must be ID=HOST:PORT, or an object with id and backend" }).transform((value, context): ServiceEntry => {
   const backend = value.backend === undefined ? null : parseBackend(value.backend, context);
   return {
     service: value.id,
     backend: backend === null ? null : { ...backend, protocol: value.protocol ?? backend.protocol },
     addresses: value.virtual_ip ?? value.virtualIp ?? [],
+    check: value.health ?? null,
   };
 });
 
@@ -100,7 +133,7 @@ const serviceAddress = text.transform((value, context): ServiceAddressEntry => {
 
 const connectorTable = {
   ...uplinkSettings({ server: ["intermediate_server"], verifyPeer: [], caCert: [] }),
-  service: list<readonly ServiceEntry[]>("ID[=HOST:PORT]", [{ service: "default", backend: null, addresses: [] }], {
+  service: list<readonly ServiceEntry[]>("ID[=HOST:PORT]", [{ service: "default", backend: null, addresses: [], check: null }], {
     isTypical: true,
     schema: z.union([
       z.array(z.union([serviceText, serviceObject])).min(1, { error: "must name a service" }),
@@ -122,6 +155,12 @@ const connectorTable = {
     schema: z.union([z.array(serviceAddress), serviceAddress.transform((value) => [value])]),
     example: ["web=10.100.0.2"],
     summary: "The address under which agents know a service, and its only port if one is given",
+  }),
+  health: list<readonly HealthEntry[]>("[ID=]off|tcp|/PATH", [], {
+    schema: z.union([z.array(healthEntry), healthEntry.transform((value) => [value])]),
+    example: ["web=/healthz"],
+    summary:
+      "How it is seen whether backends are up: by connecting (tcp, the default), by an HTTP request for a path, or not at all; of one service or of all",
   }),
   tcp_idle_timeout: word<number>("DURATION", TCP_IDLE_DEFAULT_MS, {
     schema: duration,
@@ -164,12 +203,14 @@ function finishConnector(resolved: Resolved<ConnectorTable>): ConnectorSettings 
     );
   }
   const seen = new Set<string>();
-  const services = values.service.map(({ service, backend }): ServiceBackend => {
+  const checkOf = healthChecks(resolved);
+  const services = values.service.map(({ service, backend, check }): ServiceBackend => {
     const id = parseServiceId(service, { legacy: values.allow_legacy_service_ids });
     if (!id.ok) throw settingError(sources.service, service, `the service id ${id.why}`, legacyHint(service));
     const { host, port, protocol } = backend ?? values.forward ?? DEFAULT_BACKEND;
-    const entry: ServiceBackend = { service, host, port, protocol: protocol ?? (backend === null ? "both" : "tcp") };
-    const key = JSON.stringify(entry);
+    const kind = protocol ?? (backend === null ? "both" : "tcp");
+    const entry: ServiceBackend = { service, host, port, protocol: kind, check: check ?? checkOf(service) };
+    const key = JSON.stringify([service, host, port, kind]);
     if (seen.has(key)) throw settingError(sources.service, service, "is named twice with the same backend");
     seen.add(key);
     return entry;
@@ -182,6 +223,16 @@ function finishConnector(resolved: Resolved<ConnectorTable>): ConnectorSettings 
     serviceAddresses: finishAddresses(resolved),
     tcpIdleMs: values.tcp_idle_timeout,
   };
+}
+
+/** The check of a service that does not say its own. What is said of one service wins over what is said of all. */
+function healthChecks({ values, sources }: Resolved<ConnectorTable>): (service: string) => HealthCheck {
+  const ids = new Set(values.service.map(({ service }) => service));
+  const stranger = values.health.find(({ service }) => service !== null && !ids.has(service))?.service ?? null;
+  if (stranger !== null) throw settingError(sources.health, stranger, "is not a service of this connector");
+  return (id) =>
+    (values.health.findLast(({ service }) => service === id) ?? values.health.findLast(({ service }) => service === null))?.check ??
+      { kind: "tcp" };
 }
 
 function finishAddresses({ values, sources }: Resolved<ConnectorTable>): ServiceAddress[] {

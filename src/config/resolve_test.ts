@@ -124,7 +124,7 @@ Deno.test("defaults of each role", async () => {
     role: "connector",
     name: "connector",
     ...uplink,
-    services: [{ service: "default", host: "127.0.0.1", port: 8080, protocol: "both" }],
+    services: [{ service: "default", host: "127.0.0.1", port: 8080, protocol: "both", check: { kind: "tcp" } }],
     serviceAddresses: [],
     tcpIdleMs: 3_600_000,
   });
@@ -310,17 +310,31 @@ Deno.test("server names and addresses", async () => {
 Deno.test("connector: two forms of services that do not mix", async () => {
   const pairs = await settings(CONNECTOR, { flags: { service: ["web=10.0.0.1:80", "db=[::1]:5432"] } });
   assertEquals(pairs.services, [
-    { service: "web", host: "10.0.0.1", port: 80, protocol: "tcp" },
-    { service: "db", host: "::1", port: 5432, protocol: "tcp" },
+    { service: "web", host: "10.0.0.1", port: 80, protocol: "tcp", check: { kind: "tcp" } },
+    { service: "db", host: "::1", port: 5432, protocol: "tcp", check: { kind: "tcp" } },
   ]);
   const single = await settings(CONNECTOR, { flags: { service: ["web"], forward: ["localhost:3000"] } });
-  assertEquals(single.services, [{ service: "web", host: "localhost", port: 3000, protocol: "both" }]);
+  assertEquals(single.services, [{ service: "web", host: "localhost", port: 3000, protocol: "both", check: { kind: "tcp" } }]);
   assertEquals((await settings(CONNECTOR, { environment: { POSTERN_SERVICE: "a=h:1, b=h:2" } })).services.length, 2);
   await refused(CONNECTOR, { flags: { service: ["web=h:1"], forward: ["h:2"] } }, "--forward and --service both name a backend");
   await refused(CONNECTOR, { flags: { service: ["web", "db=h:1"] } }, "has no backend", "ID=HOST:PORT");
   await refused(CONNECTOR, { flags: { service: ["web", "db"] } }, "has no backend");
   await refused(CONNECTOR, { flags: { service: ["a=h:1", "a=h:1"] } }, "named twice");
   await refused(CONNECTOR, { flags: { service: ["a=0.0.0.0:1"] } }, "the backend must name a host");
+});
+
+Deno.test("connector: how backends are looked at, of all services, of one, in its own entry", async () => {
+  const checks = async (inputs: Parameters<typeof settings>[1]) =>
+    (await settings(CONNECTOR, inputs)).services.map(({ check }) => check.kind === "http" ? check.path : check.kind);
+  const service = ["a=h:1", "b=h:2", "c=h:3"];
+  assertEquals(await checks({ flags: { service, health: ["/up?x=1", "b=off", "c=/c"] } }), ["/up?x=1", "off", "/c"]);
+  assertEquals(await checks({ flags: { service, health: ["b=tcp", "off"] } }), ["off", "tcp", "off"]);
+  const services = [{ id: "a", backend: "h:1", health: "/own" }, { id: "b", backend: "h:2" }];
+  assertEquals(await checks({ file: { services, health: "/all" } }), ["/own", "/all"]);
+  for (const health of ["up", "a=up", "/a b", "b=/\r\nX: y", ""]) {
+    await refused(CONNECTOR, { flags: { service, health: [health] } }, "--health");
+  }
+  await refused(CONNECTOR, { flags: { service, health: ["d=off"] } }, "not a service of this connector");
 });
 
 Deno.test("connector: protocols, several backends, inner addresses", async () => {

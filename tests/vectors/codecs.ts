@@ -134,7 +134,7 @@ const registrationReply: Codec<Reply> = {
     fc.record({ kind: fc.constant("ack" as const), service: printable(255) }),
     fc.record({
       kind: fc.constant("nack" as const),
-      status: fc.constantFrom("not-authorised" as const, "taken" as const, "rate-limited" as const),
+      status: fc.constantFrom("not-authorised" as const, "taken" as const, "rate-limited" as const, "withdrawn" as const),
       service: printable(255),
     }).map((nack) => ({ ...nack, statusByte: wire.NACK_STATUS[nack.status] })),
     fc.constant({ kind: "nack" as const, status: "invalid" as const, statusByte: 1, service: "" }),
@@ -148,6 +148,15 @@ const registrationReply: Codec<Reply> = {
     return length;
   },
   decode: (bytes, offset, length) => whole<Reply>(wire.decodeRegistrationReply(bytes, offset, length), length),
+};
+
+const withdrawal: Codec<Exclude<wire.Withdrawal, wire.Malformed>> = {
+  name: "withdrawal",
+  values: fc.record({ kind: fc.constant("withdraw" as const), service: printable(255) }),
+  tail: "refused",
+  maxBytes: 257,
+  encode: (bytes, offset, value) => wire.encodeWithdrawal(bytes, offset, value.service),
+  decode: (bytes, offset, length) => whole(wire.decodeWithdrawal(bytes, offset, length), length),
 };
 
 const keepalive: Codec<{ readonly kind: "request" | "response"; readonly sequence: number }> = {
@@ -321,6 +330,7 @@ export const CODECS: readonly Codec<unknown>[] = [
   registration("registration", service, false),
   registration("registration-legacy", printable(255), true),
   registrationReply,
+  withdrawal,
   keepalive,
   open("agent", false),
   open("agent", true),

@@ -3,7 +3,7 @@
  * newest connection takes, unless two connections keep taking it from each other.
  *
  * A member is chosen for a new flow in turn, for a new stream by the fewest open streams; members that are reported
- * unhealthy are used only when no other is left.
+ * unhealthy are used only when no other is left. One that has withdrawn keeps the flows that it has and gets no others.
  */
 
 import type { RegistryLimits } from "./limits.ts";
@@ -25,10 +25,11 @@ interface Member {
   connector: Connector;
   /** When this place changed hands, oldest first; no more than the limit of replacements. */
   readonly replacedAtMs: number[];
+  hasWithdrawn: boolean;
 }
 
 export type JoinOutcome =
-  | { readonly kind: "joined" | "already" }
+  | { readonly kind: "joined" | "already" | "back" }
   | { readonly kind: "replaced"; readonly old: Connector }
   | { readonly kind: "refused"; readonly why: "taken" | "replacement-loop" | "pool-full" };
 
@@ -50,8 +51,9 @@ export class ConnectorPool {
     return this.#members.length;
   }
 
+  /** Those that have not withdrawn. */
   connectors(): Connector[] {
-    return this.#members.map((member) => member.connector);
+    return this.#members.filter((member) => !member.hasWithdrawn).map((member) => member.connector);
   }
 
   /**
@@ -60,7 +62,11 @@ export class ConnectorPool {
    */
   join(connector: Connector, allowTakeover: boolean, nowMs: number): JoinOutcome {
     const same = this.#members.find((member) => member.connector.peer === connector.peer);
-    if (same !== undefined) return { kind: "already" };
+    if (same !== undefined) {
+      const isBack = same.hasWithdrawn;
+      same.hasWithdrawn = false;
+      return { kind: isBack ? "back" : "already" };
+    }
     const place = this.#members.find((member) => member.connector.identity === connector.identity);
     if (place !== undefined) {
       if (connector.identity === null && !allowTakeover) return { kind: "refused", why: "taken" };
@@ -68,7 +74,7 @@ export class ConnectorPool {
     }
     if (connector.identity === null && this.#members.length > 0) return { kind: "refused", why: "taken" };
     if (this.#members.length >= this.#limits.connectorsPerServiceMax) return { kind: "refused", why: "pool-full" };
-    this.#members.push({ connector, replacedAtMs: [] });
+    this.#members.push({ connector, replacedAtMs: [], hasWithdrawn: false });
     return { kind: "joined" };
   }
 
@@ -79,6 +85,7 @@ export class ConnectorPool {
     times.push(nowMs);
     const old = place.connector;
     place.connector = connector;
+    place.hasWithdrawn = false;
     return { kind: "replaced", old };
   }
 
@@ -90,15 +97,26 @@ export class ConnectorPool {
     return true;
   }
 
+  /** Lets a member keep what it has and get nothing new. False when it is none. */
+  withdraw(peer: number): boolean {
+    const member = this.#members.find(({ connector }) => connector.peer === peer);
+    if (member === undefined) return false;
+    member.hasWithdrawn = true;
+    return true;
+  }
+
   /** Keeps `current` while it is in the pool and healthy, else takes the next in turn; -1 when the pool is empty. */
   forFlow(current: number): number {
     let unhealthy = -1;
     let found = -1;
     const count = this.#members.length;
     for (let step = 0; step < count; step++) {
-      const connector = this.#members[(this.#turn + step) % count]?.connector;
-      if (connector === undefined) continue;
-      if (connector.isHealthy) {
+      const member = this.#members[(this.#turn + step) % count];
+      if (member === undefined) continue;
+      const { connector } = member;
+      if (member.hasWithdrawn) {
+        if (connector.peer === current) return current;
+      } else if (connector.isHealthy) {
         if (connector.peer === current) return current;
         if (found < 0) found = connector.peer;
       } else if (unhealthy < 0 || connector.peer === current) {
@@ -115,8 +133,9 @@ export class ConnectorPool {
     let candidates = 0;
     const count = this.#members.length;
     for (let step = 0; step < count; step++) {
-      const connector = this.#members[(this.#turn + step) % count]?.connector;
-      if (connector === undefined || isExcluded(connector.peer)) continue;
+      const member = this.#members[(this.#turn + step) % count];
+      if (member === undefined || member.hasWithdrawn || isExcluded(member.connector.peer)) continue;
+      const { connector } = member;
       candidates++;
       if (!connector.takesStreams) continue;
       if (best === null || isBetter(connector, best)) best = connector;

@@ -94,7 +94,8 @@ export class Registry implements ConnectorDirectory {
       this.#release(known);
       return refused(outcome.why === "pool-full" ? NackStatus.rateLimited : NackStatus.taken, outcome.why);
     }
-    const isNew = outcome.kind !== "already";
+    if (outcome.kind === "back") this.#epoch++;
+    const isNew = outcome.kind !== "already" && outcome.kind !== "back";
     if (isNew) {
       this.#epoch++;
       addService(this.#peer(peer, "connector", options.identity, connector), known);
@@ -105,6 +106,17 @@ export class Registry implements ConnectorDirectory {
     const message = `Connector replacement: service '${service}' was ${outcome.old.label}, now ${connector.label}`;
     const replaced = { service, oldPeer: outcome.old.peer, newPeer: peer, message };
     return { kind: "registered", service: known.number, isNew, replaced };
+  }
+
+  /**
+   * Lets a connector keep the flows of a service that it has, and get no new ones. False when it does not serve it. It may register
+   * the service again.
+   */
+  withdraw(peer: number, service: string): boolean {
+    const known = this.#byId.get(service);
+    if (known === undefined || !known.pool.withdraw(peer)) return false;
+    this.#epoch++;
+    return true;
   }
 
   /** Forgets a connection that ended. What a newer connection has taken over stays with that one. */

@@ -276,3 +276,23 @@ Deno.test("a service's number is never given to another service, and is kept for
   assertNotEquals(serviceOf(registry.registerAgent(1, "db")), web);
   assertEquals(serviceOf(registry.registerAgent(1, "web")), web);
 });
+
+Deno.test("a connector that withdrew keeps its flows and gets nothing new, until it registers again", () => {
+  const registry = new Registry();
+  const web = serviceOf(registry.registerConnector(1, "web", connector("a"), 0));
+  assert(!registry.withdraw(2, "web"), "it does not serve it");
+  assert(!registry.withdraw(1, "db"), "nobody serves it");
+  const before = registry.epoch;
+  assert(registry.withdraw(1, "web"));
+  assertNotEquals(registry.epoch, before);
+  assertEquals(registry.connectorForStream(web), { kind: "no-connector" });
+  assertEquals([registry.connectorForFlow(web, -1), registry.connectorForFlow(web, 1), registry.connectorFor("web")], [-1, 1, -1]);
+  assertEquals(registry.connectorServices(1), [web], "its packets still find their way back");
+  assertEquals(registry.services().map(({ connectors }) => connectors.length), [0]);
+  registry.registerConnector(2, "web", connector("b"), 0);
+  assertEquals([registry.connectorForFlow(web, -1), registry.connectorForFlow(web, 1)], [2, 1]);
+  const back = registry.registerConnector(1, "web", connector("a"), 0);
+  assertEquals(back, { kind: "registered", service: web, isNew: false, replaced: null });
+  assertEquals(registry.connectorServices(1), [web]);
+  assertEquals(registry.services()[0]?.connectors.length, 2);
+});

@@ -23,6 +23,7 @@ export const FrameKind = {
   keepaliveResponse: 11,
   /** Everything else: relayed like a raw packet, never interpreted. */
   other: 12,
+  withdraw: 13,
 } as const;
 export type FrameKind = typeof FrameKind[keyof typeof FrameKind];
 
@@ -39,6 +40,7 @@ export const FIRST_BYTES: readonly {
   { first: 0x11, last: 0x11, kind: FrameKind.registerConnector, name: "REGISTER-CONNECTOR" },
   { first: 0x12, last: 0x12, kind: FrameKind.ack, name: "ACK" },
   { first: 0x13, last: 0x13, kind: FrameKind.nack, name: "NACK" },
+  { first: 0x14, last: 0x14, kind: FrameKind.withdraw, name: "WITHDRAW" },
   { first: 0x2f, last: 0x2f, kind: FrameKind.routed, name: "ROUTED" },
   { first: 0x45, last: 0x4f, kind: FrameKind.ipv4, name: "raw IPv4" },
   { first: 0x5a, last: 0x5a, kind: FrameKind.keepaliveRequest, name: "KEEPALIVE" },

@@ -1,5 +1,5 @@
 /**
- * Registration and its answers, WIRE 4: a client names one service per DATAGRAM, the server answers each with ACK or NACK.
+ * Registration, its end and the answers, WIRE 4: a client names one service per DATAGRAM, the server answers each with ACK or NACK.
  * Rare, so results are objects. Who may register what is decided in `auth` and `registry`.
  */
 
@@ -12,6 +12,9 @@ export type RegistrationRole = "agent" | "connector";
 const REGISTER_FIRST_BYTE = { agent: 0x10, connector: 0x11 } as const;
 const REGISTER_ID_AT = 2;
 
+// WITHDRAW: kind u8 | id length u8 | id
+const WITHDRAW_FIRST_BYTE = 0x14;
+
 // ACK, NACK: kind u8 | status u8 | id length u8 | id
 const ACK_FIRST_BYTE = 0x12;
 const NACK_FIRST_BYTE = 0x13;
@@ -19,7 +22,14 @@ const REPLY_ID_AT = 3;
 const ACK_STATUS = 0x00;
 
 /** The statuses of a NACK with their bytes, WIRE 4.3. */
-export const NACK_STATUS = { "invalid": 0x01, "not-authorised": 0x02, "taken": 0x03, "rate-limited": 0x04 } as const;
+export const NACK_STATUS = {
+  "invalid": 0x01,
+  "not-authorised": 0x02,
+  "taken": 0x03,
+  "rate-limited": 0x04,
+  /** What the client asked for by WITHDRAW. */
+  "withdrawn": 0x05,
+} as const;
 /** `unknown` is any byte that this specification does not define: a refusal whose reason we do not know. */
 export type NackStatus = keyof typeof NACK_STATUS | "unknown";
 
@@ -56,6 +66,26 @@ export function decodeRegistration(
 /** Writes a registration and returns its length. `service` has passed `parseServiceId`. */
 export function encodeRegistration(bytes: Uint8Array, offset: number, role: RegistrationRole, service: string): number {
   bytes[offset] = REGISTER_FIRST_BYTE[role];
+  return REGISTER_ID_AT + writeId(bytes, offset + 1, service);
+}
+
+export type Withdrawal = { readonly kind: "withdraw"; readonly service: string } | Malformed;
+
+/** A WITHDRAW frame, WIRE 4.7. The id is strict UTF-8 and otherwise any: the server looks for it among the connection's own. */
+export function decodeWithdrawal(bytes: Uint8Array, offset: number, length: number): Withdrawal {
+  if (length < REGISTER_ID_AT) return malformed("truncated");
+  if (bytes[offset] !== WITHDRAW_FIRST_BYTE) return malformed("first-byte");
+  const idLength = bytes[offset + 1] ?? 0;
+  if (REGISTER_ID_AT + idLength > length) return malformed("truncated");
+  if (REGISTER_ID_AT + idLength < length) return malformed("trailing");
+  if (idLength === 0) return malformed("empty");
+  const service = decodeUtf8(bytes, offset + REGISTER_ID_AT, idLength);
+  return service === null ? malformed("not-utf8") : { kind: "withdraw", service };
+}
+
+/** Writes a WITHDRAW and returns its length. `service` has passed `parseServiceId`. */
+export function encodeWithdrawal(bytes: Uint8Array, offset: number, service: string): number {
+  bytes[offset] = WITHDRAW_FIRST_BYTE;
   return REGISTER_ID_AT + writeId(bytes, offset + 1, service);
 }
 
@@ -98,6 +128,8 @@ function nackStatusOf(statusByte: number): NackStatus {
       return "taken";
     case NACK_STATUS["rate-limited"]:
       return "rate-limited";
+    case NACK_STATUS.withdrawn:
+      return "withdrawn";
     default:
       return "unknown";
   }

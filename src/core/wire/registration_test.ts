@@ -32,7 +32,7 @@ Deno.test("a frame is read only from its own range", () => {
 Deno.test("every status byte of a NACK is a refusal, zero is none", () => {
   for (let status = 0; status < 256; status++) {
     const reply = decodeRegistrationReply(Uint8Array.of(0x13, status, 1, 0x61), 0, 4);
-    const names = ["", "invalid", "not-authorised", "taken", "rate-limited"];
+    const names = ["", "invalid", "not-authorised", "taken", "rate-limited", "withdrawn"];
     if (status === 0) assertEquals(reply, { kind: "malformed", why: "unknown-code" });
     else assertEquals(reply, { kind: "nack", status: (names[status] ?? "unknown") as "unknown", statusByte: status, service: "a" });
   }

@@ -1,6 +1,6 @@
 /**
- * One stream that the server opened to us: read its OPEN (WIRE 7.3), dial the backend of that service and of no other,
- * answer with RESULT, then move bytes. Nothing of the stream's data is read before the backend has accepted.
+ * One stream that was opened to us, by the server or directly by an agent: read its OPEN (WIRE 7.3), dial the backend of that
+ * service and of no other, answer with RESULT, then move bytes. Nothing of the stream's data is read before the backend has accepted.
  *
  *   header ──OPEN──► dialling ──connected──► answering ──RESULT sent──► joined
  */
@@ -9,6 +9,7 @@ import { abortStream, type Connection, HeaderReader, sendWhole } from "../../cor
 import {
   AbortCode,
   type AgentIdentity,
+  classifyStream,
   decodeOpen,
   encodeResult,
   OPEN_MAX_BYTES,
@@ -22,6 +23,14 @@ import { BackendDial, type DialContext, type DialFailure, type DialOwner } from 
 import { BACKEND_CONNECT_TIMEOUT_MS } from "./limits.ts";
 import { lackOfTargets, serves, type Service, targetsOf } from "./services.ts";
 
+/** Who opens streams on a connection. */
+export interface StreamOrigin {
+  readonly from: "server" | "agent";
+  /** The agent itself, where the connection is its own. */
+  readonly agent: AgentIdentity | null;
+  mayReach(service: Service): boolean;
+}
+
 /** What all streams of the connector share. */
 export interface BackendContext extends DialContext {
   readonly bridge: BridgeContext;
@@ -29,6 +38,8 @@ export interface BackendContext extends DialContext {
   readonly serviceOf: (id: string) => Service | undefined;
   readonly onRefused: (stream: BackendStream, code: ResultCode, detail: string) => void;
   readonly onMalformed: (stream: BackendStream, why: string) => void;
+  /** The stream begins as signalling does (WIRE 7.1), with the bytes of it that were read. False when nobody takes it over. */
+  readonly onSignalling: (stream: BackendStream, first: Uint8Array, nowMs: number) => boolean;
   readonly onJoined: (stream: BackendStream) => void;
   readonly onOver: (stream: BackendStream, end: BridgeEnd | "refused" | "malformed") => void;
 }
@@ -38,8 +49,9 @@ type State = "header" | "dialling" | "answering" | "refusing" | "joined" | "over
 export class BackendStream implements DialOwner {
   readonly connection: Connection;
   readonly stream: number;
+  readonly origin: StreamOrigin;
   service = "";
-  agent: AgentIdentity | null = null;
+  agent: AgentIdentity | null;
   readonly #context: BackendContext;
   readonly #bridge: StreamBridge;
   readonly #timer: Timer;
@@ -49,8 +61,10 @@ export class BackendStream implements DialOwner {
   #dial: BackendDial | null = null;
   #answer: { readonly code: ResultCode; readonly detail: string } = { code: "accepted", detail: "" };
 
-  constructor(context: BackendContext, connection: Connection, stream: number, nowMs: number) {
+  constructor(context: BackendContext, origin: StreamOrigin, connection: Connection, stream: number, nowMs: number) {
     this.#context = context;
+    this.origin = origin;
+    this.agent = origin.agent;
     this.connection = connection;
     this.stream = stream;
     this.#header = new HeaderReader(context.bridge.engine, context.bridge.chunkAt, OPEN_MAX_BYTES);
@@ -91,12 +105,14 @@ export class BackendStream implements DialOwner {
   #readHeader(nowMs: number): void {
     const header = this.#header;
     if (header === null) return;
+    const { from } = this.origin;
     for (;;) {
-      const open = decodeOpen(header.bytes, 0, header.length, { from: "server", legacy: this.#context.allowLegacyServiceIds });
+      if (header.length > 0 && classifyStream(header.bytes[0] ?? 0xff) === "signalling") return this.#handOver(header, nowMs);
+      const open = decodeOpen(header.bytes, 0, header.length, { from, legacy: this.#context.allowLegacyServiceIds });
       if (open.kind === "malformed") return this.#malformed(open.why);
       if (open.kind === "open") {
         this.service = open.service;
-        this.agent = open.agent;
+        this.agent ??= open.agent;
         if (header.isAtEnd) this.#bridge.noteStreamEnd();
         this.#header = null;
         return this.#begin(nowMs);
@@ -105,6 +121,12 @@ export class BackendStream implements DialOwner {
       if (progress === "need") return;
       if (progress !== "complete") return this.#malformed(progress === "ended" ? "truncated" : "reset");
     }
+  }
+
+  #handOver(header: HeaderReader, nowMs: number): void {
+    if (!this.#context.onSignalling(this, header.bytes.slice(0, header.length), nowMs)) return this.#malformed("first-byte");
+    this.#state = "over";
+    this.#context.reactor.cancelTimer(this.#timer);
   }
 
   onDialled(socket: TcpSocket): void {
@@ -127,7 +149,11 @@ export class BackendStream implements DialOwner {
 
   #begin(nowMs: number): void {
     const service = this.#context.serviceOf(this.service);
-    if (service === undefined) return this.#refuse("unknown-service", "this connector does not serve it");
+    if (service === undefined || !this.origin.mayReach(service)) {
+      // Who may not reach a service does not learn whether there is one.
+      if (this.origin.from === "agent") return this.#refuse("denied", "the certificate does not name this service");
+      return this.#refuse("unknown-service", "this connector does not serve it");
+    }
     if (!serves(service, "tcp")) return this.#refuse("datagram-only", "the service is not spoken over TCP");
     const targets = targetsOf(service, "tcp");
     if (targets.length === 0) return this.#refuse("backend-refused", lackOfTargets(service));

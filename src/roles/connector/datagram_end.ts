@@ -17,7 +17,6 @@ import {
 } from "../../core/netstack/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import {
-  ALPN_V2,
   classifyFrame,
   copyEnds,
   endText,
@@ -46,6 +45,22 @@ export interface DatagramEndOptions {
   readonly flush: (nowMs: number) => void;
 }
 
+/** By what and from whom packets came: the connection to the server, or that of an agent. */
+export interface PacketSource {
+  /** The one agent behind it; null when packets of several come by it. */
+  readonly agentKey: string | null;
+  /** The service of packets that name none; null when they cannot be told. */
+  serviceOfBare(view: DataView, offset: number, length: number): Service | null;
+  mayReach(service: Service): boolean;
+  /** Where replies go and in which form; null when there is no way back. */
+  wayBack(service: Service, isWrapped: boolean): WayBack | null;
+}
+
+export interface WayBack {
+  readonly connection: Connection;
+  readonly isWrapped: boolean;
+}
+
 /** Between the network stack's own end of waiting for a backend and ours, so that it is ours that comes first. */
 const PENDING_SLACK_MS = 500;
 const ENTROPY_BYTES = 16;
@@ -61,7 +76,6 @@ export class DatagramEnd implements NetStackOwner {
   readonly #packetAt: number;
   readonly #echoEnds: IpEnds = new IpHeader();
   readonly #timer = new Timer((nowMs) => this.stack.handleTimeout(nowMs));
-  #connection: Connection | null = null;
 
   constructor(options: DatagramEndOptions) {
     const { plane, addressSlot, count } = options;
@@ -108,12 +122,25 @@ export class DatagramEnd implements NetStackOwner {
     return this.#sessions.values();
   }
 
+  /** How many TCP sessions of a service there are. */
+  sessionsOf(service: Service): number {
+    let count = 0;
+    for (const session of this.#sessions.values()) if (session.service === service) count++;
+    return count;
+  }
+
+  /** How many TCP sessions have their packets carried by this connection. */
+  sessionsOn(connection: Connection): number {
+    let count = 0;
+    for (const { session } of this.#sessions.values()) if (this.#links.of(session.path)?.connection === connection) count++;
+    return count;
+  }
+
   /** A DATAGRAM of a kind that carries packets. */
-  onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
+  onDatagram(source: PacketSource, offset: number, length: number, nowMs: number): void {
     const { services, count, plane } = this.#options;
     const { arena } = plane.platform.engine;
     const { bytes } = arena;
-    if (this.#connection !== connection) this.#moveTo(connection, nowMs);
     const isWrapped = classifyFrame(bytes, offset, length) === FrameKind.routed;
     let headerBytes = 0;
     let service: Service | null;
@@ -122,21 +149,25 @@ export class DatagramEnd implements NetStackOwner {
       if (idLength === 0) return count("droppedMalformed", 1);
       headerBytes = ROUTED_ID_AT + idLength;
       service = services.named(bytes, offset + ROUTED_ID_AT, idLength);
-      if (service === null) return count("droppedUnknownService", 1);
-    } else {
-      // On ztna-v2 a packet without a name could be of any service (WIRE 5.5), and who may reach one may not reach all.
-      if (services.all.length > 1 && connection.engine.applicationProtocol() === ALPN_V2) return count("droppedUnknownService", 1);
-      service = services.ofPacket(arena.view, offset, length);
-      if (service === null) return count("droppedUnknownService", 1);
-    }
-    const link = this.#links.open(connection, service, isWrapped);
+    } else service = source.serviceOfBare(arena.view, offset, length);
+    if (service === null) return count("droppedUnknownService", 1);
+    if (!source.mayReach(service)) return count("droppedUnauthorised", 1);
+    const back = source.wayBack(service, isWrapped);
+    if (back === null) return count("droppedNoWayBack", 1);
+    const link = this.#links.open(back.connection, service, back.isWrapped, source.agentKey);
     this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);
   }
 
-  /** The connection to the server is gone. */
-  onDown(nowMs: number): void {
-    this.#links.closeAll(nowMs);
-    this.#connection = null;
+  /** The connection is gone, and with it the sessions and flows whose packets went by it. */
+  onDown(connection: Connection, nowMs: number): void {
+    this.#links.close(connection, nowMs);
+  }
+
+  /** Ends what is left of a service that is offered no more. */
+  endService(service: Service, nowMs: number): void {
+    for (const one of [...this.#sessions.values()]) if (one.service === service) this.stack.abort(one.session, nowMs);
+    this.#pump(nowMs);
+    this.#links.closeService(service, nowMs);
   }
 
   /** Ends every session with RST, and lets that leave. */
@@ -148,7 +179,7 @@ export class DatagramEnd implements NetStackOwner {
   onSyn(session: TcpSession): BackendSession | null {
     const { plane, count } = this.#options;
     const link = this.#links.of(session.path);
-    if (link === undefined || plane.isStopping) return null;
+    if (link === undefined || plane.isStopping || !link.service.isOffered) return null;
     const { service } = link;
     if (!serves(service, "tcp") || !isDestination(service, session.ends, session.localPort)) {
       const dialled = endText(session.ends, "source");
@@ -178,7 +209,7 @@ export class DatagramEnd implements NetStackOwner {
 
   onFlow(flow: UdpFlow): BackendFlow | null {
     const service = this.#links.of(flow.path)?.service;
-    if (service === undefined) return null;
+    if (service === undefined || !service.isOffered) return null;
     if (!serves(service, "udp") || !isDestination(service, flow.ends, flow.localPort)) {
       this.#log.refused(service, `UDP datagram to unexpected destination ${endText(flow.ends, "source")}`);
       return null;
@@ -198,11 +229,6 @@ export class DatagramEnd implements NetStackOwner {
     // Every turn ends with a look at all paths, of which there are few.
   }
 
-  #moveTo(connection: Connection, nowMs: number): void {
-    this.#links.closeAll(nowMs);
-    this.#connection = connection;
-  }
-
   #endTurn(nowMs: number): void {
     this.#pump(nowMs);
     const { reactor } = this.#options.plane.platform;
@@ -212,32 +238,33 @@ export class DatagramEnd implements NetStackOwner {
     else reactor.setTimer(this.#timer, nextMs);
   }
 
-  /** Gives packets to the connection as long as it sends them on. */
+  /** Gives packets to the connections as long as they send them on. */
   #pump(nowMs: number): void {
-    const connection = this.#connection;
-    if (connection === null || connection.isOver || !this.#hasWork()) return;
-    this.#links.resize(connection.engine.datagramMax());
-    for (let left = limits.PACKETS_PER_TURN; left > 0;) {
-      const queued = this.#queueSome(connection, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
-      if (queued === 0) return;
-      connection.touch();
-      this.#options.flush(nowMs);
-      if (connection.isOver) return;
-      left -= queued;
+    for (const connection of this.#links.connections) {
+      if (connection.isOver || !this.#links.hasWork(connection)) continue;
+      this.#links.resize(connection);
+      if (this.#pumpTo(connection, nowMs)) this.#options.plane.platform.reactor.again();
     }
-    this.#options.plane.platform.reactor.again();
   }
 
-  #hasWork(): boolean {
-    for (const { path } of this.#links.all) if (path.isReady) return true;
-    return false;
+  /** Returns whether there may be more, after the others have had their turn. */
+  #pumpTo(connection: Connection, nowMs: number): boolean {
+    for (let left = limits.PACKETS_PER_TURN; left > 0;) {
+      const queued = this.#queueSome(connection, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
+      if (queued === 0) return false;
+      connection.touch();
+      this.#options.flush(nowMs);
+      if (connection.isOver) return false;
+      left -= queued;
+    }
+    return true;
   }
 
   /** Queues up to `most` packets, of each path in turn, and returns how many. */
   #queueSome(connection: Connection, most: number, nowMs: number): number {
     const { arena } = this.#options.plane.platform.engine;
     let queued = 0;
-    for (const { path, header } of this.#links.all) {
+    for (const { path, header } of this.#links.linksOf(connection)) {
       if (!path.isReady) continue;
       arena.bytes.set(header, this.#packetAt);
       const at = this.#packetAt + header.length;
@@ -253,10 +280,9 @@ export class DatagramEnd implements NetStackOwner {
 
   /** Queues a packet that was not polled. It is a datagram: without room it is lost. */
   #send(link: PacketLink, offset: number, length: number): void {
-    const connection = this.#connection;
-    if (connection === null || connection.isOver) return;
+    const { connection, header } = link;
+    if (connection.isOver) return;
     const { arena } = this.#options.plane.platform.engine;
-    const { header } = link;
     let from = offset;
     if (header.length > 0) {
       arena.bytes.set(header, this.#packetAt);

@@ -27,11 +27,18 @@ export const WARNINGS_PER_SECOND = 5;
 /** TCP sessions without any data are reset after this time, unless the configuration says another. */
 export const TCP_IDLE_DEFAULT_MS = 3_600_000;
 
+/** How long what runs of a service that was taken out of the configuration may go on. */
+export const SERVICE_DRAIN_MS = 30_000;
+/** What is waiting to be idle is looked at this often. */
+export const LINK_LOOK_INTERVAL_MS = 250;
+
 /** Backends are looked at this often, and more often while they are down. */
 export const HEALTH_INTERVAL_MS = 10_000;
 export const HEALTH_INTERVAL_DOWN_MS = 2_000;
 export const HEALTH_TIMEOUT_MS = 3_000;
 /** Failed looks in a row after which a backend is down. */
-export const HEALTH_FAILURES_MAX = 2;
+export const HEALTH_FAILURES_MAX = 3;
 /** Names of backends are looked up again this often. */
 export const RESOLVE_INTERVAL_MS = 30_000;
+/** Of the answer to an HTTP look so much is read to find its status. */
+export const HEALTH_ANSWER_MAX_BYTES = 1_024;

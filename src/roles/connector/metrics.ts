@@ -45,6 +45,12 @@ export const CONNECTOR_METRICS = {
     help: "Opens that were answered with a refusal, by its code.",
     labels: { code: "unknown-service" },
   },
+  refusedDenied: {
+    name: "ztna_connector_streams_refused_total",
+    kind: "counter",
+    help: "Opens that were answered with a refusal, by its code.",
+    labels: { code: "denied" },
+  },
   refusedDatagramOnly: {
     name: "ztna_connector_streams_refused_total",
     kind: "counter",
@@ -77,7 +83,7 @@ export const CONNECTOR_METRICS = {
   forwardedPackets: {
     name: "ztna_connector_forwarded_packets_total",
     kind: "counter",
-    help: "IP packets taken from agents and given to them.",
+    help: "IP packets taken from agents and given to them, acknowledgements and others without payload included.",
   },
   forwardedBytes: {
     name: "ztna_connector_forwarded_bytes_total",
@@ -94,6 +100,8 @@ export const CONNECTOR_METRICS = {
   droppedKind: dropped("kind"),
   droppedMalformed: dropped("malformed"),
   droppedUnknownService: dropped("unknown-service"),
+  droppedUnauthorised: dropped("unauthorised"),
+  droppedNoWayBack: dropped("no-way-back"),
   droppedQueue: dropped("queue-full"),
   droppedBackend: dropped("backend"),
   ...NETSTACK_METRICS,

@@ -1,130 +1,211 @@
 /**
- * The registration of the connector's services (WIRE 4): send, wait for the answer, send again, give up for a while.
+ * The registration of services on one connection (WIRE 4): send, wait for the answer, send again, give up for a while; and the way
+ * back, where the protocol has one. A question is asked only when the one before has its answer, so that they cannot overtake each
+ * other.
  *
- *   idle ──send──► pending ──ack──► registered
+ *   idle ──send──► pending ──ack──► registered ──withdraw──► withdrawing ──nack──► idle
  *     ▲              │  └──nack──► denied ──(backoff)──► pending
  *     └────down──────┴──(3 sends)──► denied
  */
 import { Backoff, Timer } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import {
+  ALPN_V2,
   decodeRegistrationReply,
   encodeRegistration,
+  encodeWithdrawal,
+  type NackStatus,
   REGISTRATION_SENDS_MAX,
   REGISTRATION_TIMEOUT_MS,
 } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { DENIED_BACKOFF } from "../uplink/mod.ts";
 
-export type RegistrationState = "idle" | "pending" | "registered" | "denied";
+export type RegistrationState = "idle" | "pending" | "registered" | "denied" | "withdrawing";
 
-interface ServiceRegistration {
+interface Entry {
   readonly service: string;
   readonly timer: Timer;
   readonly backoff: Backoff;
   state: RegistrationState;
   sends: number;
+  isWanted: boolean;
 }
 
-const FRAME_BYTES_MAX = 300;
+/** Room for one frame; see {@linkcode RegistrarOptions.frameAt}. */
+export const REGISTRATION_FRAME_BYTES = 300;
+
+export interface RegistrarOptions {
+  readonly plane: Plane;
+  /** Offset of {@linkcode REGISTRATION_FRAME_BYTES} bytes that are used within one call only. */
+  readonly frameAt: number;
+  /** Called for each answer of the server to something that was asked. */
+  readonly onAnswered: (nowMs: number) => void;
+}
 
 export class Registrar {
-  readonly #plane: Plane;
-  readonly #services: readonly ServiceRegistration[];
-  readonly #frameAt: number;
-  readonly #onRegistered: (nowMs: number) => void;
+  readonly #options: RegistrarOptions;
+  readonly #entries = new Map<string, Entry>();
   #connection: Connection | null = null;
 
-  /** `onRegistered` is called for each acknowledgement. */
-  constructor(plane: Plane, services: readonly string[], onRegistered: (nowMs: number) => void) {
-    this.#plane = plane;
-    this.#frameAt = plane.platform.layout.reserve(FRAME_BYTES_MAX);
-    this.#onRegistered = onRegistered;
-    this.#services = services.map((service) => {
-      const entry: ServiceRegistration = {
-        service,
-        timer: new Timer((nowMs) => this.#onTimer(entry, nowMs)),
-        backoff: new Backoff(DENIED_BACKOFF),
-        state: "idle",
-        sends: 0,
-      };
-      return entry;
-    });
+  constructor(options: RegistrarOptions) {
+    this.#options = options;
   }
 
   get registeredCount(): number {
-    return this.#services.filter((entry) => entry.state === "registered").length;
+    let count = 0;
+    for (const { state } of this.#entries.values()) if (state === "registered") count++;
+    return count;
   }
 
-  states(): { readonly id: string; readonly state: RegistrationState }[] {
-    return this.#services.map((entry) => ({ id: entry.service, state: entry.state }));
+  /** Whether nothing is to be asked of the server. */
+  get isEmpty(): boolean {
+    return this.#entries.size === 0;
+  }
+
+  stateOf(service: string): RegistrationState | null {
+    return this.#entries.get(service)?.state ?? null;
+  }
+
+  /** From now on exactly these are to be registered. What is registered and not among them is withdrawn, where that is possible. */
+  setServices(services: readonly string[], nowMs: number): void {
+    for (const entry of [...this.#entries.values()]) {
+      entry.isWanted = services.includes(entry.service);
+      this.#pursue(entry, nowMs);
+    }
+    for (const service of services) {
+      if (this.#entries.has(service)) continue;
+      const entry: Entry = {
+        service,
+        timer: new Timer((now) => this.#onTimer(entry, now)),
+        backoff: new Backoff(DENIED_BACKOFF),
+        state: "idle",
+        sends: 0,
+        isWanted: true,
+      };
+      this.#entries.set(service, entry);
+      this.#pursue(entry, nowMs);
+    }
   }
 
   /** A connection stands: every service is registered on it. */
   begin(connection: Connection, nowMs: number): void {
     this.#connection = connection;
-    for (const entry of this.#services) {
-      entry.sends = 0;
-      this.#send(entry, nowMs);
-    }
+    for (const entry of [...this.#entries.values()]) this.#pursue(entry, nowMs);
   }
 
   /** The connection is gone. */
   end(): void {
     this.#connection = null;
-    for (const entry of this.#services) {
+    for (const entry of [...this.#entries.values()]) {
       entry.state = "idle";
-      this.#plane.platform.reactor.cancelTimer(entry.timer);
+      this.#options.plane.platform.reactor.cancelTimer(entry.timer);
+      if (!entry.isWanted) this.#entries.delete(entry.service);
     }
   }
 
   /** An ACK or NACK; answers to questions that we did not ask change nothing. */
   onReply(offset: number, length: number, nowMs: number): void {
-    const reply = decodeRegistrationReply(this.#plane.platform.engine.arena.bytes, offset, length);
+    const { plane, onAnswered } = this.#options;
+    const reply = decodeRegistrationReply(plane.platform.engine.arena.bytes, offset, length);
     if (reply.kind === "malformed") return;
-    const asked = this.#services.find((entry) => entry.service === reply.service && entry.state !== "idle");
-    if (asked === undefined) return;
-    const { reactor } = this.#plane.platform;
-    if (reply.kind === "ack") {
-      const isNew = asked.state !== "registered";
-      asked.state = "registered";
-      asked.backoff.reset();
-      reactor.cancelTimer(asked.timer);
-      if (isNew) this.#plane.log("info", "registered", "The server acknowledged the service", { service: asked.service });
-      this.#onRegistered(nowMs);
-      return;
-    }
-    const status = `0x${reply.statusByte.toString(16).padStart(2, "0")}`;
-    const message = `Registration NACK for service '${asked.service}' (status=${status})`;
-    this.#deny(asked, message, reply.status, nowMs);
-    this.#onRegistered(nowMs);
+    const asked = this.#entries.get(reply.service);
+    if (asked === undefined || asked.state === "idle" || asked.state === "denied") return;
+    if (reply.kind === "ack") this.#acknowledged(asked, nowMs);
+    else if (asked.state === "withdrawing") this.#withdrawn(asked, reply.status, nowMs);
+    // What a repeated WITHDRAW was answered comes late and concerns nothing any more.
+    else if (reply.status !== "withdrawn") this.#refused(asked, reply.status, reply.statusByte, nowMs);
+    onAnswered(nowMs);
   }
 
-  #onTimer(entry: ServiceRegistration, nowMs: number): void {
+  #acknowledged(entry: Entry, nowMs: number): void {
+    const { plane } = this.#options;
+    // It answers the registration before the withdrawal.
+    if (entry.state === "withdrawing") return;
+    const isNew = entry.state !== "registered";
+    entry.state = "registered";
+    entry.backoff.reset();
+    plane.platform.reactor.cancelTimer(entry.timer);
+    if (isNew) plane.log("info", "registered", "The server acknowledged the service", { service: entry.service });
+    this.#pursue(entry, nowMs);
+  }
+
+  #refused(entry: Entry, status: NackStatus, statusByte: number, nowMs: number): void {
+    const byte = `0x${statusByte.toString(16).padStart(2, "0")}`;
+    this.#deny(entry, `Registration NACK for service '${entry.service}' (status=${byte})`, status, nowMs);
+  }
+
+  #withdrawn(entry: Entry, status: NackStatus, nowMs: number): void {
+    const { plane } = this.#options;
+    // The next send comes with the timer.
+    if (status !== "withdrawn" && status !== "not-authorised") return;
+    plane.platform.reactor.cancelTimer(entry.timer);
+    entry.state = "idle";
+    entry.sends = 0;
+    plane.log("info", "withdrawn", "The server gives us nothing new of the service", { service: entry.service });
+    this.#pursue(entry, nowMs);
+  }
+
+  /** Does what the entry's state allows towards what is wanted of it. */
+  #pursue(entry: Entry, nowMs: number): void {
+    const canWithdraw = this.#connection?.engine.applicationProtocol() === ALPN_V2;
+    if (entry.state === "registered" && !entry.isWanted && canWithdraw) {
+      entry.sends = 0;
+      this.#sendWithdrawal(entry, nowMs);
+    } else if ((entry.state === "idle" || entry.state === "denied") && !entry.isWanted) {
+      this.#options.plane.platform.reactor.cancelTimer(entry.timer);
+      this.#entries.delete(entry.service);
+    } else if (entry.state === "idle") {
+      entry.sends = 0;
+      this.#sendRegistration(entry, nowMs);
+    }
+  }
+
+  #onTimer(entry: Entry, nowMs: number): void {
     if (this.#connection === null) return;
+    if (entry.state === "withdrawing") {
+      if (entry.sends < REGISTRATION_SENDS_MAX) return this.#sendWithdrawal(entry, nowMs);
+      const { service } = entry;
+      // A server that does not know the question: opens that it still brings are refused.
+      entry.state = "registered";
+      return this.#options.plane.log("warn", "registration-refused", `The server does not take '${service}' back`, { service });
+    }
     if (entry.state === "pending" && entry.sends >= REGISTRATION_SENDS_MAX) {
       this.#deny(entry, `Registration for '${entry.service}' failed after ${entry.sends} attempts, giving up`, "no-answer", nowMs);
       return;
     }
     if (entry.state === "denied") entry.sends = 0;
-    this.#send(entry, nowMs);
+    this.#sendRegistration(entry, nowMs);
   }
 
-  #deny(entry: ServiceRegistration, message: string, why: string, nowMs: number): void {
-    const delayMs = entry.backoff.next(this.#plane.platform.random());
+  #deny(entry: Entry, message: string, why: string, nowMs: number): void {
+    const { plane } = this.#options;
+    const delayMs = entry.backoff.next(plane.platform.random());
     entry.state = "denied";
-    this.#plane.log("warn", "registration-refused", message, { service: entry.service, why, retry_ms: delayMs });
-    this.#plane.platform.reactor.setTimer(entry.timer, nowMs + delayMs);
+    plane.log("warn", "registration-refused", message, { service: entry.service, why, retry_ms: delayMs });
+    plane.platform.reactor.setTimer(entry.timer, nowMs + delayMs);
+    this.#pursue(entry, nowMs);
   }
 
-  #send(entry: ServiceRegistration, nowMs: number): void {
+  #sendRegistration(entry: Entry, nowMs: number): void {
     if (this.#connection === null) return;
-    const { engine, reactor } = this.#plane.platform;
-    const length = encodeRegistration(engine.arena.bytes, this.#frameAt, "connector", entry.service);
-    this.#connection.engine.datagramSend(this.#frameAt, length);
-    this.#connection.touch();
+    const { frameAt, plane } = this.#options;
     entry.state = "pending";
+    this.#send(encodeRegistration(plane.platform.engine.arena.bytes, frameAt, "connector", entry.service), entry, nowMs);
+  }
+
+  #sendWithdrawal(entry: Entry, nowMs: number): void {
+    if (this.#connection === null) return;
+    const { frameAt, plane } = this.#options;
+    entry.state = "withdrawing";
+    this.#send(encodeWithdrawal(plane.platform.engine.arena.bytes, frameAt, entry.service), entry, nowMs);
+  }
+
+  #send(length: number, entry: Entry, nowMs: number): void {
+    const { frameAt, plane } = this.#options;
+    this.#connection?.engine.datagramSend(frameAt, length);
+    this.#connection?.touch();
     entry.sends++;
-    reactor.setTimer(entry.timer, nowMs + REGISTRATION_TIMEOUT_MS);
+    plane.platform.reactor.setTimer(entry.timer, nowMs + REGISTRATION_TIMEOUT_MS);
   }
 }

@@ -3,7 +3,7 @@
  * question "may this be dialled, and where is it?" is answered here, and nothing that is not in this table is ever dialled.
  */
 import { type IpEnds, parseEnds } from "../../core/wire/mod.ts";
-import type { ConnectorPlan } from "../control/mod.ts";
+import type { ConnectorPlan, HealthCheck, ServicePlan } from "../control/mod.ts";
 
 export type BackendProtocol = "tcp" | "udp";
 /** `unknown` until the first look; then what the last looks said. */
@@ -14,6 +14,7 @@ export interface Backend {
   readonly host: string;
   readonly port: number;
   readonly protocols: readonly BackendProtocol[];
+  readonly check: HealthCheck;
   /** Resolved, best first; empty while the name has no address. */
   addresses: readonly string[];
   health: BackendHealth;
@@ -34,15 +35,24 @@ interface Destination {
   readonly port: number | null;
 }
 
+/** The same object for as long as the service is offered, whatever changes about it. */
 export interface Service {
-  readonly index: number;
   readonly id: string;
   /** The id as it stands in a ROUTED header. */
   readonly idBytes: Uint8Array;
   /** In the order of preference. */
-  readonly backends: readonly Backend[];
+  backends: readonly Backend[];
   /** None: any address of {@linkcode DEFAULT_NETWORK}. */
-  readonly destinations: readonly Destination[];
+  destinations: readonly Destination[];
+  /** False once the configuration has it no more: what runs may finish, nothing new begins. */
+  isOffered: boolean;
+}
+
+/** What {@linkcode ServiceTable.replace} changed. */
+export interface ServiceChanges {
+  readonly added: readonly Service[];
+  readonly changed: readonly Service[];
+  readonly removed: readonly Service[];
 }
 
 /** Where ztna-v1 agents place services that have no address of their own: 10.100.0.0/24. */
@@ -53,23 +63,44 @@ const TARGETS_MAX = 8;
 const V4_DESTINATION_AT = 16, V6_DESTINATION_AT = 24, V6_HEADER_BYTES = 40;
 
 export class ServiceTable {
-  readonly all: readonly Service[];
+  /** Those that are offered, in the order of the configuration. */
+  all: readonly Service[] = [];
+  /** Those that are offered no more, while something of them still runs. */
+  leaving: readonly Service[] = [];
 
-  constructor(plan: Pick<ConnectorPlan, "services" | "destinations">) {
-    const ids = [...new Set(plan.services.map(({ service }) => service))];
-    this.all = ids.map((id, index): Service => ({
-      index,
-      id,
-      idBytes: new TextEncoder().encode(id),
-      backends: plan.services.filter(({ service }) => service === id).map(({ host, port, addresses, protocols }) => ({
-        host,
-        port,
-        protocols: protocols ?? ["tcp"],
-        addresses,
-        health: "unknown",
-      })),
-      destinations: (plan.destinations ?? []).filter(({ service }) => service === id).map(destinationOf),
-    }));
+  constructor(plan: ServicesPlan) {
+    this.replace(plan);
+  }
+
+  /** Takes the services of `plan`. What is in both plans stays what it is, a backend with what is known of it. */
+  replace(plan: ServicesPlan): ServiceChanges {
+    const before = this.all;
+    const added: Service[] = [], changed: Service[] = [];
+    this.all = [...new Set(plan.services.map(({ service }) => service))].map((id) => {
+      const known = before.find((service) => service.id === id);
+      const backends = plan.services.filter(({ service }) => service === id).map((one) => backendOf(one, known?.backends ?? []));
+      const destinations = (plan.destinations ?? []).filter(({ service }) => service === id).map(destinationOf);
+      if (known === undefined) {
+        const service: Service = { id, idBytes: new TextEncoder().encode(id), backends, destinations, isOffered: true };
+        added.push(service);
+        return service;
+      }
+      const isSame = backends.length === known.backends.length && backends.every((backend, i) => backend === known.backends[i]);
+      const textOf = (all: readonly Destination[]) => all.map(({ text }) => text).join();
+      if (!isSame || textOf(destinations) !== textOf(known.destinations)) changed.push(known);
+      known.backends = backends;
+      known.destinations = destinations;
+      return known;
+    });
+    const removed = before.filter((service) => !this.all.includes(service));
+    for (const service of removed) service.isOffered = false;
+    this.leaving = [...this.leaving, ...removed];
+    return { added, changed, removed };
+  }
+
+  /** Nothing of a service that is not offered any more runs: it is forgotten. */
+  forget(service: Service): void {
+    this.leaving = this.leaving.filter((one) => one !== service);
   }
 
   byId(id: string): Service | undefined {
@@ -78,14 +109,7 @@ export class ServiceTable {
 
   /** The service whose id stands in `length` bytes at `offset`, or null. */
   named(bytes: Uint8Array, offset: number, length: number): Service | null {
-    for (const service of this.all) {
-      const { idBytes } = service;
-      if (idBytes.length !== length) continue;
-      let i = 0;
-      while (i < length && idBytes[i] === bytes[offset + i]) i++;
-      if (i === length) return service;
-    }
-    return null;
+    return namedIn(this.all, bytes, offset, length) ?? namedIn(this.leaving, bytes, offset, length);
   }
 
   /** The service that a packet without a name belongs to: the one whose address it is sent to, else the first. */
@@ -95,7 +119,7 @@ export class ServiceTable {
     const isIpv4 = view.getUint8(offset) >> 4 === 4;
     if (!isIpv4 && length < V6_HEADER_BYTES) return first;
     const at = offset + (isIpv4 ? V4_DESTINATION_AT : V6_DESTINATION_AT);
-    for (const service of this.all) {
+    for (const service of this.leaving.length === 0 ? this.all : [...this.all, ...this.leaving]) {
       for (const { ends } of service.destinations) {
         if (ends.isIpv4 !== isIpv4) continue;
         const isEqual = isIpv4 ? view.getInt32(at) === ends.source3 : view.getInt32(at + 12) === ends.source3 &&
@@ -113,6 +137,33 @@ export class ServiceTable {
       for (const backend of service.backends) if (backend.host === host) backend.addresses = addresses;
     }
   }
+}
+
+type ServicesPlan = Pick<ConnectorPlan, "services" | "destinations">;
+
+/** The backend of a plan, as it is known if it is. */
+function backendOf(plan: ServicePlan, known: readonly Backend[]): Backend {
+  const { host, port, addresses } = plan;
+  const protocols = plan.protocols ?? ["tcp"];
+  const check = plan.check ?? { kind: "tcp" };
+  const same = known.find((one) =>
+    one.host === host && one.port === port && one.protocols.join() === protocols.join() &&
+    JSON.stringify(one.check) === JSON.stringify(check)
+  );
+  if (same === undefined) return { host, port, protocols, check, addresses, health: "unknown" };
+  if (addresses.length > 0) same.addresses = addresses;
+  return same;
+}
+
+function namedIn(services: readonly Service[], bytes: Uint8Array, offset: number, length: number): Service | null {
+  for (const service of services) {
+    const { idBytes } = service;
+    if (idBytes.length !== length) continue;
+    let i = 0;
+    while (i < length && idBytes[i] === bytes[offset + i]) i++;
+    if (i === length) return service;
+  }
+  return null;
 }
 
 function destinationOf({ address, port }: { readonly address: string; readonly port: number | null }): Destination {
@@ -135,6 +186,11 @@ export function destinationsText(service: Service): string {
   return service.destinations.length === 0 ? DEFAULT_NETWORK_TEXT : service.destinations.map(({ text }) => text).join(" or ");
 }
 
+/** Whether it should be registered: it is offered, and not known to be unreachable. Nobody knows of a UDP backend. */
+export function isAvailable(service: Service): boolean {
+  return service.isOffered && service.backends.some(({ health, protocols }) => health !== "down" || protocols.includes("udp"));
+}
+
 export function serves(service: Service, protocol: BackendProtocol): boolean {
   return service.backends.some(({ protocols }) => protocols.includes(protocol));
 }
@@ -146,7 +202,8 @@ export function serves(service: Service, protocol: BackendProtocol): boolean {
 export function targetsOf(service: Service, protocol: BackendProtocol): DialTarget[] {
   const targets: DialTarget[] = [];
   for (const backend of service.backends) {
-    if (backend.health === "down" || !backend.protocols.includes(protocol)) continue;
+    // What is known of its TCP port says nothing of UDP.
+    if (!backend.protocols.includes(protocol) || protocol === "tcp" && backend.health === "down") continue;
     for (const address of backend.addresses) targets.push({ backend, address, port: backend.port });
   }
   return targets.slice(0, TARGETS_MAX);

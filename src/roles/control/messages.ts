@@ -93,7 +93,12 @@ export interface ServicePlan {
   readonly addresses: readonly string[];
   /** What is spoken there. Default: TCP only. */
   readonly protocols?: readonly ("tcp" | "udp")[];
+  /** Default: by a TCP connection. */
+  readonly check?: HealthCheck;
 }
+
+/** How it is seen whether a backend is up: not at all, by a TCP connection, or by the answer to an HTTP request on one. */
+export type HealthCheck = { readonly kind: "off" | "tcp" } | { readonly kind: "http"; readonly path: string };
 
 /** An inner address under which agents know a service, at one port or (null) at all. */
 export interface DestinationPlan {
@@ -200,6 +205,8 @@ export interface PlaneStatus {
     readonly connectors: number;
   }[];
   readonly uplink: UplinkReport | null;
+  /** More connections to the server: on ztna-v1 each service has one of its own. */
+  readonly furtherUplinks?: readonly UplinkReport[];
   readonly streams: number;
   /** The connector's TCP sessions that came by packets. */
   readonly sessions?: readonly SessionStatus[];

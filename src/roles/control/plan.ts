@@ -23,9 +23,9 @@ export async function createPlan(settings: RoleSettings, material: RoleMaterial,
 }
 
 async function connectorPlan(settings: ConnectorSettings, material: RoleMaterial, resolve: Resolve): Promise<ConnectorPlan> {
-  const services = settings.services.map(async ({ service, host, port, protocol }): Promise<ServicePlan> => {
+  const services = settings.services.map(async ({ service, host, port, protocol, check }): Promise<ServicePlan> => {
     const addresses = await resolve(host).catch((): readonly string[] => []);
-    return { service, host, port, addresses, protocols: protocol === "both" ? ["tcp", "udp"] : [protocol] };
+    return { service, host, port, addresses, check, protocols: protocol === "both" ? ["tcp", "udp"] : [protocol] };
   });
   return {
     role: "connector",

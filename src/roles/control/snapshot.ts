@@ -53,7 +53,8 @@ const UPLINK_STATES: Readonly<Record<string, UplinkStatus["state"]>> = {
 /** The snapshot of one moment. */
 export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
   const { settings, plane, nowMs } = parts;
-  const reasons = [...parts.troubles, ...uplinkTroubles(plane?.uplink ?? null), ...backendTroubles(plane)];
+  const uplinks = plane === null || plane.uplink === null ? [] : [plane.uplink, ...plane.furtherUplinks ?? []];
+  const reasons = [...parts.troubles, ...uplinks.flatMap(uplinkTroubles), ...backendTroubles(plane)];
   return {
     role: settings.role,
     name: settings.name,
@@ -62,7 +63,7 @@ export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
     reasons: plane === null ? ["the data plane has not begun"] : parts.isStopping ? ["it was asked to end"] : reasons,
     startedAtMs: parts.startedAtMs,
     listeners: parts.addresses.map(listener),
-    uplinks: plane === null || plane.uplink === null ? [] : [uplinkStatus(plane.uplink, settings, nowMs)],
+    uplinks: uplinks.map((uplink) => uplinkStatus(uplink, settings, nowMs)),
     services: plane === null ? [] : services(parts, plane),
     peers: (plane?.peers ?? []).slice(0, PEERS_MAX).map((peer) => peerStatus(peer, nowMs)),
     peersTotal: plane?.peers.length ?? 0,
@@ -79,8 +80,8 @@ function phaseOf({ plane, isStopping }: SnapshotParts, reasons: readonly string[
   return reasons.length > 0 ? "degraded" : "ready";
 }
 
-function uplinkTroubles(uplink: UplinkReport | null): string[] {
-  if (uplink === null || uplink.state === "up") return [];
+function uplinkTroubles(uplink: UplinkReport): string[] {
+  if (uplink.state === "up") return [];
   return [uplink.lastError === "" ? "the server has not answered yet" : uplink.lastError];
 }
 
@@ -136,7 +137,7 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
     case "connector":
       return plane.services.map(({ id, state }) => ({
         id,
-        state: state === "registered" || state === "denied" ? state : "pending",
+        state: connectorState(state),
         connectors: state === "registered" ? 1 : 0,
         agents: 0,
         endpoint: (plane.backends ?? []).filter(({ service }) => service === id).map(backendText).join(", "),
@@ -157,13 +158,19 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
   }
 }
 
+/** A service that cannot be reached is withdrawn: nobody serves it. */
+function connectorState(state: string): ServiceStatus["state"] {
+  if (state === "registered" || state === "denied") return state;
+  return state === "withdrawn" || state === "withdrawing" ? "unserved" : "pending";
+}
+
 function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** A backend with what is known to be wrong with it. */
 function backendText(backend: BackendStatus): string {
-  return hostPort(backend) + (backend.health === "down" ? " (down)" : "");
+  return hostPort(backend) + (backend.health === "unknown" ? "" : ` (${backend.health})`);
 }
 
 function peerStatus(peer: PlanePeer, nowMs: number): PeerStatus {

@@ -112,6 +112,9 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       case FrameKind.registerAgent:
       case FrameKind.registerConnector:
         return this.#parts.registrar.register(peer, offset, length, nowMs);
+      case FrameKind.withdraw:
+        if (peer.isV2) return this.#parts.registrar.withdraw(peer, offset, length, nowMs);
+        return this.#add("droppedMalformed", 1);
       default:
         this.#add("droppedMalformed", 1);
     }

@@ -4,7 +4,7 @@
  */
 import { authorize, type AuthorizeOptions, formatDenyReason, type Role } from "../../core/auth/mod.ts";
 import { formatRefusal, NackStatus, type Registry, type Replacement } from "../../core/registry/mod.ts";
-import { decodeRegistration, encodeAck, encodeNack, encodeQad } from "../../core/wire/mod.ts";
+import { decodeRegistration, decodeWithdrawal, encodeAck, encodeNack, encodeQad } from "../../core/wire/mod.ts";
 import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
@@ -74,6 +74,22 @@ export class Registrar {
     }
     count("registrations");
     this.#reply(peer, encodeAck(bytes, this.#replyAt, service));
+  }
+
+  /** A WITHDRAW frame (WIRE 4.7): nothing new of the service goes to this connector, what runs goes on. */
+  withdraw(peer: Peer, offset: number, length: number, nowMs: number): void {
+    const { registry, count } = this.#options;
+    const { bytes } = this.#plane.platform.engine.arena;
+    const asked = decodeWithdrawal(bytes, offset, length);
+    if (asked.kind === "malformed") return count("droppedMalformed");
+    const { service } = asked;
+    const limit = peer.limiter.allowRegistration(nowMs);
+    if (limit !== null) return this.#nack(peer, "rate-limited", service, "connector", `too many registrations (${limit})`);
+    if (!registry.withdraw(peer.id, service)) {
+      return this.#nack(peer, "not-authorised", service, "connector", "it does not serve the service that it withdraws");
+    }
+    this.#plane.log("info", "withdrawn", `A connector withdrew ${service}`, { peer: peer.label, service });
+    this.#reply(peer, encodeNack(bytes, this.#replyAt, "withdrawn", service));
   }
 
   /** Tells the client under which address the server sees it. */

@@ -2,21 +2,15 @@
  * A client's connection to its server: dial, prove, keep alive, and dial again with backoff when it is lost. What travels on
  * it belongs to the role, which is told when it is up and when it is gone.
  */
-import { Backoff, messageOf, Timer } from "../../base/mod.ts";
-import {
-  type Connection,
-  type Ending,
-  Endpoint,
-  type EndpointHandler,
-  type EngineProfile,
-  ROTATION_DEFAULTS,
-} from "../../core/quic/mod.ts";
-import { ALPN_V2, CLIENT_PROTOCOLS, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
-import { AF_INET, AF_INET6, formatEndpoint, SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../io/mod.ts";
+import { Backoff, Timer } from "../../base/mod.ts";
+import type { Connection, Ending, Endpoint, EndpointHandler } from "../../core/quic/mod.ts";
+import { ALPN_V2, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
+import { formatEndpoint } from "../../io/mod.ts";
 import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.ts";
-import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF, UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
+import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF } from "./limits.ts";
 import { describe, explainTrouble, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
 import { PROOF_STREAM, ProofExchange } from "./proof.ts";
+import { UplinkHub } from "./uplink_hub.ts";
 import { UPLINK_TABLE, type UplinkEvent, type UplinkState } from "./uplink_state.ts";
 
 /** What the role does with the uplink. Offsets are valid during the call. */
@@ -37,20 +31,22 @@ export interface UplinkRole {
 /** From one stream of a client to its next (RFC 9000 §2.1). */
 const STREAM_STEP = 4;
 
+export interface UplinkOptions {
+  /** Default: one of its own. */
+  readonly hub?: UplinkHub;
+  /** Another connection like this one works: trouble is worth waiting for from the beginning. */
+  readonly isExpectedToWork?: boolean;
+}
+
 export class Uplink implements EndpointHandler {
-  readonly endpoint: Endpoint;
+  readonly #hub: UplinkHub;
   readonly #plane: Plane;
   readonly #plan: UplinkPlan;
   readonly #role: UplinkRole;
-  /** What the next dial shows and trusts. */
-  #profile: EngineProfile;
   readonly #backoff = new Backoff(RECONNECT_BACKOFF);
   readonly #redial = new Timer((nowMs) => this.#dial(nowMs));
   readonly #dialTimeout = new Timer((nowMs) => this.#giveUpDial(nowMs));
   readonly #keepAlive = new Timer((nowMs) => this.#sendKeepAlive(nowMs));
-  readonly #peerSlot: number;
-  readonly #sockets = new Map<number, UdpSocket>();
-  #addresses: readonly string[];
   #nextAddress = 0;
   #target = "";
   #state: UplinkState = "waiting";
@@ -60,41 +56,34 @@ export class Uplink implements EndpointHandler {
   #isProved = false;
   #proofTrouble: UplinkTrouble | null = null;
   /** Once true, trouble is the network's or the server's and worth waiting for. */
-  #wasUp = false;
+  #wasUp: boolean;
   /** Dials since it was up last. */
   #attempts = 0;
   #lastError = "";
   #upSinceMs = 0;
   #dialledMs = 0;
+  #isPaused = false;
   reconnections = 0;
 
-  constructor(plane: Plane, plan: UplinkPlan, role: UplinkRole) {
-    const { layout, engine, reactor, entropy } = plane.platform;
+  constructor(plane: Plane, plan: UplinkPlan, role: UplinkRole, options: UplinkOptions = {}) {
     this.#plane = plane;
     this.#plan = plan;
     this.#role = role;
-    this.#addresses = plan.serverAddresses;
-    this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
-    this.#profile = createUplinkProfile(plane, plan);
+    this.#hub = options.hub ?? new UplinkHub(plane, plan);
+    this.#wasUp = options.isExpectedToWork ?? false;
     this.#proof = plan.token === undefined ? null : new ProofExchange(plane, plan.token);
-    this.endpoint = new Endpoint({
-      engine,
-      timers: reactor,
-      entropy,
-      handler: this,
-      limits: UPLINK_ENDPOINT,
-      rotation: { ...ROTATION_DEFAULTS, intervalMs: plan.cidRotationMs },
-      datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
-    });
-    reactor.onTurnEnd((nowMs) => this.endpoint.endTurn(nowMs));
-    // Both sockets' memory is laid out now; which of them is used depends on what the server's name resolves to.
-    for (const address of new Set(plan.serverAddresses.map((text) => text.includes(":") ? "::" : "0.0.0.0"))) {
-      this.#openSocket(address);
-    }
+  }
+
+  get endpoint(): Endpoint {
+    return this.#hub.endpoint;
   }
 
   get state(): UplinkState {
     return this.#state;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
   }
 
   /** The connection that may be used, or null. */
@@ -133,19 +122,27 @@ export class Uplink implements EndpointHandler {
   /** Certificates and authorities of `plan` are for the next dial. If they do not fit, nothing changes, and the answer says so. */
   onReload(id: number, plan: RolePlan): void {
     if (plan.role === "server") return this.#plane.answer(id, 0, "the plan is for another role");
-    try {
-      const profile = createUplinkProfile(this.#plane, plan.uplink);
-      this.#profile.free();
-      this.#profile = profile;
-      this.#plane.answer(id, 0, null);
-    } catch (error) {
-      this.#plane.answer(id, 0, messageOf(error));
-    }
+    this.#plane.answer(id, 0, this.#hub.reload(plan.uplink));
   }
 
   /** New addresses of `host`, for the next dial, if that is the server's name. */
   setAddressesOf(host: string, addresses: readonly string[]): void {
-    if (host === this.#plan.serverHost && addresses.length > 0) this.#addresses = addresses;
+    this.#hub.setAddressesOf(host, addresses);
+  }
+
+  /** Closes until {@linkcode resume}: there is nothing to be connected for. */
+  pause(reason: string): void {
+    if (this.#state === "stopped" || this.#isPaused) return;
+    this.#isPaused = true;
+    this.#plane.platform.reactor.cancelTimer(this.#redial);
+    this.#connection?.close(CloseCode.shuttingDown, reason);
+  }
+
+  resume(nowMs: number): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    // A connection that is still closing is dialled again when it has ended.
+    if (this.#state === "waiting") this.#dial(nowMs);
   }
 
   /** Closes for good; what was sent before leaves with this turn. */
@@ -153,7 +150,7 @@ export class Uplink implements EndpointHandler {
     if (this.#state === "stopped") return;
     this.#step("stop");
     for (const timer of [this.#redial, this.#dialTimeout, this.#keepAlive]) this.#plane.platform.reactor.cancelTimer(timer);
-    this.endpoint.closeAll(CloseCode.shuttingDown, reason);
+    this.#connection?.close(CloseCode.shuttingDown, reason);
   }
 
   /** The role heard from the server: our certificate was accepted. */
@@ -218,13 +215,13 @@ export class Uplink implements EndpointHandler {
     if (connection !== this.#connection) return;
     this.#connection = null;
     const wasUp = this.#state === "up";
-    const isStopping = this.#state === "stopped";
+    const isMeant = this.#state === "stopped" || this.#isPaused;
     this.#step("lost");
     const { reactor } = this.#plane.platform;
     reactor.cancelTimer(this.#dialTimeout);
     reactor.cancelTimer(this.#keepAlive);
     if (connection.isEstablished) this.#role.onDown(connection, nowMs);
-    if (isStopping) return;
+    if (isMeant) return;
     const trouble = this.#proofTrouble ?? explainTrouble(this.#plan, connection, ending, this.#target);
     this.#proofTrouble = null;
     if (!this.#wasUp && trouble.isFinal) {
@@ -244,17 +241,14 @@ export class Uplink implements EndpointHandler {
   }
 
   #dial(nowMs: number): void {
-    const address = this.#addresses[this.#nextAddress++ % this.#addresses.length] as string;
+    const { serverAddresses } = this.#hub;
+    const address = serverAddresses[this.#nextAddress++ % serverAddresses.length] as string;
     const endpoint = { address, port: this.#plan.serverPort };
     this.#target = formatEndpoint(endpoint);
     this.#attempts++;
-    const { layout, reactor } = this.#plane.platform;
-    const family = writeSockaddr(layout.arena, this.#peerSlot, endpoint);
-    const socket = this.#sockets.get(family);
+    const { reactor } = this.#plane.platform;
     this.#plane.log("debug", "uplink-connecting", "Dialling the server", { address: this.#target });
-    const connection = socket === undefined
-      ? null
-      : this.endpoint.connect(socket, this.#profile, this.#plan.expectedName, this.#peerSlot);
+    const connection = this.#hub.connect(endpoint, this.#plan.expectedName, this);
     if (connection === null) {
       reactor.setTimer(this.#redial, nowMs + this.#backoff.next(this.#plane.platform.random()));
       return;
@@ -276,33 +270,8 @@ export class Uplink implements EndpointHandler {
     this.#plane.platform.reactor.setTimer(this.#keepAlive, nowMs + KEEPALIVE_INTERVAL_MS);
   }
 
-  #openSocket(address: string): void {
-    const { reactor, layout } = this.#plane.platform;
-    const socket = new UdpSocket(
-      reactor,
-      layout,
-      { address, port: 0 },
-      UPLINK_SOCKET,
-      (from, offset, length, peer) => this.endpoint.handlePacket(from, offset, length, peer),
-      () => this.endpoint.pathWritable(),
-    );
-    this.#plane.noteBuffers(socket, UPLINK_SOCKET.kernelBufferBytes);
-    this.#sockets.set(address === "::" ? AF_INET6 : AF_INET, socket);
-  }
-
   #step(event: UplinkEvent): void {
     const next = UPLINK_TABLE[this.#state][event];
     if (next !== null) this.#state = next;
   }
-}
-
-function createUplinkProfile(plane: Plane, plan: UplinkPlan): EngineProfile {
-  const { certificatePem, keyPem, trustPem } = plan.tls;
-  return plane.platform.engine.createProfile({
-    side: "client",
-    identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
-    verify: plan.verifyPeer ? { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem: null } : { kind: "off" },
-    protocols: CLIENT_PROTOCOLS,
-    transport: UPLINK_TRANSPORT,
-  });
 }

@@ -1,0 +1,185 @@
+/**
+ * What all QUIC connections of one client share: its UDP sockets, one endpoint, and what a dial shows and trusts. Every connection
+ * has an owner, and hears of nothing but its own. A client that also listens (WIRE 6.10) takes its guests in on the same sockets,
+ * so that the address under which the server sees it is the one at which others reach it.
+ */
+import { messageOf } from "../../base/mod.ts";
+import {
+  type AcceptOptions,
+  type Connection,
+  type Ending,
+  Endpoint,
+  type EndpointHandler,
+  type EngineProfile,
+  type ResetHmac,
+  ROTATION_DEFAULTS,
+} from "../../core/quic/mod.ts";
+import { CLIENT_PROTOCOLS } from "../../core/wire/mod.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  type IpEndpoint,
+  SOCKADDR_SLOT_BYTES,
+  UdpSocket,
+  type UdpSocketLimits,
+  writeSockaddr,
+} from "../../io/mod.ts";
+import type { Plane, UplinkPlan } from "../control/mod.ts";
+import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
+
+/** How a client takes others in. */
+export interface HubListening {
+  /** At most one address of a family. */
+  readonly binds: readonly IpEndpoint[];
+  readonly accepting: AcceptOptions;
+  readonly resetHmac: ResetHmac;
+  /** Told of every connection that was not dialled by us. */
+  readonly guests: EndpointHandler;
+  /** Sees every UDP payload first. True: it was no QUIC packet, and is taken care of. */
+  readonly takesPacket: (socket: UdpSocket, offset: number, length: number, from: number) => boolean;
+}
+
+export class UplinkHub implements EndpointHandler {
+  readonly endpoint: Endpoint;
+  readonly #plane: Plane;
+  readonly #listening: HubListening | null;
+  readonly #serverHost: string;
+  readonly #sockets = new Map<number, UdpSocket>();
+  readonly #owners = new Map<Connection, EndpointHandler>();
+  readonly #peerSlot: number;
+  /** What the next dial shows and trusts. */
+  #profile: EngineProfile;
+  #addresses: readonly string[];
+
+  /** Throws a PosternError when an address cannot be bound or the material does not fit. */
+  constructor(plane: Plane, plan: UplinkPlan, listening: HubListening | null = null) {
+    const { layout, engine, reactor, entropy } = plane.platform;
+    this.#plane = plane;
+    this.#listening = listening;
+    this.#serverHost = plan.serverHost;
+    this.#addresses = plan.serverAddresses;
+    this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
+    this.#profile = createUplinkProfile(plane, plan);
+    this.endpoint = new Endpoint({
+      engine,
+      timers: reactor,
+      entropy,
+      handler: this,
+      limits: UPLINK_ENDPOINT,
+      rotation: { ...ROTATION_DEFAULTS, intervalMs: plan.cidRotationMs },
+      datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
+      ...(listening === null ? {} : { accepting: listening.accepting, resetHmac: listening.resetHmac }),
+    });
+    reactor.onTurnEnd((nowMs) => this.endpoint.endTurn(nowMs));
+    for (const bind of listening?.binds ?? []) this.#openSocket(bind, UPLINK_SOCKET);
+    // Both sockets' memory is laid out now; which of them is used depends on what the server's name resolves to.
+    for (const address of new Set(plan.serverAddresses.map((text) => text.includes(":") ? "::" : "0.0.0.0"))) {
+      if (!this.#sockets.has(familyOf(address))) this.#openSocket({ address, port: 0 }, UPLINK_SOCKET);
+    }
+  }
+
+  /** Where it is bound. */
+  get sockets(): Iterable<UdpSocket> {
+    return this.#sockets.values();
+  }
+
+  /** The socket that reaches this address, if there is one. */
+  socketFor(address: string): UdpSocket | undefined {
+    return this.#sockets.get(familyOf(address));
+  }
+
+  /** The addresses of the server, best first. */
+  get serverAddresses(): readonly string[] {
+    return this.#addresses;
+  }
+
+  /** Dials; the connection's events go to `owner`. Null when there is no way there. */
+  connect(target: IpEndpoint, expectedName: string | null, owner: EndpointHandler): Connection | null {
+    const family = writeSockaddr(this.#plane.platform.layout.arena, this.#peerSlot, target);
+    const socket = this.#sockets.get(family);
+    if (socket === undefined) return null;
+    const connection = this.endpoint.connect(socket, this.#profile, expectedName, this.#peerSlot);
+    if (connection !== null) this.#owners.set(connection, owner);
+    return connection;
+  }
+
+  /** Certificates and authorities of `plan` are for the next dial. Returns why not, and then nothing has changed; else null. */
+  reload(plan: UplinkPlan): string | null {
+    try {
+      const profile = createUplinkProfile(this.#plane, plan);
+      this.#profile.free();
+      this.#profile = profile;
+      return null;
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+
+  /** New addresses of `host`, for the next dial, if that is the server's name. */
+  setAddressesOf(host: string, addresses: readonly string[]): void {
+    if (host === this.#serverHost && addresses.length > 0) this.#addresses = addresses;
+  }
+
+  onEstablished(connection: Connection, nowMs: number): void {
+    this.#ownerOf(connection)?.onEstablished(connection, nowMs);
+  }
+
+  onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
+    this.#ownerOf(connection)?.onDatagram(connection, offset, length, nowMs);
+  }
+
+  onReadable(connection: Connection, stream: number, nowMs: number): void {
+    this.#ownerOf(connection)?.onReadable(connection, stream, nowMs);
+  }
+
+  onWritable(connection: Connection, stream: number, nowMs: number): void {
+    this.#ownerOf(connection)?.onWritable(connection, stream, nowMs);
+  }
+
+  onClosed(connection: Connection, ending: Ending, nowMs: number): void {
+    const owner = this.#ownerOf(connection);
+    this.#owners.delete(connection);
+    owner?.onClosed(connection, ending, nowMs);
+  }
+
+  /** Gives the sockets back. Only for those who do not end the process. */
+  dispose(): void {
+    for (const socket of this.#sockets.values()) socket.close();
+  }
+
+  #ownerOf(connection: Connection): EndpointHandler | undefined {
+    return connection.isServerSide ? this.#listening?.guests : this.#owners.get(connection);
+  }
+
+  #openSocket(bind: IpEndpoint, limits: UdpSocketLimits): void {
+    const { reactor, layout } = this.#plane.platform;
+    const takesPacket = this.#listening?.takesPacket ?? (() => false);
+    const socket = new UdpSocket(
+      reactor,
+      layout,
+      bind,
+      limits,
+      (from, offset, length, peer) => {
+        if (!takesPacket(from, offset, length, peer)) this.endpoint.handlePacket(from, offset, length, peer);
+      },
+      () => this.endpoint.pathWritable(),
+    );
+    this.#plane.noteBuffers(socket, limits.kernelBufferBytes);
+    this.#sockets.set(familyOf(bind.address), socket);
+  }
+}
+
+function familyOf(address: string): number {
+  return address.includes(":") ? AF_INET6 : AF_INET;
+}
+
+function createUplinkProfile(plane: Plane, plan: UplinkPlan): EngineProfile {
+  const { certificatePem, keyPem, trustPem } = plan.tls;
+  return plane.platform.engine.createProfile({
+    side: "client",
+    identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
+    verify: plan.verifyPeer ? { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem: null } : { kind: "off" },
+    protocols: CLIENT_PROTOCOLS,
+    transport: UPLINK_TRANSPORT,
+  });
+}
