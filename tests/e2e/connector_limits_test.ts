@@ -23,7 +23,10 @@ async function statusOf({ gateway }: PacketGateway) {
   const { path } = await gateway.connector.until("admin-listening");
   const { stdout, said } = await runPostern(["status", "--json", "--unix-socket-path", String(path)], gateway.folder);
   assert(stdout !== "", said);
-  return JSON.parse(stdout) as { readonly reasons: readonly string[]; readonly services: readonly { readonly endpoint: string }[] };
+  return JSON.parse(stdout) as {
+    readonly reasons: readonly string[];
+    readonly services: readonly { readonly endpoint: string; readonly state: string }[];
+  };
 }
 
 const digest = (text: string) => sha256(new TextEncoder().encode(text));
@@ -58,7 +61,7 @@ Deno.test("a session without data is reset after the idle time", async () => {
   assert((result?.ms ?? 0) > 900 && (result?.ms ?? 0) < 3_000, `${result?.ms} ms`);
 });
 
-Deno.test("another backend takes over; one that is down is known, refused at once, and welcome when it is back", async () => {
+Deno.test("another backend takes over; a service whose only one is down is withdrawn, and registered again when it is back", async () => {
   await using good = named("good");
   const port = closedPort();
   const both = ["--service", `web=127.0.0.1:${port}`, "--service", `web=127.0.0.1:${good.port}`];
@@ -69,14 +72,18 @@ Deno.test("another backend takes over; one that is down is known, refused at onc
   await using alone = await PacketGateway.start("--service", `web=127.0.0.1:${port}`);
   const { connector } = alone.gateway;
   await connector.until("backend-health", { health: "down" });
-  const [refused] = await alone.run({ do: "tcp", to: VIRTUAL });
-  assertEquals([refused?.isOpen, refused?.end], [false, "reset"]);
-  await connector.until("session-refused", { msg: "TCP SYN for web refused: its backends are down" });
+  await connector.until("withdrawn", { service: "web" });
+  await alone.gateway.server.until("withdrawn", { service: "web" });
   const seen = await statusOf(alone);
-  assertEquals(seen.services.map(({ endpoint }) => endpoint), [`127.0.0.1:${port} (down)`]);
+  assertEquals(seen.services.map(({ endpoint, state }) => [endpoint, state]), [[`127.0.0.1:${port} (down)`, "unserved"]]);
   assertEquals(seen.reasons, ["the backends of web are down"]);
+  const from = connector.lines.length;
   await using back = new Backend(echo, "127.0.0.1", port);
-  await connector.until("backend-health", { health: "up" });
+  await connector.until("registered", { service: "web" }, { from });
+  assertEquals((await statusOf(alone)).services.map(({ endpoint, state }) => [endpoint, state]), [[
+    `127.0.0.1:${port} (up)`,
+    "registered",
+  ]]);
   const [welcome] = await alone.run({ do: "tcp", to: VIRTUAL, send: 1_000 });
   assertEquals([welcome?.sha256, back.port], [sha256(patternOf(1_000)), port]);
 });
