@@ -37,6 +37,8 @@ const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_
 /** Where the data plane could not open the library, this isolate finds out why. */
 const preparedPath = dataPlane === null ? null : await dataPlane.nativePath;
 const nativePath = () => preparedPath ?? loadNative().path;
+let tls: ReturnType<typeof createTlsEngine> | null = null;
+const openTls = () => tls ??= createTlsEngine(nativePath());
 
 /** Returns in the process that is limited, with what it could not give up. */
 function giveUpPrivileges(): readonly string[] {
@@ -105,7 +107,7 @@ function createPlatform(): Platform {
     nowMs: Date.now,
     openLog: (settings) => openLog(settings, (name) => Deno.env.get(name)),
     privilegesKept,
-    createTlsContext: (options) => createTlsEngine(nativePath()).createContext(options),
+    createTlsContext: (options) => openTls().createContext(options),
     startOps: async (source, { settings, log }) => {
       const [{ startOps }, native] = await Promise.all([import("./src/ops/mod.ts"), createOpsNative(readCertificates)]);
       return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
@@ -145,11 +147,10 @@ async function createOpsNative(readCertificates: Platform["readCertificates"]): 
   const layout = new ArenaLayout(arena);
   const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
   const process = createProcessNative(arena);
-  const engine = createTlsEngine(nativePath());
   return {
     process,
     createPoller: () => new Poller(libc, process, layout),
-    createTlsContext: (options) => engine.createContext(options),
+    createTlsContext: (options) => openTls().createContext(options),
     readCertificates,
   };
 }
