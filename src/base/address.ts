@@ -105,10 +105,9 @@ export interface PortOptions {
 
 /** A port number: decimal, no sign, no leading zeros, 1 to 65535 (0 only if asked for). */
 export function parsePort(text: string, options: PortOptions = {}): Parsed<number> {
-  if (!/^(?:0|[1-9][0-9]{0,4})$/.test(text)) return { ok: false, why: "must be a port number" };
-  const port = Number(text);
-  if (port > 65535) return { ok: false, why: "must be a port number up to 65535" };
-  if (port === 0 && options.zero !== true) return { ok: false, why: "must not be port 0" };
+  const isNumber = /^(?:0|[1-9][0-9]{0,4})$/.test(text);
+  const port = Number(text), least = options.zero === true ? 0 : 1;
+  if (!isNumber || port > 65535 || port < least) return { ok: false, why: `needs a port number of ${least} to 65535` };
   return { ok: true, value: port };
 }
 

@@ -46,6 +46,9 @@ export async function readMaterial(path: string, what: string, reader: MaterialR
         cause,
       });
     }
+    if (cause instanceof Deno.errors.IsADirectory) {
+      throw new PosternError(`${what} is a folder: ${path}`, { code: "file-unreadable", hint: "name a file in it", cause });
+    }
     throw new PosternError(`${what} cannot be read: ${path}: ${messageOf(cause)}`, {
       code: "file-unreadable",
       hint: "check the owner and the mode of the file and of its directories",

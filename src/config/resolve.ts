@@ -8,6 +8,7 @@ import type { ConfigFile } from "./file.ts";
 import { OTHER_VARIABLES, readVariables, type Variable } from "./environment.ts";
 import { type FlatIssue, flattenIssues, keysAt, nearest, ProblemList } from "./problem.ts";
 import { readSecurityTree, SECURITY_KEY, securitySchema } from "./security_tree.ts";
+import { exampleInFile, exampleOf } from "./setting_example.ts";
 import {
   flagOf,
   formatSource,
@@ -110,7 +111,9 @@ function fromFile<S extends SettingTable, R>(
   const schema = fileSchema(settings, planned, SECURITY_KEY in file.value);
   const result = schema.safeParse(file.value);
   if (!result.success) {
-    for (const issue of flattenIssues(result.error.issues)) addFileIssue(file, issue, keysAt(schema, issue.path), problems);
+    for (const issue of flattenIssues(result.error.issues)) {
+      addFileIssue(file, issue, keysAt(schema, issue.path), problems, exampleInFile(settings, issue));
+    }
   }
   for (const { key, isOff, hint } of planned) {
     if (!(key in file.value) || isOff(file.value[key])) continue;
@@ -161,7 +164,13 @@ function addTree<S extends SettingTable, R>(
   }
 }
 
-function addFileIssue(file: ConfigFile, issue: FlatIssue, known: readonly string[], problems: ProblemList): void {
+function addFileIssue(
+  file: ConfigFile,
+  issue: FlatIssue,
+  known: readonly string[],
+  problems: ProblemList,
+  example: string | null,
+): void {
   for (const key of issue.unknownKeys) {
     const meant = nearest(key, known);
     problems.add({
@@ -175,7 +184,7 @@ function addFileIssue(file: ConfigFile, issue: FlatIssue, known: readonly string
     (inside, step) => typeof inside === "object" && inside !== null ? (inside as Record<PropertyKey, unknown>)[step] : undefined,
     file.value,
   );
-  problems.add({ place: placeIn(file, issue.path), value, why: issue.why });
+  problems.add({ place: placeIn(file, issue.path), value, why: issue.why, ...(example === null ? {} : { hint: example }) });
 }
 
 /** `server.json:7: services[1].backend`. */
@@ -279,6 +288,7 @@ function take(
   for (const issue of flattenIssues(result.error.issues)) {
     const index = issue.path[0];
     const value = Array.isArray(raw) && typeof index === "number" ? raw[index] : raw;
-    problems.add({ place: formatSource(source), value, why: issue.why });
+    const hint = exampleOf(key, setting, source);
+    problems.add({ place: formatSource(source), value, why: issue.why, ...(hint === null ? {} : { hint }) });
   }
 }

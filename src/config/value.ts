@@ -14,10 +14,12 @@ export interface BindAddress {
 
 export const PATH_MAX_CHARS = 4096;
 
+const PORT_WANTED = "must be a port number, 1 to 65535";
+
 /** A port that somebody else must know: 1 to 65535. `zeroWhy` says what to do instead of 0. */
-export function portNumber(zeroWhy = "must not be port 0") {
-  return z.int({ error: "must be a port number" }).min(1, { error: zeroWhy }).max(65535, {
-    error: "must be a port number up to 65535",
+export function portNumber(zeroWhy = PORT_WANTED) {
+  return z.int({ error: PORT_WANTED }).min(1, { error: ({ input }) => input === 0 ? zeroWhy : PORT_WANTED }).max(65535, {
+    error: PORT_WANTED,
   });
 }
 
@@ -113,7 +115,7 @@ export function parseBindAddress(value: string): BindAddress | string {
     return bare === null ? "must be ADDRESS or ADDRESS:PORT, with brackets round IPv6" : { address: bare, port: null };
   }
   const address = match[2] === "localhost" ? "127.0.0.1" : canonicalIp(match[1] ?? match[2] ?? "");
-  if (address === null) return "must start with an IP address";
+  if (address === null) return "must be an IP address or localhost, with :PORT behind it if wanted";
   if ((match[1] !== undefined) !== address.includes(":")) return "must have brackets round an IPv6 address only";
   if (match[3] === undefined) return { address, port: null };
   const parsedPort = parsePort(match[3], { zero: true });

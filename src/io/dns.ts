@@ -1,6 +1,10 @@
 /** Names to addresses, in the control plane only: the data plane is told the answers. */
 import { lookup } from "node:dns/promises";
+import process from "node:process";
 import { PosternError } from "../base/mod.ts";
+
+// The runtime's resolver would tell of a module that it loads itself, in the midst of the log's lines.
+(process as { noDeprecation?: boolean }).noDeprecation = true;
 
 const RESOLVE_TIMEOUT_MS = 5_000;
 /** More than these are not tried. */

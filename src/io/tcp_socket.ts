@@ -213,7 +213,7 @@ export class TcpListener implements EventSource {
       throw new PosternError(`cannot listen on TCP ${formatEndpoint(endpoint)}: ${errnoText(-failed)}`, {
         code: "bind",
         hint: failed === -98
-          ? "another process uses this port: choose another, or 0 for a free one"
+          ? "another process uses this port: choose another, or port 0 for any free one"
           : "check the address with `ip address`",
       });
     }

@@ -174,7 +174,7 @@ export class UdpSocket implements EventSource {
       throw new PosternError(`cannot ${step} UDP ${where}: ${errnoText(errno)}`, {
         code: "bind",
         hint: errno === 98
-          ? "another process uses this port: choose another with --port, or 0 for a free one"
+          ? "another process uses this port: choose another, or --bind ADDRESS:0 for any free one"
           : "check the address with `ip address`",
       });
     };
