@@ -26,10 +26,9 @@ const EMBEDDED = [NATIVE];
 
 /**
  * The program's permissions, by name. Paths, hosts and programs come from its configuration, so they cannot be listed here; and code
- * that may call a native library is confined by the operating system only (deploy/ has the sandboxes for that). Yet this is less than
- * everything: to named permissions the runtime refuses /proc, /sys and most of /dev, so that no path taken from a configuration or a
- * request can lead there (what the program itself needs of them it asks through libc); it also refuses to ask on the terminal and to
- * import code from the network.
+ * that may call a native library is confined by the operating system only. Yet this is less than everything: to named permissions the
+ * runtime refuses /proc, /sys and most of /dev, so that no path taken from a configuration or a request can lead there (what the program
+ * itself needs of them it asks through libc); it also refuses to ask on the terminal and to import code from the network.
  */
 export const PERMISSIONS = [
   "--allow-net", // HTTPS to clouds, ACME and policy sources; Unix sockets

@@ -16,14 +16,12 @@ export type Suite = {
    * and processes of its own, is not limited.
    */
   readonly confined: boolean;
-  /** Runs only when named. */
-  readonly onDemand: boolean;
   /** Ended and failed after this long. */
   readonly secondsMax: number;
 };
 
-const QUICK = { parallel: true, confined: true, onDemand: false, secondsMax: 600 };
-const SERIAL = { parallel: false, confined: false, onDemand: false, secondsMax: 900 };
+const QUICK = { parallel: true, confined: true, secondsMax: 600 };
+const SERIAL = { parallel: false, confined: false, secondsMax: 900 };
 
 /** In the order in which they run: the quickest answer first. */
 export const SUITES: readonly Suite[] = [
@@ -35,7 +33,6 @@ export const SUITES: readonly Suite[] = [
   { ...QUICK, name: "security", folders: ["tests/security"] },
   { ...SERIAL, name: "interop", folders: ["tests/interop"] },
   { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1500 },
-  { ...SERIAL, name: "chaos", folders: ["tests/chaos"], onDemand: true, secondsMax: 3600 },
 ];
 
 /** Tests, and what tests share: `name_fixture.ts` beside them. Never shipped; shipped code imports neither. */

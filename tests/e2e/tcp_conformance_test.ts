@@ -318,7 +318,7 @@ row("a backend that refuses while the client goes on sending: the reason is in t
   }
 });
 
-row("thousands of short connections of each kind of ending leave no descriptor and no memory behind", async () => {
+row("hundreds of short connections of each kind of ending leave no descriptor and no memory behind", async () => {
   const roles = [gateway.agent, gateway.server, gateway.connector];
   const descriptors = roles.map((role) => role.descriptors());
   await endings(200);
