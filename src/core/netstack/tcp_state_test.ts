@@ -81,6 +81,20 @@ const KINDS: readonly (readonly [string, Kind])[] = [
   ["RST within the window", (next) => ({ flags: "R", seq: next + 100 })],
   ["RST outside the window", (next) => ({ flags: "R", seq: next + 1_000_000 })],
   ["SYN|FIN", (next) => ({ flags: "SF", seq: next })],
+  ["SYN with data", () => ({ flags: "S", seq: 0, data: "early" })],
+  ["SYN|RST", () => ({ flags: "SR", seq: 0 })],
+  ["SYN|ACK of the future", (_next, _acked, sent) => ({ flags: "SA", seq: 0, ack: sent + 100 })],
+  ["ACK of all, at a closed window", (next, _acked, sent) => ({ flags: "A", seq: next, ack: sent, window: 0 })],
+  ["keepalive", (next, _acked, sent) => ({ flags: "A", seq: next - 1, ack: sent })],
+  ["data with ACK of all", (next, _acked, sent) => ({ flags: "PA", seq: next, ack: sent, data: "hello" })],
+  ["data repeated in part", (next, acked) => ({ flags: "PA", seq: next - 2, ack: acked, data: "hello" })],
+  ["data with the urgent bit", (next, acked) => ({ flags: "UPA", seq: next, ack: acked, data: "hello" })],
+  ["FIN with data and ACK of all", (next, _acked, sent) => ({ flags: "FPA", seq: next, ack: sent, data: "bye" })],
+  ["FIN without ACK", (next) => ({ flags: "F", seq: next })],
+  ["RST one number early", (next) => ({ flags: "R", seq: next - 1 })],
+  ["RST with FIN", (next) => ({ flags: "RF", seq: next })],
+  ["no bits at all", (next) => ({ flags: "", seq: next })],
+  ["all bits at once", (next, _acked, sent) => ({ flags: "FSRPAU", seq: next, ack: sent })],
 ];
 
 function row(state: TcpState, kind: Kind): string {
