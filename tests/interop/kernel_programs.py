@@ -186,20 +186,26 @@ def attempts(job):
     return {"ends": at_once([spread(job, i) for i in range(job["count"])], attempt)}
 
 
+def cycle(job, is_reset):
+    """Sends a hundred bytes and has them back; ends by RST or in good order."""
+    with connect(job) as sock:
+        sock.sendall(b"x" * 100)
+        if not is_reset:
+            sock.shutdown(socket.SHUT_WR)
+            return drain(sock)[0] == 100
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return len(sock.recv(100)) > 0
+
+
 def cycles(job):
     """One short connection after the other, every third ended by RST."""
-    good = 0
+    good, bad = 0, []
     for i in range(job["count"]):
-        sock = connect(spread(job, i))
-        sock.sendall(b"x" * 100)
-        if i % 3 == 2:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            good += len(sock.recv(100)) > 0
-        else:
-            sock.shutdown(socket.SHUT_WR)
-            good += drain(sock)[0] == 100
-        sock.close()
-    return {"good": good}
+        try:
+            good += cycle(spread(job, i), i % 3 == 2)
+        except OSError as error:
+            bad.append(f"{i}: {error}")
+    return {"good": good, "bad": bad[:3]}
 
 
 def perform(job):
@@ -207,7 +213,7 @@ def perform(job):
     try:
         result = globals()[job["kind"]](job)
     except OSError as error:
-        result = {"error": type(error).__name__}
+        result = {"error": type(error).__name__, "words": str(error)}
     result["seconds"] = time.monotonic() - begun
     return result
 

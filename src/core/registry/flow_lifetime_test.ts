@@ -125,6 +125,53 @@ Deno.test("one agent cannot take more than its share", () => {
   assertEquals(rig.up(1, { ...UDP, sourcePort: 149 }), "own");
 });
 
+const FIN = 0x11, SYN = 0x02, RST = 0x14, ACK = 0x10;
+
+/** Ten thousand connections of one agent, one every 10 ms, each ended by `end`; how many of them found no room. */
+function refusedOf(end: (rig: Rig, sample: Sample) => void): number {
+  const rig = new Rig({ flowsPerAgentMax: 4_096 });
+  let refused = 0;
+  for (let i = 0; i < 10_000; i++) {
+    const sample = { ...TCP, sourcePort: i };
+    if (rig.up(1, { ...sample, flags: SYN }) !== "own") refused++;
+    end(rig, sample);
+    rig.nowMs += 10;
+    rig.flows.sweep(rig.nowMs, 256);
+  }
+  return refused;
+}
+
+Deno.test("connections that are over make room: ten thousand one after the other are too many only while they stand", () => {
+  const finished = refusedOf((rig, sample) => {
+    rig.up(1, { ...sample, flags: FIN });
+    rig.down({ ...sample, flags: FIN });
+    rig.up(1, { ...sample, flags: ACK });
+  });
+  const reset = refusedOf((rig, sample) => rig.down({ ...sample, flags: RST }));
+  const halfOpen = refusedOf((rig, sample) => rig.down({ ...sample, flags: FIN }));
+  const resetByAgent = refusedOf((rig, sample) => rig.up(1, { ...sample, flags: RST }));
+  assertEquals([finished, reset], [0, 0]);
+  assert(halfOpen > 5_000 && resetByAgent > 5_000, `${halfOpen} and ${resetByAgent} refused`);
+});
+
+Deno.test("a connection that is over is kept for its last words; one that goes on after all is kept as before", () => {
+  const rig = new Rig();
+  rig.up(1, { ...TCP, flags: SYN });
+  rig.down({ ...TCP, flags: RST });
+  rig.nowMs += 9_000;
+  assertEquals(rig.down({ ...TCP, flags: FIN }), 1);
+  assertEquals(rig.down({ ...TCP, flags: ACK }), 1);
+  rig.nowMs += 100_000;
+  assertEquals(rig.down(TCP), 1);
+  rig.up(1, { ...TCP, flags: FIN });
+  rig.nowMs += 15_000;
+  assertEquals(rig.down(TCP), "unknownFlow");
+  // The same ends again: a new connection.
+  assertEquals(rig.up(1, { ...TCP, flags: SYN }), "own");
+  rig.nowMs += 100_000;
+  assertEquals(rig.down(TCP), 1);
+});
+
 Deno.test("a full table refuses new flows and serves the old ones, until some die", () => {
   const rig = new Rig({ flowsMax: 2048 });
   for (let i = 0; i < 2048; i++) assertEquals(rig.up(i, UDP), i === 0 ? "own" : "rewritten");

@@ -47,6 +47,8 @@ export class FlowStore {
   epoch = new Float64Array(0);
   /** Milliseconds on the caller's clock; NaN in a free slot. */
   lastSeenMs = new Float64Array(0);
+  /** What of a TCP connection has ended: bits of the caller's; 0 in a new flow. */
+  ended = new Uint8Array(0);
   #upwardHeads = new Int32Array(0);
   #downwardHeads = new Int32Array(0);
   #upwardNext = new Int32Array(0);
@@ -131,6 +133,7 @@ export class FlowStore {
     for (let word = 0; word < 4; word++) this.words[base + SlotWord.outward + word] = outward[Word.source + word] ?? 0;
     this.words[base + SlotWord.service] = service;
     this.words[base + SlotWord.agent] = agent;
+    this.ended[slot] = 0;
     this.#link(slot);
     this.#append(agent, slot);
     this.#size++;
@@ -159,6 +162,11 @@ export class FlowStore {
   /** The oldest flow of an agent, or {@linkcode NO_SLOT}. */
   firstOf(agent: number): number {
     return this.#agents.get(agent)?.head ?? NO_SLOT;
+  }
+
+  /** The flow of the same agent that follows, or {@linkcode NO_SLOT}. */
+  nextOf(slot: number): number {
+    return this.#agentNext[slot] ?? NO_SLOT;
   }
 
   /** Moves a flow to another agent, last in its list. */
@@ -257,6 +265,7 @@ export class FlowStore {
     this.connector = grown(this.connector, new Int32Array(capacity).fill(-1));
     this.epoch = grown(this.epoch, new Float64Array(capacity));
     this.lastSeenMs = grown(this.lastSeenMs, new Float64Array(capacity).fill(NaN));
+    this.ended = grown(this.ended, new Uint8Array(capacity));
     this.#upwardNext = grown(this.#upwardNext, new Int32Array(capacity));
     this.#downwardNext = grown(this.#downwardNext, new Int32Array(capacity));
     this.#agentNext = grown(this.#agentNext, new Int32Array(capacity));
@@ -271,7 +280,7 @@ export class FlowStore {
   }
 }
 
-function grown<T extends Uint32Array | Int32Array | Float64Array>(old: T, larger: T): T {
+function grown<T extends Uint8Array | Uint32Array | Int32Array | Float64Array>(old: T, larger: T): T {
   larger.set(old);
   return larger;
 }

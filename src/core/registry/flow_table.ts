@@ -11,15 +11,16 @@
  */
 
 import { ICMP_QUOTE_OFFSET, rewriteAddress, rewriteIcmpError } from "./address_rewrite.ts";
-import { FLOW_LIMITS, FlowAge, flowAge, type FlowLimits, prolongLinger } from "./flow_age.ts";
+import { FLOW_LIMITS, FlowAge, flowAge, type FlowLimits, noteFlags, prolongLinger } from "./flow_age.ts";
 import { FlowOwners } from "./flow_owners.ts";
 import { FlowStore, NO_SLOT, SlotWord } from "./flow_store.ts";
-import { FlowDrop, InnerPacket, PacketClass, Word } from "./inner_packet.ts";
+import { FlowDrop, InnerPacket, PacketClass, TcpBit, Word } from "./inner_packet.ts";
 import { OutwardSource } from "./outward_source.ts";
 import type { ConnectorDirectory } from "./registration.ts";
 
 /** Slots that are looked at for a dead one before a new flow is refused. */
 const SWEEP_ON_FULL = 64;
+const ENDING_BITS = TcpBit.fin | TcpBit.syn | TcpBit.rst;
 
 export interface FlowCounters {
   learned: number;
@@ -87,6 +88,7 @@ export class FlowTable {
       if (slot < 0) return slot;
     }
     store.lastSeenMs[slot] = nowMs;
+    if ((packet.tcpFlags & ENDING_BITS) !== 0) noteFlags(store, slot, packet.tcpFlags, true);
     if (!this.#hasConnector(slot)) return FlowDrop.noConnector;
     if (this.#isRewritten(slot)) {
       rewriteAddress(bytes, offset, offset + length, packet, "source", store.words, slot * SlotWord.count + SlotWord.outward);
@@ -108,6 +110,7 @@ export class FlowTable {
     if (slot < 0) return slot;
     const store = this.#store;
     store.lastSeenMs[slot] = nowMs;
+    if ((packet.tcpFlags & ENDING_BITS) !== 0 || (store.ended[slot] ?? 0) !== 0) noteFlags(store, slot, packet.tcpFlags, false);
     if (this.#isRewritten(slot)) {
       rewriteAddress(bytes, offset, offset + length, packet, "destination", store.words, slot * SlotWord.count + Word.source);
     }
@@ -243,6 +246,18 @@ export class FlowTable {
     return (store.connector[slot] ?? -1) >= 0;
   }
 
+  /** Forgets one of the agent's oldest flows that nobody needs any more. False when each of those is alive. */
+  #makeRoom(agent: number, nowMs: number): boolean {
+    const store = this.#store;
+    let slot = store.firstOf(agent);
+    for (let left = SWEEP_ON_FULL; left > 0 && slot >= 0; left--) {
+      const next = store.nextOf(slot);
+      if (this.#age(slot, nowMs) >= FlowAge.dead) return true;
+      slot = next;
+    }
+    return false;
+  }
+
   #isRewritten(slot: number): boolean {
     const base = slot * SlotWord.count;
     return !isSameAddress(this.#store.words, base + Word.source, this.#store.words, base + SlotWord.outward);
@@ -251,7 +266,7 @@ export class FlowTable {
   #learn(agent: number, service: number, nowMs: number): number {
     const store = this.#store;
     const { words, family } = this.#packet;
-    if (store.countOf(agent) >= this.#limits.flowsPerAgentMax) return FlowDrop.agentFull;
+    if (store.countOf(agent) >= this.#limits.flowsPerAgentMax && !this.#makeRoom(agent, nowMs)) return FlowDrop.agentFull;
     const connector = this.#directory.connectorForFlow(service, -1);
     if (connector < 0) return FlowDrop.noConnector;
     const adopted = this.#owners.adopt(agent, service, words);

@@ -48,12 +48,18 @@ const FRAGMENT_MASK = 0x3fff;
 /** Bytes of the transport header that must be there; an ICMP error quotes at least eight (RFC 792). */
 const QUOTED_TRANSPORT_BYTES = 8;
 
+/** Flags of a TCP header (RFC 9293 §3.1) that begin or end something. */
+export const TcpBit = { fin: 0x01, syn: 0x02, rst: 0x04 } as const;
+const TCP_FLAGS_AT = 13;
+
 export class InnerPacket {
   /** `family << 8 | protocol`, source, destination, `source port << 16 | destination port` (ICMP echo: the id twice). */
   readonly words = new Uint32Array(Word.count);
   /** 4 or 6. */
   family = 0;
   protocol = 0;
+  /** The flags of a whole TCP segment; 0 for everything else. */
+  tcpFlags = 0;
   /** Where the transport header begins in the bytes given to {@linkcode read}. */
   transportAt = 0;
 
@@ -112,6 +118,7 @@ export class InnerPacket {
     if (!isIcmp && protocol !== Protocol.tcp && protocol !== Protocol.udp) return FlowDrop.protocol;
     const needed = protocol === Protocol.tcp && !isQuoted ? 20 : QUOTED_TRANSPORT_BYTES;
     if (end - transportAt < needed) return FlowDrop.badLength;
+    this.tcpFlags = protocol === Protocol.tcp && !isQuoted ? at(bytes, transportAt + TCP_FLAGS_AT) : 0;
     if (!isIcmp) {
       this.words[Word.ports] = readUint32(bytes, transportAt);
       return PacketClass.flow;

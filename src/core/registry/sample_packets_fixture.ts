@@ -12,6 +12,8 @@ export interface Sample {
   readonly sourcePort: number;
   readonly destinationPort: number;
   readonly payload?: Uint8Array;
+  /** Of TCP. */
+  readonly flags?: number;
   /** The UDP checksum is left out (IPv4 only). */
   readonly noChecksum?: boolean;
   /** An echo reply rather than a request. */
@@ -38,7 +40,7 @@ export function buildPacket(sample: Sample): Uint8Array<ArrayBuffer> {
   } else {
     view.setUint16(0, sample.sourcePort);
     view.setUint16(2, sample.destinationPort);
-    if (sample.protocol === "tcp") transport[12] = 0x50;
+    if (sample.protocol === "tcp") transport.set([0x50, sample.flags ?? 0], 12);
     else view.setUint16(4, transport.length);
   }
   return wrap(family, protocol, address(family, sample.source), address(family, sample.destination), transport, sample.noChecksum);

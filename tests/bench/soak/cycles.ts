@@ -45,22 +45,23 @@ async function soakCycles(run: SoakRun): Promise<void> {
   const streams = await asStreams(gateway, count);
   run.check("every stream carried its bytes", streams === count, `${streams} of ${count}`);
   if (host !== null) {
-    const packets = await asPackets(gateway, host, count);
-    run.check("every session of packets carried its bytes", packets === count, `${packets} of ${count}`);
+    const { good, bad } = await asPackets(gateway, host, count);
+    run.check("every session of packets carried its bytes", good === count, `${good} of ${count} ${bad}`);
   }
   await sleep(SETTLE_MS);
   for (const watch of all) watch.report(run);
 }
 
-/** In the namespace, by python. Returns how many went as they should. */
-async function asPackets(gateway: TunGateway, host: TunHost, count: number): Promise<number> {
+/** In the namespace, by python. Returns how many went as they should, and what was said of some that did not. */
+async function asPackets(gateway: TunGateway, host: TunHost, count: number): Promise<{ good: number; bad: string }> {
   const [to] = gateway.addressesOf("echo");
   const lanes = Array.from({ length: LANES }, (_, lane) => {
     // A source may begin ten sessions in a second.
     const sources = host.sources.filter((_, i) => i % LANES === lane);
     return host.job({ kind: "cycles", to, port: 80, count: count / LANES, sources });
   });
-  return (await Promise.all(lanes)).reduce((sum, { good }) => sum + Number(good), 0);
+  const results = await Promise.all(lanes);
+  return { good: results.reduce((sum, { good }) => sum + Number(good), 0), bad: results.map(({ bad }) => bad).join(" ").trim() };
 }
 
 /** By the agent's local port. */
