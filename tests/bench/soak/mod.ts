@@ -1,10 +1,11 @@
 /** The table of long runs. A new one is a file beside this with a {@linkcode Soak} in it, and its line here. */
 import { cycles } from "./cycles.ts";
+import { decoders } from "./decoders.ts";
 import { fuzz } from "./fuzz.ts";
 import { scrapes } from "./scrapes.ts";
 import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
