@@ -62,6 +62,7 @@ export class Gauges {
     this.#set("retries", counters.retries);
     this.#set("retryTokensValidated", counters.tokensValidated);
     this.#set("retryTokenFailures", counters.tokensRefused);
+    this.#set("versionNegotiations", counters.versionNegotiations);
     this.#set("resets", counters.resets);
     this.#set("migrations", counters.migrations);
     this.#set("handshakeTimeouts", counters.handshakeTimeouts);

@@ -129,6 +129,11 @@ export const SERVER_METRICS = {
   },
   retryTokenFailures: { name: "ztna_retry_token_failures", kind: "counter", help: "Retry tokens that were refused." },
   retries: { name: "ztna_retries_total", kind: "counter", help: "Retry packets sent." },
+  versionNegotiations: {
+    name: "ztna_version_negotiations_total",
+    kind: "counter",
+    help: "Packets of other QUIC versions that were answered with ours.",
+  },
   resets: { name: "ztna_stateless_resets_total", kind: "counter", help: "Stateless resets sent." },
   migrations: { name: "ztna_migrations_total", kind: "counter", help: "Connections that went over to another address." },
   rotations: {
