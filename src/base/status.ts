@@ -64,11 +64,21 @@ export interface PeerStatus {
   readonly packetsLost: number;
 }
 
+/** Something that moves now between an agent and a service. */
 export interface FlowStatus {
   readonly service: string;
   readonly protocol: "tcp" | "udp" | "icmp" | "stream";
+  /** Of a stream how far it is, of a TCP session the state as RFC 9293 names it, of a flow of packets `live` or `over`. */
+  readonly state: string;
+  /** Common names; "" where this role does not know it. */
   readonly agent: string;
   readonly connector: string;
+  /** On the server the ids of these peers, for `disconnect`; else "". */
+  readonly agentId: string;
+  readonly connectorId: string;
+  /** Inner addresses of packets; of a stream at the connector the backend. "" where there is none. */
+  readonly source: string;
+  readonly destination: string;
   readonly startedAtMs: number;
   readonly bytesToService: number;
   readonly bytesFromService: number;

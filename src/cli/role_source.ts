@@ -71,9 +71,9 @@ export class RoleSource implements OpsSource {
     this.#isStopping = true;
   }
 
-  async status(): Promise<StatusSnapshot> {
+  async status(flowsMax = 0): Promise<StatusSnapshot> {
     const handle = this.#handle;
-    const plane = handle === null ? null : await handle.host.status();
+    const plane = handle === null ? null : await handle.host.status(flowsMax);
     return takeSnapshot({
       settings: this.#options.current().start.settings,
       version: this.version,

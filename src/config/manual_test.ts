@@ -29,13 +29,14 @@ function plain(text: string): string {
 for (const [name, text] of BLOCKS) {
   Deno.test(`docs/OPERATIONS.md: ${name}`, () => {
     const manual = Deno.readTextFileSync(MANUAL);
-    const marked = new RegExp(`(<!-- generated: ${name} -->\n\n?)([^]*?)(\n?\n<!-- end -->)`);
+    // Up to the block's own end, also when the block is empty.
+    const marked = new RegExp(`(<!-- generated: ${name} -->\n)((?:(?!<!-- end -->)[^])*)(<!-- end -->)`);
     const found = marked.exec(manual);
     assert(found !== null, `the marker <!-- generated: ${name} --> is missing`);
     if (Deno.args.includes("--update")) {
       Deno.writeTextFileSync(
         MANUAL,
-        manual.replace(marked, () => `${found[1]}${text}${found[3]}`),
+        manual.replace(marked, () => `${found[1]}\n${text}\n\n${found[3]}`),
       );
     } else assertEquals(plain(found[2] ?? ""), plain(text));
   });

@@ -29,8 +29,8 @@ export interface Steering {
 export interface OpsSource {
   readonly role: RoleName;
   readonly version: string;
-  /** Asks the data plane; rejects or stays pending when it hangs. */
-  status(): Promise<StatusSnapshot>;
+  /** Asks the data plane; rejects or stays pending when it hangs. Has up to so many flows; default: none. */
+  status(flowsMax?: number): Promise<StatusSnapshot>;
   /** All of the role's cells. */
   metrics(): readonly MetricSample[];
   traffic(): TrafficTotals;

@@ -5,6 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { createSocket, type Socket } from "node:dgram";
 import { patternOf, sha256 } from "./packet_agent_fixture.ts";
+import { runPostern } from "./processes_fixture.ts";
 import { PacketGateway } from "./packet_gateway_fixture.ts";
 import { Backend, close, closedPort, echo, readToEnd, writeAll } from "./tcp_fixture.ts";
 
@@ -99,6 +100,39 @@ Deno.test("RST both ways, a refused backend, a foreign address, a foreign port",
   const [refused] = await none.run({ do: "tcp", to: VIRTUAL });
   assertEquals([refused?.isOpen, refused?.end], [false, "reset"]);
   assert((refused?.ms ?? Infinity) < 1_000, `${refused?.ms} ms until the RST`);
+});
+
+Deno.test("status and flows list TCP sessions with their state at the connector and at the server", async () => {
+  const seen = Promise.withResolvers<void>();
+  await using backend = new Backend(async (connection) => {
+    const bytes = new Uint8Array(100);
+    if (await connection.read(bytes) !== null) {
+      await writeAll(connection, bytes);
+      await seen.promise;
+    }
+    close(connection);
+  });
+  await using packets = await PacketGateway.start("--service", `web=127.0.0.1:${backend.port}`);
+  const ask = async (role: "server" | "connector", command: string) => {
+    const env = { XDG_RUNTIME_DIR: packets.gateway[role].runtimeFolder };
+    return JSON.parse((await runPostern([command, "--json"], packets.gateway.folder, env)).stdout);
+  };
+  const running = packets.run({ do: "tcp", to: VIRTUAL, send: 100, end: "open" });
+  let found = await ask("connector", "flows");
+  for (let tries = 0; tries < 50 && found.flows[0]?.bytes_from_service !== 100; tries++) found = await ask("connector", "flows");
+  const [flow] = found.flows;
+  assertEquals([found.total, flow.service, flow.protocol, flow.state], [1, "web", "tcp", "established"]);
+  assertEquals([flow.destination, flow.bytes_to_service, flow.bytes_from_service], [VIRTUAL, 100, 100]);
+  assert(flow.source.startsWith("100.64.0.1:"), flow.source);
+  const status = await ask("connector", "status");
+  assertEquals(status.flows[0].state, "established");
+  const sessions = status.limits.find(({ name }: { name: string }) => name === "tcp-sessions");
+  assertEquals([sessions.used, sessions.max], [1, 256]);
+  const [relayed] = (await ask("server", "flows")).flows;
+  assertEquals([relayed.protocol, relayed.agent, relayed.source], ["tcp", "packet-agent", flow.source]);
+  assert(relayed.bytes_to_service >= 100 + 40 && relayed.bytes_from_service >= 100 + 40, JSON.stringify(relayed));
+  seen.resolve();
+  assertEquals((await running)[0]?.end, "finished");
 });
 
 Deno.test("UDP: each flow has a socket of its own, replies come from the address that was asked; ping; what nobody serves", async () => {

@@ -68,8 +68,13 @@ export const SNAPSHOT: StatusSnapshot = {
   flows: [{
     service: "web",
     protocol: "stream",
+    state: "joined",
     agent: "agent-1",
+    agentId: "7",
     connector: "connector-1",
+    connectorId: "3",
+    source: "",
+    destination: "",
     startedAtMs: STARTED_MS,
     bytesToService: 1,
     bytesFromService: 2,

@@ -36,6 +36,8 @@ export interface ProcessEnd {
 
 export class RoleProcess implements AsyncDisposable {
   readonly pid: number;
+  /** Where it keeps its admin socket, unless a flag says another place. */
+  readonly runtimeFolder: string;
   /** The log so far. */
   readonly lines: LogLine[] = [];
   readonly #args: readonly string[];
@@ -51,12 +53,13 @@ export class RoleProcess implements AsyncDisposable {
 
   constructor(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}) {
     this.#args = args;
+    // Each has its own place for sockets: two roles of a kind must not meet there.
+    this.runtimeFolder = env["XDG_RUNTIME_DIR"] ?? Deno.makeTempDirSync({ dir: cwd, prefix: "run-" });
     this.#child = new Deno.Command(BINARY, {
       args: [...args],
       cwd,
       clearEnv: true,
-      // Each has its own place for sockets: two roles of a kind must not meet there.
-      env: { HOME: cwd, NO_COLOR: "1", XDG_RUNTIME_DIR: Deno.makeTempDirSync({ dir: cwd, prefix: "run-" }), ...env },
+      env: { HOME: cwd, NO_COLOR: "1", ...env, XDG_RUNTIME_DIR: this.runtimeFolder },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

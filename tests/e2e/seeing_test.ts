@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert"
 import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
 import { type RoleProcess, runPostern, TemporaryFolder } from "./processes_fixture.ts";
-import { drain, hashToEnd, sleep, writeAll, writePattern } from "./tcp_fixture.ts";
+import { drain, hashToEnd, readExactly, sleep, writeAll, writePattern } from "./tcp_fixture.ts";
 
 const ROLES = ["server", "connector", "agent"] as const;
 type RoleName = typeof ROLES[number];
@@ -187,6 +187,30 @@ Deno.test(needing({ root: true, tools: ["curl"] }, "the three roles are seen and
       await closeOne();
       await sleep(100);
       assertEquals(agent.linesOf("stream-closed").length, 1);
+    });
+    await t.step("each role lists a stream with its service, peers, state, age and bytes each way", async () => {
+      using held = await seen.gateway.connect("web");
+      await writeAll(held, new Uint8Array(700));
+      await readExactly(held, 700);
+      for (const role of ROLES) {
+        const { flows, total } = JSON.parse(await postern(role, ["flows", "--json"]));
+        assertEquals([total, flows.length], [1, 1], role);
+        const [flow] = flows;
+        assertEquals([flow.service, flow.protocol, flow.state], ["web", "stream", "joined"], role);
+        assertEquals([flow.bytes_to_service, flow.bytes_from_service], [700, 700], role);
+        assert(flow.duration >= 0 && flow.duration < 60, role);
+        if (role === "server") {
+          assertEquals([flow.agent, flow.connector], ["test-agent", "test-connector"]);
+          const { peers } = JSON.parse(await postern("server", ["peers", "--json"]));
+          const ids = peers.map(({ id }: { id: string }) => id).sort();
+          assertEquals([flow.agent_id, flow.connector_id].sort(), ids);
+        } else assertEquals(flow.agent, role === "agent" ? "agent" : "test-agent");
+        const status = JSON.parse(await postern(role, ["status", "--json"]));
+        assertEquals(status.flows.length, 1, role);
+        const limit = status.limits.find(({ name }: { name: string }) => /^(connections|streams|local-connections)$/.test(name));
+        assert(limit.used >= 1 && limit.used < limit.max, role);
+      }
+      assertMatch(await postern("server", ["flows"]), /web +stream +joined +test-agent#\d+ +test-connector#\d+/);
     });
     await t.step("a peer that is disconnected comes back", async () => {
       const agent = async () => {

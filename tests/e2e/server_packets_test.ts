@@ -29,6 +29,37 @@ Deno.test("every answer reaches the agent that asked, though all use one inner a
   await rig.untilCount("flowsRewritten", 4);
 });
 
+Deno.test("flows are listed with their peers, ends, and the bytes that were forwarded each way", async () => {
+  await using rig = await ServerRig.start();
+  const connector = await rig.registered("connector", "web"), agent = await rig.registered("agent", "web");
+  for (const text of ["one", "three"]) agent.send(up(text));
+  agent.send(up("other port", 4001));
+  await rig.until(() => connector.datagrams.length === 3);
+  connector.send(answerTo(connector.datagrams[0] ?? new Uint8Array(), "an answer"));
+  await rig.until(() => agent.datagrams.length === 1);
+  const { flows, flowsTotal, limits, peers } = rig.status();
+  const idOf = (role: string) => String(peers.find((peer) => peer.role === role)?.id);
+  assertEquals(flowsTotal, 2);
+  assertEquals(flows.length, 2);
+  const { ageMs, ...flow } = flows.find(({ source }) => source === `${AGENT}:4000`) ?? { ageMs: NaN };
+  assert(ageMs >= 0 && ageMs < 10_000, `${ageMs}`);
+  assertEquals(flow, {
+    service: "web",
+    protocol: "udp",
+    state: "live",
+    agent: { id: idOf("agent"), name: "agent.web.ztna" },
+    connector: { id: idOf("connector"), name: "connector.web.ztna" },
+    source: `${AGENT}:4000`,
+    destination: `${SERVICE}:53`,
+    bytesToService: 2 * 28 + "onethree".length,
+    bytesFromService: 28 + "an answer".length,
+  });
+  assertEquals(rig.status(1).flows.length, 1);
+  const used = Object.fromEntries(limits.map(({ name, used }) => [name, used]));
+  assertEquals([used["connections"], used["packet-flows"], used["services"], used["registered-peers"]], [2, 2, 1, 2]);
+  for (const { name, used, max } of limits) assert(max > 0 && used <= max, name);
+});
+
 Deno.test("a packet of no flow, one to another service, and one without registration reach nobody and are counted apart", async () => {
   await using rig = await ServerRig.start();
   const connector = await rig.registered("connector", "web");

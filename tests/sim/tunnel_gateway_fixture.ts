@@ -343,7 +343,7 @@ export class Gateway {
     // A connection that was given up, whose end was lost on the way, is idle for a while first.
     world.run(world.nowMs + IDLE_MS, () => this.#liveAtServer() === clients);
     if (this.#liveAtServer() !== clients) this.#wrong(`the server has ${this.#liveAtServer()} connections of ${clients} clients`);
-    for (const { plane } of this.#seats) plane.command({ type: "status", id: 1 });
+    for (const { plane } of this.#seats) plane.command({ type: "status", id: 1, flowsMax: 100 });
     world.run(world.nowMs + 100);
     for (const { plane, whom } of this.#seats) {
       if (plane.state === "thrown") this.#wrong(`${plane.name} threw ${plane.failure}`);
@@ -354,7 +354,8 @@ export class Gateway {
       const gauges = { server: "activeStreams", connector: "activeStreams", agent: "activeConnections" } as const;
       const active = plane.metric(gauges[whom.role]);
       if (active !== 0) this.#wrong(`${plane.name} has ${active} active`);
-      if (plane.status?.streams !== 0) this.#wrong(`${plane.name} tells of ${plane.status?.streams} streams`);
+      const streams = plane.status?.flows.filter(({ protocol }) => protocol === "stream").length;
+      if (streams !== 0) this.#wrong(`${plane.name} tells of ${streams} streams`);
       for (const peer of plane.status?.peers ?? []) {
         if (peer.streams !== 0) this.#wrong(`${plane.name} keeps streams of ${peer.name}`);
       }

@@ -57,7 +57,7 @@ export class Endpoint {
     this.#options = options;
     this.#engine = options.engine;
     this.#ids = new LocalIds(options.entropy, options.resetHmac ?? null, options.rotation);
-    const handshakes = () => this.#handshakes;
+    const handshakes = () => this.handshakes;
     const connections = this.#connections;
     this.#acceptor = new Acceptor(options, this.counters, this.#ids, {
       get size() {
@@ -76,6 +76,11 @@ export class Endpoint {
   /** Live connections, handshaking ones included. */
   get size(): number {
     return this.#connections.size;
+  }
+
+  /** Of these, handshaking ones. */
+  get handshakes(): number {
+    return this.#handshakes;
   }
 
   get connections(): ReadonlySet<Connection> {

@@ -36,6 +36,7 @@ export class ServerLimiter {
   /** Refusals by limit. */
   readonly refused: LimitCounters = zeroCounters();
   #limits: RateLimits;
+  readonly #sourcesMax: number;
   #sources: KeyedLimits<Source>;
   #handshakes: TokenBucket | null;
   readonly #buckets: Buckets;
@@ -43,6 +44,7 @@ export class ServerLimiter {
 
   constructor(limits: RateLimits, nowMs: number) {
     this.#limits = limits;
+    this.#sourcesMax = limits.sourcesMax;
     this.#handshakes = bucketOf(limits.handshakes.all, null, nowMs);
     this.#buckets = createBuckets(limits, "all", nowMs);
     this.#sources = new KeyedLimits<Source>({
@@ -60,9 +62,17 @@ export class ServerLimiter {
     return this.#peers.size;
   }
 
+  get connectionsMax(): number {
+    return this.#limits.connections.all;
+  }
+
   /** Sources remembered. */
   get sources(): number {
     return this.#sources.size;
+  }
+
+  get sourcesMax(): number {
+    return this.#sourcesMax;
   }
 
   /** Decides on a new connection. `sourceKey` is of `sourcePrefixKey`, of an address that has been validated. */

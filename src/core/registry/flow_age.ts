@@ -17,7 +17,7 @@ import { type FlowStore, ORPHAN_MIN, SlotWord } from "./flow_store.ts";
 import { Protocol, TcpBit } from "./inner_packet.ts";
 
 export const FLOW_LIMITS = {
-  /** A power of two. About 110 bytes each; memory is taken as it is needed. */
+  /** A power of two. About 134 bytes each; memory is taken as it is needed. */
   flowsMax: 262_144,
   flowsPerAgentMax: 8_192,
   /** Lingering flows of connections that ended; beyond this the oldest are forgotten. */

@@ -49,6 +49,10 @@ export class FlowStore {
   lastSeenMs = new Float64Array(0);
   /** What of a TCP connection has ended: bits of the caller's; 0 in a new flow. */
   ended = new Uint8Array(0);
+  startedMs = new Float64Array(0);
+  /** Bytes of packets that were forwarded, from the agent and to it. */
+  bytesUp = new Float64Array(0);
+  bytesDown = new Float64Array(0);
   #upwardHeads = new Int32Array(0);
   #downwardHeads = new Int32Array(0);
   #upwardNext = new Int32Array(0);
@@ -134,6 +138,8 @@ export class FlowStore {
     this.words[base + SlotWord.service] = service;
     this.words[base + SlotWord.agent] = agent;
     this.ended[slot] = 0;
+    this.bytesUp[slot] = 0;
+    this.bytesDown[slot] = 0;
     this.#link(slot);
     this.#append(agent, slot);
     this.#size++;
@@ -266,6 +272,9 @@ export class FlowStore {
     this.epoch = grown(this.epoch, new Float64Array(capacity));
     this.lastSeenMs = grown(this.lastSeenMs, new Float64Array(capacity).fill(NaN));
     this.ended = grown(this.ended, new Uint8Array(capacity));
+    this.startedMs = grown(this.startedMs, new Float64Array(capacity));
+    this.bytesUp = grown(this.bytesUp, new Float64Array(capacity));
+    this.bytesDown = grown(this.bytesDown, new Float64Array(capacity));
     this.#upwardNext = grown(this.#upwardNext, new Int32Array(capacity));
     this.#downwardNext = grown(this.#downwardNext, new Int32Array(capacity));
     this.#agentNext = grown(this.#agentNext, new Int32Array(capacity));

@@ -12,6 +12,7 @@
 
 import { ICMP_QUOTE_OFFSET, rewriteAddress, rewriteIcmpError } from "./address_rewrite.ts";
 import { FLOW_LIMITS, FlowAge, flowAge, type FlowLimits, noteFlags, prolongLinger } from "./flow_age.ts";
+import { type FlowRecord, listFlows } from "./flow_list.ts";
 import { FlowOwners } from "./flow_owners.ts";
 import { FlowStore, NO_SLOT, SlotWord } from "./flow_store.ts";
 import { FlowDrop, InnerPacket, PacketClass, TcpBit, Word } from "./inner_packet.ts";
@@ -69,6 +70,17 @@ export class FlowTable {
 
   serviceOf(slot: number): number {
     return this.#store.serviceOf(slot);
+  }
+
+  /** Notes that the packet of a slot just returned was forwarded. */
+  forwarded(slot: number, from: "agent" | "connector", bytes: number): void {
+    const moved = from === "agent" ? this.#store.bytesUp : this.#store.bytesDown;
+    moved[slot] = (moved[slot] ?? 0) + bytes;
+  }
+
+  /** Up to `max` live flows, for those who look. */
+  list(nowMs: number, max: number): FlowRecord[] {
+    return listFlows(this.#store, this.#limits, nowMs, max);
   }
 
   /**
@@ -281,6 +293,7 @@ export class FlowTable {
     }
     store.connector[slot] = connector;
     store.epoch[slot] = this.#directory.epoch;
+    store.startedMs[slot] = nowMs;
     this.counters.learned++;
     if (this.#isRewritten(slot)) this.counters.rewritten++;
     return slot;

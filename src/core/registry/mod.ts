@@ -3,6 +3,7 @@
  * and the {@linkcode FlowTable} remembers which agent's packet it was, so that the answer reaches that agent and no other.
  */
 export { FLOW_LIMITS, type FlowLimits } from "./flow_age.ts";
+export { type FlowRecord } from "./flow_list.ts";
 export { type FlowCounters, FlowTable } from "./flow_table.ts";
 export { FlowDrop, type FlowDropName, flowDropName } from "./inner_packet.ts";
 export * from "./limits.ts";

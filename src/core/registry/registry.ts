@@ -64,6 +64,15 @@ export class Registry implements ConnectorDirectory {
     return this.#epoch;
   }
 
+  /** Connections that hold a registration, and services that somebody uses or serves. */
+  get registered(): number {
+    return this.#peers.size;
+  }
+
+  get serviceCount(): number {
+    return this.#byId.size;
+  }
+
   /** Other bounds from now on, for connections and services that come; what stands stays. */
   configure(limits: RegistryLimits): void {
     this.#limits = limits;

@@ -11,7 +11,7 @@ import { openApiDocument } from "./openapi.ts";
 import type { RouteName } from "./routes.ts";
 import { type denyBody, type eventQuery, LIST_MAX, type listQuery, type logLevelBody, type tokenBody } from "./schemas.ts";
 import type { TokenStore } from "./tokens.ts";
-import { flowView, peerView, statusView } from "./views.ts";
+import { flowView, peerView, STATUS_FLOWS_MAX, statusView } from "./views.ts";
 
 /** One request, checked: `query` and `body` are what the route's schemas gave. */
 export interface Call {
@@ -58,7 +58,7 @@ function reading(options: AnswerOptions): Omit<Answers, SteeringRoute> {
           certificates: health().certificates,
         };
         return statusView(snapshot, extras, Date.now());
-      }),
+      }, STATUS_FLOWS_MAX),
     peers: ({ query }) =>
       withStatus(source, (snapshot) => ({
         peers: snapshot.peers.slice(0, limitOf(query, LIST_MAX)).map((peer) => peerView(peer, Date.now())),
@@ -67,9 +67,9 @@ function reading(options: AnswerOptions): Omit<Answers, SteeringRoute> {
     services: () => withStatus(source, ({ services }) => ({ services })),
     flows: ({ query }) =>
       withStatus(source, (snapshot) => ({
-        flows: snapshot.flows.slice(0, limitOf(query, LIST_MAX)).map(flowView),
+        flows: snapshot.flows.slice(0, limitOf(query, LIST_MAX)).map((flow) => flowView(flow, Date.now())),
         total: snapshot.flowsTotal,
-      })),
+      }), limitOf(query, LIST_MAX)),
     limits: () => withStatus(source, ({ limits }) => ({ limits })),
     events: ({ query }) => {
       const { type, severity } = query as z.infer<typeof eventQuery>;
@@ -124,8 +124,9 @@ function steering({ source, log, reload }: AnswerOptions): Pick<Answers, Steerin
 async function withStatus(
   source: OpsSource,
   view: (snapshot: NonNullable<Awaited<ReturnType<typeof askStatus>>>) => unknown,
+  flowsMax = 0,
 ): Promise<HttpResponse> {
-  const snapshot = await askStatus(source);
+  const snapshot = await askStatus(source, flowsMax);
   if (snapshot === null) return errorResponse(503, "no-answer", "the data plane does not answer");
   return jsonResponse(view(snapshot));
 }

@@ -45,9 +45,15 @@ export const serviceSchema = z.strictObject({
 export const flowSchema = z.strictObject({
   service: text,
   protocol: z.enum(["tcp", "udp", "icmp", "stream"]),
+  state: text,
   agent: text,
+  agent_id: text,
   connector: text,
+  connector_id: text,
+  source: text,
+  destination: text,
   started: time,
+  duration: count,
   bytes_to_service: count,
   bytes_from_service: count,
 }).meta({ id: "Flow" });
@@ -95,13 +101,16 @@ export const statusSchema = z.strictObject({
   services: z.array(serviceSchema),
   peers: z.array(peerSchema),
   peers_total: count,
+  flows: z.array(flowSchema),
   flows_total: count,
+  limits: z.array(limitSchema),
   throughput: z.strictObject({ bytes_per_second: count, datagrams_per_second: count }),
   drops: z.array(z.strictObject({ reason: text, count })),
   certificates: z.array(certificateSchema),
 }).meta({ id: "Status" });
 
 export type CertificateJson = z.infer<typeof certificateSchema>;
+export type FlowJson = z.infer<typeof flowSchema>;
 export type PeerJson = z.infer<typeof peerSchema>;
 export type StatusJson = z.infer<typeof statusSchema>;
 

@@ -10,8 +10,9 @@ export interface StatusExtras {
   readonly certificates: z.infer<typeof certificatesSchema>["certificates"];
 }
 
-/** The status page shows this many peers; `/v1/peers` has all. */
+/** The status page shows this many peers and flows; `/v1/peers` and `/v1/flows` have all. */
 const STATUS_PEERS_MAX = 100;
+export const STATUS_FLOWS_MAX = 100;
 
 export function statusView(snapshot: StatusSnapshot, extras: StatusExtras, nowMs: number): z.infer<typeof statusSchema> {
   return {
@@ -37,7 +38,9 @@ export function statusView(snapshot: StatusSnapshot, extras: StatusExtras, nowMs
     services: snapshot.services.map(({ id, state, connectors, agents, endpoint }) => ({ id, state, connectors, agents, endpoint })),
     peers: snapshot.peers.slice(0, STATUS_PEERS_MAX).map((peer) => peerView(peer, nowMs)),
     peers_total: snapshot.peersTotal,
+    flows: snapshot.flows.slice(0, STATUS_FLOWS_MAX).map((flow) => flowView(flow, nowMs)),
     flows_total: snapshot.flowsTotal,
+    limits: snapshot.limits.map(({ name, used, max }) => ({ name, used, max })),
     throughput: extras.throughput,
     drops: snapshot.drops.map(({ reason, count }) => ({ reason, count })),
     certificates: extras.certificates,
@@ -70,13 +73,19 @@ export function peerView(peer: PeerStatus, nowMs: number): z.infer<typeof peerSc
   };
 }
 
-export function flowView(flow: FlowStatus): z.infer<typeof flowSchema> {
+export function flowView(flow: FlowStatus, nowMs: number): z.infer<typeof flowSchema> {
   return {
     service: flow.service,
     protocol: flow.protocol,
+    state: flow.state,
     agent: flow.agent,
+    agent_id: flow.agentId,
     connector: flow.connector,
+    connector_id: flow.connectorId,
+    source: flow.source,
+    destination: flow.destination,
     started: isoTime(flow.startedAtMs),
+    duration: seconds(nowMs - flow.startedAtMs),
     bytes_to_service: flow.bytesToService,
     bytes_from_service: flow.bytesFromService,
   };

@@ -7,6 +7,7 @@ import { adminTokenCommand } from "./admin_token.ts";
 import type { OpsCommand } from "./command.ts";
 import { denyCommand, disconnectCommand, drainCommand, reloadCommand } from "./steer.ts";
 import { eventsCommand } from "./events.ts";
+import { flowsCommand } from "./flows.ts";
 import { healthCommand } from "./health.ts";
 import { logLevelCommand } from "./log_level.ts";
 import { peersCommand } from "./peers.ts";
@@ -19,6 +20,7 @@ export const OPS_COMMANDS: readonly OpsCommand[] = [
   statusCommand,
   healthCommand,
   peersCommand,
+  flowsCommand,
   eventsCommand,
   logLevelCommand,
   reloadCommand,

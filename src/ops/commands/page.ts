@@ -1,5 +1,5 @@
 /** The status page: one screen that says what a role is doing and what is wrong, most important first. Pure. */
-import type { CertificateJson, PeerJson, StatusJson } from "../admin/mod.ts";
+import type { CertificateJson, FlowJson, PeerJson, StatusJson } from "../admin/mod.ts";
 import { escapeText } from "../log/mod.ts";
 import { formatBytes, formatDuration, table } from "./layout.ts";
 
@@ -17,6 +17,7 @@ export function statusPage(status: StatusJson): string {
   page += `  throughput  ${formatBytes(bytes_per_second)}/s, ${datagrams_per_second} datagrams/s, ${status.flows_total} flows\n`;
   page += section("Services", servicesTable(status));
   page += section(`Peers (${status.peers_total})`, peersTable(status.peers));
+  page += section("Limits in use", limitsTable(status));
   page += section("Dropped", table(["REASON", "COUNT"], dropRows(status)));
   page += section("Certificates", certificatesTable(status.certificates));
   return page;
@@ -36,6 +37,29 @@ export function peersTable(peers: readonly PeerJson[]): string {
     peer.rtt_ms === null ? "-" : `${peer.rtt_ms.toFixed(1)} ms`,
   ]);
   return table(["ID", "ROLE", "NAME", "SERVICES", "FROM", "PROTOCOL", "FOR", "RECEIVED", "SENT", "RTT"], rows);
+}
+
+export function flowsTable(flows: readonly FlowJson[]): string {
+  const who = (name: string, id: string) => name === "" ? "-" : id === "" ? name : `${name}#${id}`;
+  const rows = flows.map((flow) => [
+    flow.service,
+    flow.protocol,
+    flow.state,
+    who(flow.agent, flow.agent_id),
+    who(flow.connector, flow.connector_id),
+    flow.source || "-",
+    flow.destination || "-",
+    formatDuration(flow.duration),
+    formatBytes(flow.bytes_to_service),
+    formatBytes(flow.bytes_from_service),
+  ]);
+  return table(["SERVICE", "PROTOCOL", "STATE", "AGENT", "CONNECTOR", "SOURCE", "DESTINATION", "FOR", "UP", "DOWN"], rows);
+}
+
+/** Bounds of which a tenth or more is used. */
+function limitsTable({ limits }: StatusJson): string {
+  const near = limits.filter(({ used, max }) => used * 10 >= max);
+  return table(["LIMIT", "USED", "OF"], near.map(({ name, used, max }) => [name, String(used), String(max)]));
 }
 
 function servicesTable({ services }: StatusJson): string {

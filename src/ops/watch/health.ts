@@ -16,12 +16,12 @@ const LAST_EVENTS = 10;
 const CIPHER_SUITES = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 const GROUPS = ["X25519MLKEM768", "X25519", "P-256", "P-384"];
 
-/** The role's snapshot, or null when the data plane does not answer in time. */
-export async function askStatus(source: OpsSource, timeoutMs = STATUS_TIMEOUT_MS): Promise<StatusSnapshot | null> {
+/** The role's snapshot with up to so many flows, or null when the data plane does not answer in time. */
+export async function askStatus(source: OpsSource, flowsMax = 0, timeoutMs = STATUS_TIMEOUT_MS): Promise<StatusSnapshot | null> {
   let timer: number | undefined;
   const late = new Promise<null>((resolve) => timer = setTimeout(() => resolve(null), timeoutMs));
   try {
-    return await Promise.race([source.status(), late]);
+    return await Promise.race([source.status(flowsMax), late]);
   } catch {
     return null;
   } finally {

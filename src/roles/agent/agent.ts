@@ -16,6 +16,7 @@ import {
   type RolePlane,
 } from "../control/mod.ts";
 import { BRIDGE_CHUNK_BYTES, DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
+import { localFlows } from "./flows.ts";
 import { CONNECTIONS_MAX } from "./limits.ts";
 import { type LocalContext, type LocalEnd, type LocalRefusal, LocalStream } from "./local_stream.ts";
 import { AGENT_METRICS } from "./metrics.ts";
@@ -82,7 +83,14 @@ export class AgentPlane implements RolePlane, UplinkRole {
     if (command.type === "resolved") this.#uplink.setAddressesOf(command.host, command.addresses);
     if (command.type === "reload") this.#uplink.onReload(command.id, command.plan);
     if (command.type === "status") {
-      const status = { peers: [], services: [], uplink: this.#uplink.report(nowMs), streams: this.#locals.size };
+      const status = {
+        peers: [],
+        services: [],
+        uplink: this.#uplink.report(nowMs),
+        flows: localFlows(this.#locals, nowMs, command.flowsMax),
+        flowsTotal: this.#locals.size,
+        limits: [{ name: "local-connections", used: this.#locals.size, max: CONNECTIONS_MAX }],
+      };
       this.#plane.platform.post({ type: "status", id: command.id, status });
     }
   }

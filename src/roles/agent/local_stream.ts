@@ -27,6 +27,7 @@ type State = "waiting" | "opening" | "asked" | "joined" | "over";
 export class LocalStream {
   readonly service: string;
   stream = -1;
+  readonly openedMs: number;
   readonly #context: LocalContext;
   readonly #socket: TcpSocket | null;
   readonly #timer: Timer;
@@ -39,6 +40,7 @@ export class LocalStream {
   constructor(context: LocalContext, service: string, fd: number, nowMs: number) {
     this.#context = context;
     this.service = service;
+    this.openedMs = nowMs;
     this.#timer = new Timer(() => this.#onTimer());
     this.#socket = TcpSocket.adopt(context.reactor, fd, {
       onConnected: () => {},
@@ -46,6 +48,19 @@ export class LocalStream {
       onError: () => this.#onSocketError(),
     });
     context.reactor.setTimer(this.#timer, nowMs + UPLINK_WAIT_MS);
+  }
+
+  /** How far it is, for those who look. */
+  get state(): State | "half-closed" {
+    return this.#state === "joined" && this.#bridge?.isHalfClosed === true ? "half-closed" : this.#state;
+  }
+
+  get bytesToService(): number {
+    return this.#bridge?.bytesFromSocket ?? 0;
+  }
+
+  get bytesFromService(): number {
+    return this.#bridge?.bytesToSocket ?? 0;
   }
 
   get isWaiting(): boolean {

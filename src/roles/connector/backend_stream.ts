@@ -21,7 +21,7 @@ import { errnoText, SOCKADDR_SLOT_BYTES, type TcpSocket } from "../../io/mod.ts"
 import { type BridgeContext, type BridgeEnd, StreamBridge } from "../uplink/mod.ts";
 import { BackendDial, type DialContext, type DialFailure, type DialOwner } from "./backend_dial.ts";
 import { BACKEND_CONNECT_TIMEOUT_MS } from "./limits.ts";
-import { lackOfTargets, serves, type Service, targetsOf } from "./services.ts";
+import { type DialTarget, lackOfTargets, serves, type Service, targetsOf } from "./services.ts";
 
 /** Who opens streams on a connection. */
 export interface StreamOrigin {
@@ -52,6 +52,7 @@ export class BackendStream implements DialOwner {
   readonly origin: StreamOrigin;
   service = "";
   agent: AgentIdentity | null;
+  readonly openedMs: number;
   readonly #context: BackendContext;
   readonly #bridge: StreamBridge;
   readonly #timer: Timer;
@@ -67,6 +68,7 @@ export class BackendStream implements DialOwner {
     this.agent = origin.agent;
     this.connection = connection;
     this.stream = stream;
+    this.openedMs = nowMs;
     this.#header = new HeaderReader(context.bridge.engine, context.bridge.chunkAt, OPEN_MAX_BYTES);
     this.#bridge = new StreamBridge(context.bridge, connection, stream, (_bridge, end) => this.#over(end));
     this.#timer = new Timer((now) => this.#onTimer(now));
@@ -75,6 +77,24 @@ export class BackendStream implements DialOwner {
 
   get isJoined(): boolean {
     return this.#state === "joined";
+  }
+
+  /** How far it is, for those who look. */
+  get state(): State | "half-closed" {
+    return this.#state === "joined" && this.#bridge.isHalfClosed ? "half-closed" : this.#state;
+  }
+
+  get bytesToBackend(): number {
+    return this.#bridge.bytesToSocket;
+  }
+
+  get bytesFromBackend(): number {
+    return this.#bridge.bytesFromSocket;
+  }
+
+  /** The backend's address that was dialled last. */
+  get target(): DialTarget | undefined {
+    return this.#dial?.target;
   }
 
   onReadable(nowMs: number): void {

@@ -80,7 +80,7 @@ export class BackendStreams {
 
   countOf(service: Service): number {
     let count = 0;
-    for (const stream of this.#all()) if (stream.service === service.id) count++;
+    for (const stream of this.all()) if (stream.service === service.id) count++;
     return count;
   }
 
@@ -121,14 +121,15 @@ export class BackendStreams {
 
   /** Ends what is left of a service that is offered no more. */
   endService(service: Service): void {
-    for (const stream of [...this.#all()]) if (stream.service === service.id) stream.abort(AbortCode.shuttingDown);
+    for (const stream of [...this.all()]) if (stream.service === service.id) stream.abort(AbortCode.shuttingDown);
   }
 
   abortAll(): void {
-    for (const stream of [...this.#all()]) stream.abort(AbortCode.shuttingDown);
+    for (const stream of [...this.all()]) stream.abort(AbortCode.shuttingDown);
   }
 
-  *#all(): Iterable<BackendStream> {
+  /** Those that lead to backends. */
+  *all(): Iterable<BackendStream> {
     for (const streams of this.#streams.values()) {
       for (const stream of streams.values()) if (stream instanceof BackendStream) yield stream;
     }

@@ -17,7 +17,7 @@ import { REGISTRATION_FRAME_BYTES } from "./registration.ts";
 import { ServerLinks } from "./server_links.ts";
 import { ServiceDrains } from "./service_drains.ts";
 import { ServiceTable } from "./services.ts";
-import { backendStatus, sessionStatus } from "./status.ts";
+import { backendStatus, flowReports, limitReports } from "./status.ts";
 
 type Counters = MetricCells<typeof CONNECTOR_METRICS>;
 
@@ -103,7 +103,7 @@ export class ConnectorPlane implements RolePlane {
       this.#services.resolved(command.host, command.addresses);
     }
     if (command.type === "reload") this.#plane.answer(command.id, 0, this.#reload(command.plan, nowMs));
-    if (command.type === "status") this.#postStatus(command.id, nowMs);
+    if (command.type === "status") this.#postStatus(command.id, command.flowsMax, nowMs);
   }
 
   /** Goes over to what may change of the plan, all of it or nothing. Returns why not. */
@@ -121,7 +121,7 @@ export class ConnectorPlane implements RolePlane {
     return null;
   }
 
-  #postStatus(id: number, nowMs: number): void {
+  #postStatus(id: number, flowsMax: number, nowMs: number): void {
     this.#plane.platform.post({
       type: "status",
       id,
@@ -134,8 +134,9 @@ export class ConnectorPlane implements RolePlane {
           connectors: 0,
         })),
         ...this.#links.reports(nowMs),
-        streams: this.#streams.size,
-        sessions: sessionStatus(this.#datagrams, nowMs),
+        flows: flowReports(this.#streams.all(), this.#datagrams, nowMs, flowsMax),
+        flowsTotal: this.#streams.size + this.#datagrams.sessionCount + this.#datagrams.flowCount,
+        limits: limitReports(this.#streams.size, this.#datagrams),
         backends: backendStatus(this.#services),
       },
     });

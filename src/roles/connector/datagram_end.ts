@@ -70,6 +70,7 @@ export class DatagramEnd implements NetStackOwner {
   readonly #options: DatagramEndOptions;
   readonly #links: PacketLinks;
   readonly #sessions = new Map<number, BackendSession>();
+  readonly #flows = new Set<BackendFlow>();
   readonly #context: SessionContext & FlowContext;
   readonly #log: SessionLog;
   /** Where a packet is written before it is queued. */
@@ -109,7 +110,7 @@ export class DatagramEnd implements NetStackOwner {
         if (link !== undefined) this.#send(link, offset, length);
       },
       onDropped: () => count("droppedBackend", 1),
-      onEnd: () => {},
+      onEnd: (flow) => void this.#flows.delete(flow),
     };
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
   }
@@ -120,6 +121,14 @@ export class DatagramEnd implements NetStackOwner {
 
   sessions(): Iterable<BackendSession> {
     return this.#sessions.values();
+  }
+
+  get flowCount(): number {
+    return this.#flows.size;
+  }
+
+  flows(): Iterable<BackendFlow> {
+    return this.#flows;
   }
 
   /** How many TCP sessions of a service there are. */
@@ -215,7 +224,9 @@ export class DatagramEnd implements NetStackOwner {
       return null;
     }
     const backend = new BackendFlow(this.#context, flow, service);
-    return backend.open(targetsOf(service, "udp")) === 0 ? backend : null;
+    if (backend.open(targetsOf(service, "udp")) !== 0) return null;
+    this.#flows.add(backend);
+    return backend;
   }
 
   answersEcho(path: PacketPath, packet: IpEnds): boolean {

@@ -26,10 +26,16 @@ export interface FlowContext extends DialContext {
 export class BackendFlow implements FlowHandler, DatagramOwner {
   readonly flow: UdpFlow;
   readonly service: Service;
+  readonly openedMs: number;
+  bytesToBackend = 0;
+  bytesFromBackend = 0;
+  /** The backend's address. */
+  target: DialTarget | null = null;
   readonly #context: FlowContext;
   #socket: DatagramSocket | null = null;
 
   constructor(context: FlowContext, flow: UdpFlow, service: Service) {
+    this.openedMs = context.reactor.nowMs;
     this.#context = context;
     this.flow = flow;
     this.service = service;
@@ -44,6 +50,7 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
       const socket = DatagramSocket.connect(reactor, addressSlot, this);
       if (typeof socket !== "number") {
         this.#socket = socket;
+        this.target = target;
         return 0;
       }
       failure = socket;
@@ -65,8 +72,10 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
       this.onError(failure, reactor.nowMs);
       failure = this.#socket?.send(at, length) ?? DATAGRAM_AGAIN;
     }
-    if (failure === 0) this.#context.onBytes(length);
-    else this.#context.onDropped();
+    if (failure === 0) {
+      this.bytesToBackend += length;
+      this.#context.onBytes(length);
+    } else this.#context.onDropped();
   }
 
   onReadable(nowMs: number): void {
@@ -79,6 +88,7 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
       if (count < 0) return;
       const length = stack.frameDatagram(flow, arena, chunkAt, count, nowMs);
       if (length === 0) continue;
+      this.bytesFromBackend += count;
       this.#context.onBytes(count);
       this.#context.sendPacket(flow, chunkAt, length);
     }

@@ -41,7 +41,8 @@ export interface RoleHost {
   readonly metrics: MetricCells<MetricTable>;
   /** Resolves after a graceful end; rejects with the error that ended the role. */
   readonly finished: Promise<void>;
-  status(): Promise<PlaneStatus>;
+  /** With up to so many flows; default: none. */
+  status(flowsMax?: number): Promise<PlaneStatus>;
   /** Ends gracefully, within the role's drain time. More calls change nothing. */
   stop(): void;
   /** Ends at once. */
@@ -121,7 +122,7 @@ class Host implements RoleHost {
     this.#worker.postMessage(start);
   }
 
-  status(): Promise<PlaneStatus> {
+  status(flowsMax = 0): Promise<PlaneStatus> {
     const id = this.#nextNumber++;
     const { promise, resolve, reject } = Promise.withResolvers<PlaneStatus>();
     const timer = setTimeout(
@@ -132,7 +133,7 @@ class Host implements RoleHost {
       clearTimeout(timer);
       resolve(status);
     });
-    this.send({ type: "status", id });
+    this.send({ type: "status", id, flowsMax });
     return promise.finally(() => this.#statusWaiters.delete(id));
   }
 

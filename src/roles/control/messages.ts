@@ -207,27 +207,47 @@ export interface PlaneStatus {
   readonly uplink: UplinkReport | null;
   /** More connections to the server: on ztna-v1 each service has one of its own. */
   readonly furtherUplinks?: readonly UplinkReport[];
-  readonly streams: number;
-  /** The connector's TCP sessions that came by packets. */
-  readonly sessions?: readonly SessionStatus[];
+  /** What moves now, as many rows as were asked for, and how many there are. */
+  readonly flows: readonly FlowReport[];
+  readonly flowsTotal: number;
+  /** The role's bounds and how far they are used. */
+  readonly limits: readonly LimitReport[];
   /** The connector's backends. */
   readonly backends?: readonly BackendStatus[];
 }
 
-/** One TCP session of an agent at the connector. */
-export interface SessionStatus {
-  readonly id: number;
+/** A bound and how much of it is in use. */
+export interface LimitReport {
+  readonly name: string;
+  readonly used: number;
+  readonly max: number;
+}
+
+/** One end of a flow: both are "" where it is not known or nobody yet. */
+export interface FlowPeer {
+  /** The number of its connection at this server. */
+  readonly id: string;
+  /** Its common name. */
+  readonly name: string;
+}
+
+/** One stream, TCP session or flow of packets that a role moves now. */
+export interface FlowReport {
   readonly service: string;
-  /** As RFC 9293 names it; `pending` while the backend is dialled. */
+  readonly protocol: "stream" | "tcp" | "udp" | "icmp";
+  /**
+   * Of a stream how far it is (`header`, `opening`, `dialling`, ..., `joined`, `half-closed`), of a TCP session the state as RFC 9293
+   * names it (`pending` while the backend is dialled), of a flow of packets `live` or, at the server, `over`.
+   */
   readonly state: string;
-  /** Inner addresses with ports: the agent's side, and what it dialled. */
+  readonly agent: FlowPeer;
+  readonly connector: FlowPeer;
+  /** Address and port of who asked and of what was asked for, as far as this role sees them: inner ones of packets, else those of sockets. */
   readonly source: string;
   readonly destination: string;
-  /** Address and port of the backend; empty before the first try. */
-  readonly backend: string;
   readonly ageMs: number;
-  readonly bytesToBackend: number;
-  readonly bytesFromBackend: number;
+  readonly bytesToService: number;
+  readonly bytesFromService: number;
 }
 
 export interface BackendStatus {
@@ -260,7 +280,8 @@ export type PlaneMessage =
 export type PlaneCommand =
   /** End gracefully: finish what runs, within the drain time, then close. */
   | { readonly type: "stop" }
-  | { readonly type: "status"; readonly id: number }
+  /** Answered with the state of the data plane and up to so many flows. */
+  | { readonly type: "status"; readonly id: number; readonly flowsMax: number }
   | { readonly type: "resolved"; readonly host: string; readonly addresses: readonly string[] }
   | { readonly type: "disconnect"; readonly peer: number }
   /** Use what may change while it runs of this plan: material, revocation, limits, who may what. Answered. */

@@ -6,7 +6,6 @@
 import type {
   DropStatus,
   FlowStatus,
-  LimitStatus,
   ListenerStatus,
   MetricCells,
   MetricTable,
@@ -17,9 +16,8 @@ import type {
   UplinkStatus,
 } from "../../base/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
-import type { BackendStatus, BoundAddress, PeerStatus as PlanePeer, PlaneStatus, SessionStatus, UplinkReport } from "./messages.ts";
+import type { BackendStatus, BoundAddress, FlowReport, PeerStatus as PlanePeer, PlaneStatus, UplinkReport } from "./messages.ts";
 import type { RoleSettings } from "./plan.ts";
-import { rateLimits } from "./server_plan.ts";
 
 /** What a snapshot is made of. */
 export interface SnapshotParts {
@@ -67,9 +65,9 @@ export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
     services: plane === null ? [] : services(parts, plane),
     peers: (plane?.peers ?? []).slice(0, PEERS_MAX).map((peer) => peerStatus(peer, nowMs)),
     peersTotal: plane?.peers.length ?? 0,
-    flows: (plane?.sessions ?? []).map((session) => sessionFlow(session, settings.name, nowMs)),
-    flowsTotal: plane === null ? 0 : plane.streams + (plane.sessions?.length ?? 0),
-    limits: limits(parts),
+    flows: (plane?.flows ?? []).map((flow) => flowStatus(flow, settings, nowMs)),
+    flowsTotal: plane?.flowsTotal ?? 0,
+    limits: plane?.limits ?? [],
     drops: drops(parts.metrics),
   };
 }
@@ -93,17 +91,15 @@ function backendTroubles(plane: PlaneStatus | null): string[] {
   return [...down].map((service) => `the backends of ${service} are down`);
 }
 
-/** Behind the connector everybody is known by an inner address. */
-function sessionFlow(session: SessionStatus, connector: string, nowMs: number): FlowStatus {
-  const { service, source, ageMs, bytesToBackend, bytesFromBackend } = session;
+/** A client is one of the two ends itself. */
+function flowStatus({ agent, connector, ageMs, ...flow }: FlowReport, settings: RoleSettings, nowMs: number): FlowStatus {
   return {
-    service,
-    protocol: "tcp",
-    agent: source,
-    connector,
+    ...flow,
+    agent: settings.role === "agent" ? settings.name : agent.name,
+    connector: settings.role === "connector" ? settings.name : connector.name,
+    agentId: agent.id,
+    connectorId: connector.id,
     startedAtMs: nowMs - ageMs,
-    bytesToService: bytesToBackend,
-    bytesFromService: bytesFromBackend,
   };
 }
 
@@ -201,11 +197,6 @@ function peerStatus(peer: PlanePeer, nowMs: number): PeerStatus {
 function roleByCertificate({ role, certificate }: PlanePeer): string {
   const has = (name: string) => certificate?.dnsNames.some((dns) => dns.startsWith(`${name}.`)) === true;
   return has("agent") === has("connector") ? role : has("agent") ? "agent" : "connector";
-}
-
-function limits({ settings, plane }: SnapshotParts): LimitStatus[] {
-  if (settings.role !== "server" || plane === null) return [];
-  return [{ name: "connections", used: plane.peers.length, max: rateLimits(settings.limits).connections.all }];
 }
 
 /** Families of counters that tell of something that was not done, and the word before their label. */

@@ -170,6 +170,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     const sent = to.connection.engine.datagramSend(at, size);
     if (sent < 0) return this.#dropUnsent(from, to, slot, side, offset, length, sent);
     to.connection.touch();
+    this.#flows.forwarded(slot, side, length);
     const { cells, index } = this.#counters;
     cells[index.relayedDatagrams] = (cells[index.relayedDatagrams] ?? 0) + 1;
     cells[index.relayedBytes] = (cells[index.relayedBytes] ?? 0) + length;
@@ -274,7 +275,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
         return this.#plane.platform.post({
           type: "status",
           id: command.id,
-          status: serverStatus(this.#peers, this.#registry, this.#parts.streams.active, nowMs),
+          status: serverStatus(this.#peers, this.#parts, this.#flows, command.flowsMax, nowMs),
         });
     }
   }

@@ -1,9 +1,20 @@
 /** A snapshot of the server's peers and services, taken on request and never on the packet path. */
-import type { Registry } from "../../core/registry/mod.ts";
-import type { PeerStatus, PlaneStatus } from "../control/mod.ts";
+import { FLOW_LIMITS, type FlowTable, type Registry, REGISTRY_LIMITS } from "../../core/registry/mod.ts";
+import type { LimitReport, PeerStatus, PlaneStatus } from "../control/mod.ts";
+import { flowReports, streamReports } from "./flows.ts";
+import { SERVER_ENDPOINT } from "./limits.ts";
+import type { ServerParts } from "./parts.ts";
 import type { Peer } from "./peer.ts";
 
-export function serverStatus(peers: ReadonlyMap<number, Peer>, registry: Registry, streams: number, nowMs: number): PlaneStatus {
+export function serverStatus(
+  peers: ReadonlyMap<number, Peer>,
+  parts: ServerParts,
+  flows: FlowTable,
+  flowsMax: number,
+  nowMs: number,
+): PlaneStatus {
+  const { registry, streams } = parts;
+  const moving = streamReports(peers, nowMs, flowsMax);
   return {
     peers: [...peers.values()].map((peer) => peerStatus(peer, registry, nowMs)),
     services: registry.services().map(({ id, agents, connectors }) => ({
@@ -13,8 +24,22 @@ export function serverStatus(peers: ReadonlyMap<number, Peer>, registry: Registr
       connectors: connectors.length,
     })),
     uplink: null,
-    streams,
+    flows: [...moving, ...flowReports(flows.list(nowMs, flowsMax - moving.length), peers, registry, nowMs)],
+    flowsTotal: streams.active + flows.size,
+    limits: limitReports(parts, flows),
   };
+}
+
+function limitReports(parts: ServerParts, flows: FlowTable): LimitReport[] {
+  const { limiter } = parts.admission;
+  return [
+    { name: "connections", used: limiter.connections, max: limiter.connectionsMax },
+    { name: "handshakes", used: parts.endpoint.handshakes, max: SERVER_ENDPOINT.handshakesMax },
+    { name: "sources", used: limiter.sources, max: limiter.sourcesMax },
+    { name: "services", used: parts.registry.serviceCount, max: REGISTRY_LIMITS.servicesMax },
+    { name: "registered-peers", used: parts.registry.registered, max: REGISTRY_LIMITS.peersMax },
+    { name: "packet-flows", used: flows.size, max: FLOW_LIMITS.flowsMax },
+  ];
 }
 
 function peerStatus(peer: Peer, registry: Registry, nowMs: number): PeerStatus {

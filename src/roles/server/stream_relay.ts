@@ -52,6 +52,10 @@ export class RelayedStream implements Deferred, PeerStream {
   connector: Peer | null = null;
   connectorStream = -1;
   service = "";
+  readonly openedMs: number;
+  /** From the agent, and to it. */
+  bytesUp = 0;
+  bytesDown = 0;
   readonly #context: StreamRelayContext;
   readonly #timer: Timer;
   #header: HeaderReader;
@@ -72,12 +76,18 @@ export class RelayedStream implements Deferred, PeerStream {
     this.agent = agent;
     this.agentStream = agentStream;
     this.#header = header;
+    this.openedMs = openedMs;
     this.#timer = new Timer((now) => this.#onTimer(now));
     context.reactor.setTimer(this.#timer, openedMs + STREAM_HEADER_TIMEOUT_MS);
   }
 
   /** Whether it got as far as moving bytes. */
   wasJoined = false;
+
+  /** How far it is, for those who look. */
+  get state(): State | "half-closed" {
+    return this.#state === "joined" && (this.#sentEndUp || this.#sentEndDown) ? "half-closed" : this.#state;
+  }
 
   /** One of the two streams has something to read. */
   onReadable(connection: Connection, nowMs: number): void {
@@ -282,7 +292,7 @@ export class RelayedStream implements Deferred, PeerStream {
       const isEnd = count === rest.length;
       if (to.engine.streamSend(this.agentStream, chunkAt, count, isEnd) !== count) return this.abort(AbortCode.aborted);
       to.touch();
-      this.#context.onBytes(false, count);
+      this.#count(false, count);
       if (isEnd) return this.#over();
       rest = rest.subarray(count);
     }
@@ -317,7 +327,7 @@ export class RelayedStream implements Deferred, PeerStream {
           return false;
         }
         to.touch();
-        this.#context.onBytes(isUp, count);
+        this.#count(isUp, count);
         if (isEnd) return true;
       } else if (isEnd) return this.#passEnd(to, toStream);
       if (room === 0) return false;
@@ -327,6 +337,12 @@ export class RelayedStream implements Deferred, PeerStream {
         return false;
       }
     }
+  }
+
+  #count(isUp: boolean, bytes: number): void {
+    if (isUp) this.bytesUp += bytes;
+    else this.bytesDown += bytes;
+    this.#context.onBytes(isUp, bytes);
   }
 
   #passEnd(to: Connection, toStream: number): boolean {

@@ -61,6 +61,11 @@ export class StreamBridge implements TcpOwner, Deferred {
     return this.#isOver;
   }
 
+  /** One direction has ended, the other has not. */
+  get isHalfClosed(): boolean {
+    return this.#sentFin !== this.#gotFin;
+  }
+
   /** The stream's end was seen before the first byte of data: it goes to the socket as soon as there is one. */
   noteStreamEnd(): void {
     this.#heldFin = true;
