@@ -4,15 +4,13 @@
  */
 import type { CertificateSummary, CloseInfo, ConnectionStats, EngineConnection } from "../../src/core/quic/engine.ts";
 import { addressOf, big } from "../address.ts";
-import { ShutdownDirection } from "./symbols.ts";
 import type { QuicheContext, QuicheLibrary } from "./engine.ts";
+import { PATH_STATS, STATS } from "./layout.ts";
+import { ShutdownDirection } from "./symbols.ts";
 
 const AF_INET = 2;
 const CLOSE_REASON_BYTES_MAX = 200;
 const CHAIN_BYTES_MAX = 65_536;
-/** Offsets in struct quiche_stats and struct quiche_path_stats; tests/abi compares them with the library. */
-const STATS = { recv: 0, sent: 8, lost: 16, sentBytes: 40, recvBytes: 48 } as const;
-const PATH_STATS = { peerAddress: 136, active: 280, rtt: 344, cwnd: 376, pmtu: 416 } as const;
 const PATH_EVENTS = ["new", "validated", "failed", "closed", "reused", "migrated", "mtu"] as const;
 const SOCKADDR_STORAGE_BYTES = 128;
 const SOCKADDR_SLOT_BYTES = 32;
@@ -222,7 +220,7 @@ export class QuicheConnection implements EngineConnection {
   peerAddress(slot: number): boolean {
     const { scratch, arena } = this.#context;
     if (!this.#activePath()) return false;
-    const at = scratch.struct + PATH_STATS.peerAddress;
+    const at = scratch.struct + PATH_STATS.peerAddr;
     arena.bytes.copyWithin(slot, at, at + SOCKADDR_SLOT_BYTES);
     return true;
   }

@@ -18,6 +18,8 @@ export interface EndOptions {
   readonly crlPem?: Uint8Array<ArrayBuffer>;
   readonly toleratesStaleCrl?: boolean;
   readonly groups?: string;
+  /** Streams that the other end may open. */
+  readonly streamsMax?: bigint;
 }
 
 const VERIFY_FLAGS = {
@@ -55,7 +57,7 @@ export function createConfig(options: EndOptions): bigint {
   library.quiche_config_set_initial_max_data(config, 1_000_000n);
   library.quiche_config_set_initial_max_stream_data_bidi_local(config, 100_000n);
   library.quiche_config_set_initial_max_stream_data_bidi_remote(config, 100_000n);
-  library.quiche_config_set_initial_max_streams_bidi(config, 8n);
+  library.quiche_config_set_initial_max_streams_bidi(config, options.streamsMax ?? 8n);
   library.quiche_config_enable_dgram(config, true, 16n, 16n);
   return config;
 }
@@ -103,12 +105,12 @@ export class QuicPair {
     throw new Error("the two ends do not come to rest");
   }
 
-  /** Carries the packets that one end has to send now, or loses them. Returns how many there were. */
-  carry(from: "client" | "server", isLost = false): number {
+  /** Carries the packets that one end has to send now, of so many bytes at most, or loses them. Returns how many there were. */
+  carry(from: "client" | "server", isLost = false, bytesMax = PACKET_BYTES): number {
     const sender = from === "client" ? this.client : this.server;
     if (sender === 0n) return 0;
     for (let moved = 0;; moved++) {
-      const length = library.quiche_conn_send(sender, this.#at(PACKET), BigInt(PACKET_BYTES), this.#at(SEND_INFO));
+      const length = library.quiche_conn_send(sender, this.#at(PACKET), BigInt(bytesMax), this.#at(SEND_INFO));
       if (length <= 0) return moved;
       this.datagramsFrom[from]++;
       this.bytesFrom[from] += length;
@@ -186,14 +188,14 @@ export class QuicPair {
 const CLIENT = 0, SERVER = 32, RECV_INFO = 64, SEND_INFO = 128, IDS = 512, VALUES = 576, PACKET = 1024;
 
 /** Two ends that trust each other and have finished their handshake; the server is `server.test`. */
-export async function connectedPair(): Promise<QuicPair> {
+export async function connectedPair(options: Pick<EndOptions, "streamsMax"> = {}): Promise<QuicPair> {
   const authority = await createAuthority();
   const server = await authority.issue({ commonName: "server", dns: ["server.test"], eku: ["serverAuth"] });
   const client = await authority.issue({ commonName: "client", eku: ["clientAuth"] });
   const trustPem = authority.certificatePem;
   const pair = new QuicPair(
-    { side: "client", identity: client, verify: "require", trustPem },
-    { side: "server", identity: server, verify: "require", trustPem },
+    { side: "client", identity: client, verify: "require", trustPem, ...options },
+    { side: "server", identity: server, verify: "require", trustPem, ...options },
     "server.test",
   );
   pair.run();

@@ -51,10 +51,13 @@ export class EnginePair {
   readonly server: EngineConnection;
   readonly engine: Engine;
   /** Whether a packet is kept from its receiver; asked for each. */
-  drops: (from: PairSide) => boolean = () => false;
+  drops: (from: PairSide, length: number) => boolean = () => false;
   readonly #pair: PairEngine;
   readonly #arena: Arena;
   readonly #slots: Readonly<Record<PairSide, number>>;
+  /** The client's address as the server sees it. */
+  readonly #outside: number;
+  #outsidePort = 3_333;
   readonly #packetAt: number;
   readonly #chunkAt: number;
 
@@ -66,7 +69,9 @@ export class EnginePair {
     this.#slots = { client: layout.reserve(SOCKADDR_SLOT_BYTES), server: layout.reserve(SOCKADDR_SLOT_BYTES) };
     this.#packetAt = layout.reserve(PACKET_BYTES_MAX);
     this.#chunkAt = layout.reserve(CHUNK_BYTES);
-    writeSockaddr(this.#arena, this.#slots.client, { address: "127.0.0.1", port: 1111 });
+    writeSockaddr(this.#arena, this.#slots.client, { address: "127.0.0.1", port: 1_111 });
+    this.#outside = layout.reserve(SOCKADDR_SLOT_BYTES);
+    this.rebind();
     writeSockaddr(this.#arena, this.#slots.server, { address: "127.0.0.1", port: 2222 });
     const transport = { ...PAIR_TRANSPORT, ...options.transport };
     const profile = (side: PairSide, tls: TlsMaterial, kind: "require" | "if-given") => {
@@ -80,10 +85,15 @@ export class EnginePair {
     const id = () => crypto.getRandomValues(new Uint8Array(16));
     const { client, server } = this.#slots;
     const near = engine.connect(profile("client", options.client, "require"), options.expected, id(), client, server);
-    const far = engine.accept(profile("server", options.server, options.verifyClient), id(), null, id(), server, client);
+    const far = engine.accept(profile("server", options.server, options.verifyClient), id(), null, id(), server, this.#outside);
     if (near === null || far === null) throw new Error("the engine made no connection");
     this.client = near;
     this.server = far;
+  }
+
+  /** A NAT before the client has its packets come from another port from now on, and what goes to the old one is lost. */
+  rebind(): void {
+    writeSockaddr(this.#arena, this.#outside, { address: "127.0.0.1", port: ++this.#outsidePort });
   }
 
   /** The next packet of one side goes to the other, or is dropped. Returns whether there was one. */
@@ -91,7 +101,9 @@ export class EnginePair {
     const to = from === "client" ? "server" : "client";
     const length = this[from].send(this.#packetAt, PACKET_BYTES_MAX);
     if (length <= 0) return false;
-    if (!this.drops(from)) this[to].recv(this.#packetAt, length, this.#slots[from], this.#slots[to]);
+    const goesNowhere = from === "server" && this.#arena.view.getUint16(this.engine.sendTo + 2) !== this.#outsidePort;
+    const source = from === "server" ? this.#slots.server : this.#outside;
+    if (!this.drops(from, length) && !goesNowhere) this[to].recv(this.#packetAt, length, source, this.#slots[to]);
     return true;
   }
 

@@ -142,6 +142,8 @@ export interface SimKernel {
   readonly trace: SimTrace;
   readonly network: SimNetwork;
   readonly tcp: SimTcpNetwork;
+  /** The date on which the world began, in milliseconds since the epoch. */
+  readonly wallStartMs: number;
 }
 
 /** Small troubles that system calls may have; chances are per call. */

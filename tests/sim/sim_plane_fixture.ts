@@ -109,7 +109,13 @@ export class SimPlane {
     const layout = new ArenaLayout(this.#arena);
     const clock = () => kernel.events.nowMs + this.#clockAheadMs;
     this.#reactor = new Reactor(this.process.libc, layout, clock);
-    const parts = { arena: this.#arena, layout, random: random.fork("engine"), clock, wallClock: () => WALL_START_MS + clock() };
+    const parts = {
+      arena: this.#arena,
+      layout,
+      random: random.fork("engine"),
+      clock,
+      wallClock: () => kernel.wallStartMs + kernel.events.nowMs,
+    };
     this.engine = kit.createEngine(parts);
     const entropy = random.fork("entropy");
     const { libc } = this.process;
@@ -224,6 +230,3 @@ export class SimPlane {
     }
   }
 }
-
-/** The worlds begin on this day. */
-const WALL_START_MS = Date.UTC(2030, 0, 1);

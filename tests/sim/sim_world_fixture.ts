@@ -31,6 +31,7 @@ export class SimWorld implements SimKernel {
   readonly tcp: SimTcpNetwork;
   readonly random: SimRandom;
   readonly planes: SimPlane[] = [];
+  readonly wallStartMs: number;
   /** What names resolve to. */
   readonly names = new Map<string, readonly string[]>();
   readonly #kit: SimEngineKit;
@@ -48,6 +49,7 @@ export class SimWorld implements SimKernel {
     this.#turnRandom = this.random.fork("turns");
     this.#kit = options.kit;
     this.#isRealTime = options.isRealTime ?? false;
+    this.wallStartMs = this.#isRealTime ? Date.now() : WALL_START_MS;
   }
 
   get nowMs(): number {
@@ -137,6 +139,9 @@ export class SimWorld implements SimKernel {
     this.events.nowMs = Math.max(this.events.nowMs, now());
   }
 }
+
+/** On which day a world begins that has a time of its own. */
+const WALL_START_MS = Date.UTC(2030, 0, 1);
 
 /** Nobody ever writes to it: waiting for it to change is sleep. */
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));

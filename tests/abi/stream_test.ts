@@ -1,26 +1,28 @@
-/** The end of a stream arrives whatever happens to the packet that carries it: the patches of ffi/native/patches at work. */
+/** Streams arrive whole, whatever happens to the packets that carry them: the patches of ffi/native/patches at work. */
 import { assertEquals } from "@std/assert";
 import { connectedPair, library, type QuicPair } from "./quic_pair.ts";
 
 const STREAM = 0n;
+/** One whose number takes eight bytes in every frame. */
+const HIGH_STREAM = 1n << 30n;
 /** Probe timeouts that are waited for; the first one is due after some ten milliseconds. */
 const TIMEOUTS_MAX = 4;
 
 /** A stream as an application uses it, at one end. */
-function endOf(pair: QuicPair, side: "client" | "server") {
+function endOf(pair: QuicPair, side: "client" | "server", stream = STREAM) {
   const conn = pair[side];
   const { memory, address } = pair.scratch(1024);
   return {
     send(text: string, fin: boolean): void {
       new TextEncoder().encodeInto(text, memory);
-      const sent = library.quiche_conn_stream_send(conn, STREAM, address, BigInt(text.length), fin, address + 512n);
+      const sent = library.quiche_conn_stream_send(conn, stream, address, BigInt(text.length), fin, address + 512n);
       assertEquals(sent, text.length);
     },
     /** What there is to read now, with `|` for the end. */
     read(): string {
       let text = "";
       for (;;) {
-        const count = library.quiche_conn_stream_recv(conn, STREAM, address, 500n, address + 512n, address + 520n);
+        const count = library.quiche_conn_stream_recv(conn, stream, address, 500n, address + 512n, address + 520n);
         if (count < 0) return text;
         text += new TextDecoder().decode(memory.subarray(0, count));
         if (memory[512] !== 0) return text + "|";
@@ -68,4 +70,20 @@ Deno.test("stream: a lost end is sent again, also when the other direction has e
     got = client.read();
   }
   assertEquals(got, "|");
+});
+
+Deno.test("stream: what is left of a packet may be too little for a frame's header, and the stream goes on in the next one", async () => {
+  using pair = await connectedPair({ streamsMax: HIGH_STREAM });
+  const client = endOf(pair, "client", HIGH_STREAM), server = endOf(pair, "server", HIGH_STREAM);
+  const part = "x".repeat(500);
+  // Far enough for the offset to take four bytes: with them a header has fifteen.
+  for (let n = 0; n < 40; n++) {
+    client.send(part, false);
+    pair.run();
+    assertEquals(server.read(), part);
+  }
+  client.send(part, true);
+  for (let bytesMax = 20; bytesMax < 80; bytesMax++) pair.carry("client", false, bytesMax);
+  pair.run();
+  assertEquals(server.read(), part + "|");
 });
