@@ -14,7 +14,7 @@ for (const version of [ALPN_V1, ALPN_V2]) {
     const connector = await rig.registered("connector", "web");
     const agent = await rig.registered("agent", "web", { protocols: [version] });
     await rig.until(() => agent.addresses.length === 1);
-    for (let round = 1; round <= 3; round++) {
+    for (let round = 1; round <= 6; round++) {
       agent.rebind();
       agent.send(up(`round ${round}`));
       await rig.until(() => connector.datagrams.length === round && agent.addresses.length === round + 1);
@@ -23,10 +23,10 @@ for (const version of [ALPN_V1, ALPN_V2]) {
       connector.send(udpPacket({ from: question.to, to: question.from }, "answer"));
       await rig.until(() => agent.datagrams.length === round);
     }
-    await rig.untilCount("migrations", 3);
+    await rig.untilCount("migrations", 6);
     const [peer] = rig.status().peers.filter(({ role }) => role === "agent");
     assertEquals(peer?.services, ["web"]);
-    assertEquals(peer?.remoteAddress, `127.0.0.1:${portOf(agent.addresses[3])}`);
+    assertEquals(peer?.remoteAddress, `127.0.0.1:${portOf(agent.addresses[6])}`);
   });
 }
 

@@ -10,7 +10,7 @@ const WAIT_MS = 15_000;
 
 /** One thing that the peer saw. */
 export interface PeerEvent {
-  readonly event: "connected" | "datagram" | "udp" | "stream" | "reset" | "stop" | "closed";
+  readonly event: "connected" | "moved" | "datagram" | "udp" | "stream" | "reset" | "stop" | "closed";
   readonly [field: string]: unknown;
 }
 
@@ -120,6 +120,14 @@ export class PythonPeer implements AsyncDisposable {
   /** Sends a DATAGRAM. */
   async send(hex: string): Promise<void> {
     await this.do({ do: "datagram", hex });
+  }
+
+  /** Goes on from another port, and `renews`: with another connection ID, which the server must have given it. Returns the port. */
+  async move(renews: boolean): Promise<number> {
+    await this.do({ do: "move", renews });
+    const { port, renewed } = await this.next("moved");
+    if (renewed !== renews) throw new Error("the server has given no connection ID to move with");
+    return Number(port);
   }
 
   /** Registers a service and expects the ACK. */

@@ -7,7 +7,7 @@ import { lackOfPackages } from "../../tools/python_packages.ts";
 import { Gateway } from "../e2e/gateway_fixture.ts";
 import type { CertificateFiles } from "../e2e/pki_fixture.ts";
 import { Backend, echo } from "../e2e/tcp_fixture.ts";
-import { hexOf, openOf, PythonPeer } from "./aioquic_fixture.ts";
+import { hexOf, openOf, PythonPeer, qad } from "./aioquic_fixture.ts";
 
 const lack = await lackOfPackages("aioquic");
 let gateway: Gateway;
@@ -154,6 +154,31 @@ row(
     await db.silence(100);
   },
 );
+
+for (const [how, renews] of [["a NAT gives them others", false], ["they move by intent", true]] as const) {
+  row(`addresses change again and again because ${how}: told each time, and connection, registration and rights stay`, async () => {
+    await using agent = await peer(agentFiles);
+    await using connector = await peer(connectorFiles);
+    await agent.register("agent", "web");
+    await connector.register("connector", "web");
+    await connector.do({ do: "answer", prefix: "re: " });
+    for (let round = 0; round < 20; round++) {
+      const mover = round % 2 === 0 ? agent : connector;
+      const port = await mover.move(renews);
+      // A server cannot know before it hears the mover; the report comes when the new path has proved to work.
+      if (mover === connector) await connector.send("1002" + hexOf("db"));
+      else await agent.send("1005" + hexOf("other"));
+      const answer = mover === connector ? "130202" + hexOf("db") : "130205" + hexOf("other");
+      const said = new Set([(await mover.next("datagram"))["hex"], (await mover.next("datagram"))["hex"]]);
+      assertEquals(said, new Set([qad(port), answer]));
+      const payload = `round ${round}`;
+      await agent.do({ do: "udp", source: "100.64.0.1:40000", destination: "10.100.0.1:53", payload });
+      assertEquals((await connector.next("udp"))["payload"], payload);
+      assertEquals((await agent.next("udp"))["payload"], `re: ${payload}`);
+    }
+    await Promise.all([agent.silence(100), connector.silence(100)]);
+  });
+}
 
 row("packets of a client that has not registered, and of a connector that nobody asked, reach nobody", async () => {
   await using agent = await peer(agentFiles);

@@ -7,6 +7,7 @@ decides by itself is only what the protocol asks of a peer: to verify the server
     {"do": "udp", "source": "100.64.0.1:40000", "destination": "10.0.0.1:53", "payload": "hello", "service": "web"}
     {"do": "answer", "prefix": "re: "}
     {"do": "stream", "hex": "54...", "fin": true}           a new stream; or with "stream": 0 more on an old one
+    {"do": "move", "renews": false}       goes on from another port; with "renews" also with another connection ID, as who moves by intent
     {"do": "close"}
 """
 
@@ -14,6 +15,7 @@ import argparse
 import asyncio
 import ipaddress
 import json
+import socket
 import ssl
 import struct
 import sys
@@ -93,6 +95,19 @@ class Peer(QuicConnectionProtocol):
         elif isinstance(event, ConnectionTerminated):
             say("closed", code=event.error_code, reason=event.reason_phrase, application=event.frame_type is None)
 
+    async def move(self, renews: bool) -> None:
+        """What is on its way to the old port is lost, as behind a NAT that forgot it."""
+        old = self._transport
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0, 0, 0))
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=sock)
+        old.close()
+        used = self._quic._peer_cid.cid
+        if renews:
+            self.change_connection_id()
+        say("moved", port=sock.getsockname()[1], renewed=self._quic._peer_cid.cid != used)
+
     def datagram(self, data: bytes) -> None:
         udp = parse_udp(data)
         if udp is None:
@@ -156,7 +171,10 @@ async def run(arguments: argparse.Namespace) -> None:
             command = json.loads(line)
             if command["do"] == "close":
                 break
-            peer.obey(command)
+            if command["do"] == "move":
+                await peer.move(command.get("renews", False))
+            else:
+                peer.obey(command)
 
 
 def main() -> None:

@@ -43,14 +43,8 @@ export class LocalIds {
 
   /** The connection is established: gives the peer spare IDs, and plans the first rotation. Returns when it is due. */
   start(connection: Connection, nowMs: number): number {
-    const { engine, rotation } = connection;
-    const spares = Math.min(engine.sourceIdsLeft(), SPARES_MAX);
-    for (let i = 0; i < spares && rotation.hasRoom; i++) {
-      const id = this.#issue(engine);
-      if (id === null) break;
-      rotation.addSpare(id);
-      this.table.enter(id, connection);
-    }
+    const { rotation } = connection;
+    this.#supply(connection);
     const random = new Uint32Array(1);
     this.#entropy(new Uint8Array(random.buffer));
     rotation.start(nowMs, (random[0] as number) / 0x1_0000_0000);
@@ -77,17 +71,20 @@ export class LocalIds {
   }
 
   /**
-   * Takes the IDs out that the peer has retired. Called before a packet with another ID than the last one is believed: the engine
+   * Takes the IDs out that the peer has retired, and gives it others for them (RFC 9000 §5.1.1). Called before a packet with another ID than the last one is believed: the engine
    * ends a connection over an authentic packet that carries a retired ID, and packets overtake each other.
    */
   reap(connection: Connection): void {
-    for (const id of connection.engine.retiredSourceIds()) {
+    const ids = connection.engine.retiredSourceIds();
+    if (ids.length === 0) return;
+    for (const id of ids) {
       if (!connection.rotation.retired(id)) continue;
       this.table.retire(id);
       const known = this.#retired.get(connection);
       if (known === undefined) this.#retired.set(connection, [id]);
       else known.push(id);
     }
+    this.#supply(connection);
   }
 
   /** The connection is gone. */
@@ -102,6 +99,18 @@ export class LocalIds {
     if (retired === undefined) return;
     for (const id of retired) this.table.remove(id);
     this.#retired.delete(connection);
+  }
+
+  /** Gives the peer as many spare IDs as it takes. */
+  #supply(connection: Connection): void {
+    const { engine, rotation } = connection;
+    const spares = Math.min(engine.sourceIdsLeft(), SPARES_MAX);
+    for (let i = 0; i < spares && rotation.hasRoom; i++) {
+      const id = this.#issue(engine);
+      if (id === null) break;
+      rotation.addSpare(id);
+      this.table.enter(id, connection);
+    }
   }
 
   #issue(engine: EngineConnection): Uint8Array | null {

@@ -12,6 +12,8 @@ export const RECONNECT_BACKOFF = { firstMs: 500, maxMs: 30_000 } as const;
 export const DENIED_BACKOFF = { firstMs: 5_000, maxMs: 300_000 } as const;
 /** From the first packet to the server's first answer after the handshake. */
 export const DIAL_TIMEOUT_MS = 10_000;
+/** After the last that the server sent, we say something: an address that changed meanwhile is noticed so. */
+export const SILENCE_MS = 1_000;
 /** How long open streams may finish after a request to stop. */
 export const DRAIN_MS = 3_000;
 

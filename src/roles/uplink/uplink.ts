@@ -10,6 +10,7 @@ import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.t
 import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF } from "./limits.ts";
 import { describe, explainTrouble, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
 import { PROOF_STREAM, ProofExchange } from "./proof.ts";
+import { SilenceWatch } from "./silence_watch.ts";
 import { UplinkHub } from "./uplink_hub.ts";
 import { UPLINK_TABLE, type UplinkEvent, type UplinkState } from "./uplink_state.ts";
 
@@ -47,6 +48,7 @@ export class Uplink implements EndpointHandler {
   readonly #redial = new Timer((nowMs) => this.#dial(nowMs));
   readonly #dialTimeout = new Timer((nowMs) => this.#giveUpDial(nowMs));
   readonly #keepAlive = new Timer((nowMs) => this.#sendKeepAlive(nowMs));
+  readonly #silence: SilenceWatch;
   #nextAddress = 0;
   #target = "";
   #state: UplinkState = "waiting";
@@ -71,6 +73,7 @@ export class Uplink implements EndpointHandler {
     this.#role = role;
     this.#hub = options.hub ?? new UplinkHub(plane, plan);
     this.#wasUp = options.isExpectedToWork ?? false;
+    this.#silence = new SilenceWatch(plane.platform.reactor, () => this.#ping());
     this.#proof = plan.token === undefined ? null : new ProofExchange(plane, plan.token);
   }
 
@@ -149,6 +152,7 @@ export class Uplink implements EndpointHandler {
   stop(reason: string): void {
     if (this.#state === "stopped") return;
     this.#step("stop");
+    this.#silence.stop();
     for (const timer of [this.#redial, this.#dialTimeout, this.#keepAlive]) this.#plane.platform.reactor.cancelTimer(timer);
     this.#connection?.close(CloseCode.shuttingDown, reason);
   }
@@ -198,11 +202,14 @@ export class Uplink implements EndpointHandler {
   }
 
   onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
-    if (connection === this.#connection) this.#role.onDatagram(connection, offset, length, nowMs);
+    if (connection !== this.#connection) return;
+    this.#silence.heard(nowMs);
+    this.#role.onDatagram(connection, offset, length, nowMs);
   }
 
   onReadable(connection: Connection, stream: number, nowMs: number): void {
     if (connection !== this.#connection) return;
+    this.#silence.heard(nowMs);
     if (!this.#isProved && stream === PROOF_STREAM) this.#readProof(connection, nowMs);
     else this.#role.onReadable(connection, stream, nowMs);
   }
@@ -220,6 +227,7 @@ export class Uplink implements EndpointHandler {
     const { reactor } = this.#plane.platform;
     reactor.cancelTimer(this.#dialTimeout);
     reactor.cancelTimer(this.#keepAlive);
+    this.#silence.stop();
     if (connection.isEstablished) this.#role.onDown(connection, nowMs);
     if (isMeant) return;
     const trouble = this.#proofTrouble ?? explainTrouble(this.#plan, connection, ending, this.#target);
@@ -265,9 +273,13 @@ export class Uplink implements EndpointHandler {
 
   #sendKeepAlive(nowMs: number): void {
     if (this.#connection === null) return;
-    this.#connection.engine.keepAlive();
-    this.#connection.touch();
+    this.#ping();
     this.#plane.platform.reactor.setTimer(this.#keepAlive, nowMs + KEEPALIVE_INTERVAL_MS);
+  }
+
+  #ping(): void {
+    this.#connection?.engine.keepAlive();
+    this.#connection?.touch();
   }
 
   #step(event: UplinkEvent): void {
