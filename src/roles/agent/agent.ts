@@ -113,8 +113,10 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   onDatagram(_connection: Connection, offset: number, length: number, nowMs: number): void {
     const kind = classifyFrame(this.#plane.platform.engine.arena.bytes, offset, length);
-    if (kind === FrameKind.qad4 || kind === FrameKind.qad6) this.#uplink.answered(nowMs);
-    else this.#add("datagramsDropped", 1);
+    if (kind === FrameKind.qad4 || kind === FrameKind.qad6) {
+      this.#uplink.answered(nowMs);
+      this.#uplink.succeeded();
+    } else this.#add("datagramsDropped", 1);
   }
 
   onReadable(_connection: Connection, stream: number): void {

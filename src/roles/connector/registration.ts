@@ -7,8 +7,8 @@
  *     ▲              │  └──nack──► denied ──(backoff)──► pending
  *     └────down──────┴──(3 sends)──► denied
  */
-import { Backoff, Timer } from "../../base/mod.ts";
-import type { Connection } from "../../core/quic/mod.ts";
+import { Backoff, parseServiceId, Timer } from "../../base/mod.ts";
+import type { EngineConnection } from "../../core/quic/mod.ts";
 import {
   ALPN_V2,
   decodeRegistrationReply,
@@ -19,14 +19,15 @@ import {
   REGISTRATION_TIMEOUT_MS,
 } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
-import { DENIED_BACKOFF } from "../uplink/mod.ts";
+import { DENIED_BACKOFF, UNANSWERED_BACKOFF } from "../uplink/mod.ts";
 
 export type RegistrationState = "idle" | "pending" | "registered" | "denied" | "withdrawing";
 
 interface Entry {
   readonly service: string;
   readonly timer: Timer;
-  readonly backoff: Backoff;
+  /** After an answer that will hardly change, and after every other one or none. */
+  readonly backoffs: { readonly denied: Backoff; readonly unanswered: Backoff };
   state: RegistrationState;
   sends: number;
   isWanted: boolean;
@@ -35,18 +36,33 @@ interface Entry {
 /** Room for one frame; see {@linkcode RegistrarOptions.frameAt}. */
 export const REGISTRATION_FRAME_BYTES = 300;
 
+/** What it needs of a connection. */
+export interface RegistrationLink {
+  readonly engine: Pick<EngineConnection, "applicationProtocol" | "datagramSend">;
+  touch(): void;
+}
+
+/** What it needs of the data plane. */
+export interface RegistrationPlane extends Pick<Plane, "log"> {
+  readonly platform: {
+    readonly engine: { readonly arena: { readonly bytes: Uint8Array } };
+    readonly reactor: Pick<Plane["platform"]["reactor"], "setTimer" | "cancelTimer">;
+    readonly random: () => number;
+  };
+}
+
 export interface RegistrarOptions {
-  readonly plane: Plane;
+  readonly plane: RegistrationPlane;
   /** Offset of {@linkcode REGISTRATION_FRAME_BYTES} bytes that are used within one call only. */
   readonly frameAt: number;
   /** Called for each answer of the server to something that was asked. */
-  readonly onAnswered: (nowMs: number) => void;
+  readonly onAnswered: (isAcknowledged: boolean, nowMs: number) => void;
 }
 
 export class Registrar {
   readonly #options: RegistrarOptions;
   readonly #entries = new Map<string, Entry>();
-  #connection: Connection | null = null;
+  #connection: RegistrationLink | null = null;
 
   constructor(options: RegistrarOptions) {
     this.#options = options;
@@ -78,7 +94,7 @@ export class Registrar {
       const entry: Entry = {
         service,
         timer: new Timer((now) => this.#onTimer(entry, now)),
-        backoff: new Backoff(DENIED_BACKOFF),
+        backoffs: { denied: new Backoff(DENIED_BACKOFF), unanswered: new Backoff(UNANSWERED_BACKOFF) },
         state: "idle",
         sends: 0,
         isWanted: true,
@@ -89,7 +105,7 @@ export class Registrar {
   }
 
   /** A connection stands: every service is registered on it. */
-  begin(connection: Connection, nowMs: number): void {
+  begin(connection: RegistrationLink, nowMs: number): void {
     this.#connection = connection;
     for (const entry of [...this.#entries.values()]) this.#pursue(entry, nowMs);
   }
@@ -109,13 +125,13 @@ export class Registrar {
     const { plane, onAnswered } = this.#options;
     const reply = decodeRegistrationReply(plane.platform.engine.arena.bytes, offset, length);
     if (reply.kind === "malformed") return;
-    const asked = this.#entries.get(reply.service);
+    const asked = reply.kind === "nack" && reply.service === "" ? this.#unreadable() : this.#entries.get(reply.service);
     if (asked === undefined || asked.state === "idle" || asked.state === "denied") return;
     if (reply.kind === "ack") this.#acknowledged(asked, nowMs);
     else if (asked.state === "withdrawing") this.#withdrawn(asked, reply.status, nowMs);
     // What a repeated WITHDRAW was answered comes late and concerns nothing any more.
     else if (reply.status !== "withdrawn") this.#refused(asked, reply.status, reply.statusByte, nowMs);
-    onAnswered(nowMs);
+    onAnswered(reply.kind === "ack", nowMs);
   }
 
   #acknowledged(entry: Entry, nowMs: number): void {
@@ -124,7 +140,8 @@ export class Registrar {
     if (entry.state === "withdrawing") return;
     const isNew = entry.state !== "registered";
     entry.state = "registered";
-    entry.backoff.reset();
+    entry.backoffs.denied.reset();
+    entry.backoffs.unanswered.reset();
     plane.platform.reactor.cancelTimer(entry.timer);
     if (isNew) plane.log("info", "registered", "The server acknowledged the service", { service: entry.service });
     this.#pursue(entry, nowMs);
@@ -132,7 +149,16 @@ export class Registrar {
 
   #refused(entry: Entry, status: NackStatus, statusByte: number, nowMs: number): void {
     const byte = `0x${statusByte.toString(16).padStart(2, "0")}`;
-    this.#deny(entry, `Registration NACK for service '${entry.service}' (status=${byte})`, status, nowMs);
+    const advice = status === "invalid" ? ": the server takes no such id; --allow-legacy-service-ids there would" : "";
+    this.#deny(entry, `Registration NACK for service '${entry.service}' (status=${byte})${advice}`, status, nowMs);
+  }
+
+  /** Which service an answer concerns that could not repeat its id (WIRE 4.3); undefined when it could be several. */
+  #unreadable(): Entry | undefined {
+    const pending = [...this.#entries.values()].filter(({ state }) => state === "pending");
+    const unusual = pending.filter(({ service }) => !parseServiceId(service).ok);
+    const possible = unusual.length > 0 ? unusual : pending;
+    return possible.length === 1 ? possible[0] : undefined;
   }
 
   #withdrawn(entry: Entry, status: NackStatus, nowMs: number): void {
@@ -180,7 +206,8 @@ export class Registrar {
 
   #deny(entry: Entry, message: string, why: string, nowMs: number): void {
     const { plane } = this.#options;
-    const delayMs = entry.backoff.next(plane.platform.random());
+    const isFinal = why === "not-authorised" || why === "invalid";
+    const delayMs = (isFinal ? entry.backoffs.denied : entry.backoffs.unanswered).next(plane.platform.random());
     entry.state = "denied";
     plane.log("warn", "registration-refused", message, { service: entry.service, why, retry_ms: delayMs });
     plane.platform.reactor.setTimer(entry.timer, nowMs + delayMs);

@@ -58,8 +58,9 @@ export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
     this.#registrar = new Registrar({
       plane,
       frameAt,
-      onAnswered: (nowMs) => {
+      onAnswered: (isAcknowledged, nowMs) => {
         this.#uplink.answered(nowMs);
+        if (isAcknowledged) this.#uplink.succeeded();
         context.onChanged(this);
       },
     });
@@ -215,7 +216,8 @@ export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
     const report = decodeQad(plane.platform.engine.arena.bytes, offset, length);
     if (report.kind === "malformed") return;
     onAddress(report.address);
-    // With nothing to register this is the only thing that the server says.
-    if (this.#registrar.isEmpty) this.#uplink.answered(nowMs);
+    // The server speaks to nobody whose certificate it refuses, so the connection is good whatever becomes of the services.
+    this.#uplink.answered(nowMs);
+    if (this.#registrar.isEmpty) this.#uplink.succeeded();
   }
 }

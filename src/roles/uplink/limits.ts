@@ -8,8 +8,10 @@ import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
 
 /** The first dial after a loss comes soon, later ones ever later. */
 export const RECONNECT_BACKOFF = { firstMs: 500, maxMs: 30_000 } as const;
-/** A registration that was refused is tried again, but seldom. */
+/** A registration that was refused because of who we are is tried again, but seldom. */
 export const DENIED_BACKOFF = { firstMs: 5_000, maxMs: 300_000 } as const;
+/** One that nobody answered, or that came too often or while another held the service. */
+export const UNANSWERED_BACKOFF = { firstMs: 2_000, maxMs: 30_000 } as const;
 /** From the first packet to the server's first answer after the handshake. */
 export const DIAL_TIMEOUT_MS = 10_000;
 /** After the last that the server sent, we say something: an address that changed meanwhile is noticed so. */

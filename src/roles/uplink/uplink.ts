@@ -157,6 +157,11 @@ export class Uplink implements EndpointHandler {
     this.#connection?.close(CloseCode.shuttingDown, reason);
   }
 
+  /** What the connection was made for works: the next dial after a loss comes soon again. */
+  succeeded(): void {
+    this.#backoff.reset();
+  }
+
   /** The role heard from the server: our certificate was accepted. */
   answered(nowMs: number): void {
     if (this.#state !== "proving" || this.#connection === null) return;
@@ -165,7 +170,6 @@ export class Uplink implements EndpointHandler {
     this.#attempts = 0;
     this.#lastError = "";
     this.#upSinceMs = nowMs;
-    this.#backoff.reset();
     const { reactor } = this.#plane.platform;
     reactor.cancelTimer(this.#dialTimeout);
     reactor.setTimer(this.#keepAlive, nowMs + KEEPALIVE_INTERVAL_MS);
