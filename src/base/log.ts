@@ -25,6 +25,7 @@ export type LogSink = (record: LogRecord) => void;
 export const LOG_EVENTS = {
   "ready": "The role has bound every address and is at work.",
   "stopping": "A signal or an operator asked the role to end.",
+  "drain-over": "The time to finish is over: what still ran was cut.",
   "stopped": "Graceful shutdown complete.",
   "settings-applied": "What the settings mean for who may connect.",
   "settings-warning": "A setting, a variable or a file works but deserves a look.",

@@ -54,7 +54,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#counters = counters;
     const { layout, engine, reactor } = plane.platform;
     this.#uplink = new Uplink(plane, plan.uplink, this);
-    this.#end = new GracefulEnd(reactor, () => this.#locals.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
+    this.#end = new GracefulEnd(plane, () => this.#locals.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
     this.#context = {
       bridge: {
         reactor,

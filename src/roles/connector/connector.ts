@@ -42,7 +42,7 @@ export class ConnectorPlane implements RolePlane {
     this.#hub = new UplinkHub(plane, plan.uplink);
     const addressSlot = layout.reserve(ADDRESS_SLOT_BYTES);
     const count = (metric: ConnectorMetric, amount: number) => this.#add(metric, amount);
-    this.#end = new GracefulEnd(reactor, () => this.#isIdle(), () => this.#finish());
+    this.#end = new GracefulEnd(plane, () => this.#isIdle(), () => this.#finish());
     this.#streams = new BackendStreams({
       plane,
       allowLegacyServiceIds: plan.uplink.allowLegacyServiceIds,

@@ -51,7 +51,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#registry = parts.registry;
     this.#flows = flows;
     const { reactor, post } = plane.platform;
-    this.#end = new GracefulEnd(reactor, () => streams.active === 0 && !endpoint.isDelivering, () => this.#finish());
+    this.#end = new GracefulEnd(plane, () => streams.active === 0 && !endpoint.isDelivering, () => this.#finish());
     this.#sockets = bindSockets(plane, plan, endpoint);
     this.#gauges = new Gauges(counters, {
       endpoint,
