@@ -5,8 +5,15 @@
  * what only we can do wrong is an {@linkcode assert}.
  */
 
-/** 2: the command line, a variable or a configuration text is wrong. 1: the world differs from what was asked. */
-export type ExitCode = 1 | 2;
+/** Every exit code, with what it says. `docs/OPERATIONS.md` lists the same; a test compares the two. */
+export const EXIT_CODES = {
+  0: "Done; for a role: ended by a signal",
+  1: "The world differs from what was asked: a file is missing, unreadable, expired or does not fit; a port is busy; a peer refused",
+  2: "The command line, a variable or a configuration text is wrong; one of a pair is missing",
+} as const;
+
+/** Of what goes wrong. */
+export type ExitCode = Exclude<keyof typeof EXIT_CODES, 0>;
 
 export interface PosternErrorOptions {
   /** Stable, for machines: lower-case words joined by `-`. */

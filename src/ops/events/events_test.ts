@@ -132,6 +132,36 @@ Deno.test("what matters reaches the webhook, after a failed try as well; informa
   await server.shutdown();
 });
 
+Deno.test("a webhook that never answers is left after the timeout, tried again, and the next alert still arrives", async () => {
+  const arrived: string[] = [], failures: string[] = [];
+  let calls = 0;
+  const held = Promise.withResolvers<void>();
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async (request) => {
+    const event = await request.json();
+    if (++calls <= 2) await held.promise;
+    else arrived.push(event.event_type);
+    return new Response("ok");
+  });
+  const url = new URL(`http://127.0.0.1:${server.addr.port}/`);
+  const alerts = openAlerts({ url, timeoutMs: 200, tries: 2 }, (why) => failures.push(why));
+  const stream = openEventStream(() => {});
+  stream.subscribe(alerts.sink);
+  const begin = performance.now();
+  stream.record({ event_type: "certificate_expired", details: {} });
+  stream.record({ event_type: "certificate_revoked", details: {} });
+  assert(performance.now() - begin < 50, "recording waits for nobody");
+  while (arrived.length < 1) await new Promise((resolve) => setTimeout(resolve, 10));
+  assertEquals([arrived, calls, failures.length], [["certificate_revoked"], 3, 1]);
+  assertStringIncludes(failures[0] ?? "", "timed out");
+  const tookMs = performance.now() - begin;
+  assert(tookMs >= 2 * 200 && tookMs < 10_000, `${tookMs} ms`);
+  while (alerts.status().sent < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals(alerts.status(), { queued: 0, sent: 1, failed: 1, last_error: failures[0] ?? "" });
+  alerts.close();
+  held.resolve();
+  await server.shutdown();
+});
+
 Deno.test("a webhook that redirects is given up after its tries, and a full queue is counted", async () => {
   const failures: string[] = [];
   let calls = 0;
