@@ -110,10 +110,11 @@ export class Gateway {
 
   #takeSeats(serverAddress: string): void {
     const { scenario } = this;
-    const services = [...scenario.connections.map(({ number }) => FIRST_PORT + number), PROBE_PORT].map((port) => ({
-      id: `s${port}`,
-      port,
-    }));
+    const service = (port: number, isLookedAt: boolean) => ({ id: `s${port}`, port, isLookedAt });
+    const services = [
+      ...scenario.connections.map(({ number, backend }) => service(FIRST_PORT + number, backend === "accepts")),
+      service(PROBE_PORT, true),
+    ];
     const family = (index: number, net: string) => scenario.isIpv6 ? [`fd00::${net}:${index + 1}`] : [`10.${net}.0.${index + 1}`];
     const { retries, cidRotationMs } = scenario;
     const bind = scenario.isIpv6 ? "::" : "0.0.0.0";

@@ -64,13 +64,21 @@ export function uplinkPlan(tls: TlsMaterial, serverAddress: string, cidRotationM
 export interface SimService {
   readonly id: string;
   readonly port: number;
+  /** False: the connector does not look whether the backend accepts, so that it keeps a service that nobody can reach. */
+  readonly isLookedAt?: boolean;
 }
 
 export function connectorPlan(uplink: UplinkPlan, services: readonly SimService[]): ConnectorPlan {
   return {
     role: "connector",
     uplink,
-    services: services.map(({ id, port }) => ({ service: id, host: BACKEND_ADDRESS, port, addresses: [BACKEND_ADDRESS] })),
+    services: services.map(({ id, port, isLookedAt = true }) => ({
+      service: id,
+      host: BACKEND_ADDRESS,
+      port,
+      addresses: [BACKEND_ADDRESS],
+      check: { kind: isLookedAt ? "tcp" : "off" },
+    })),
   };
 }
 
