@@ -151,6 +151,9 @@ export function materialPaths({ settings }: RoleStart): string[] {
       ...settings.tokenKeyPaths,
     ]
     : [settings.clientCertPath, settings.clientKeyPath, settings.caCertPath, settings.tokenPath, settings.tokenKeyPath];
+  if (settings.role === "connector" && settings.p2p !== null) {
+    paths.push(settings.p2p.certPath, settings.p2p.keyPath, settings.p2p.caCertPath);
+  }
   return paths.filter((path) => path !== null);
 }
 
@@ -172,7 +175,11 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
     ]]
     : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName]];
   const more: [string, unknown][] = settings.role === "connector"
-    ? [["tcp_idle_timeout", settings.tcpIdleMs]]
+    ? [
+      ["tcp_idle_timeout", settings.tcpIdleMs],
+      ["p2p_bind", settings.p2p?.binds ?? null],
+      ["external_ip", settings.p2p?.externalIp ?? null],
+    ]
     : settings.role === "agent"
     ? [["forward", settings.forwards]]
     : [];

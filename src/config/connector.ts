@@ -3,6 +3,7 @@
 import * as z from "zod";
 import { type HostPort, parseHostPort, parseServiceId, usageError } from "../base/mod.ts";
 import { legacyHint, settingError } from "./problem.ts";
+import { finishP2p, type P2pSettings, p2pSettings } from "./p2p.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
 import { formatSource, list, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
 import { finishUplink, type UplinkSettings, uplinkSettings } from "./uplink.ts";
@@ -41,6 +42,8 @@ export interface ConnectorSettings extends CommonSettings, UplinkSettings {
   readonly serviceAddresses: readonly ServiceAddress[];
   /** Without any data a TCP session that came by packets is reset after this time. */
   readonly tcpIdleMs: number;
+  /** Null: no agent connects directly, and nothing listens. */
+  readonly p2p: P2pSettings | null;
 }
 
 /** A backend as it is written: `HOST:PORT`, `HOST:PORT/tcp` or `HOST:PORT/udp`. */
@@ -168,6 +171,7 @@ const connectorTable = {
     example: "1h",
     summary: "TCP sessions that agents began with packets are reset after so long without data",
   }),
+  ...p2pSettings,
   ...commonSettings("connector"),
 } satisfies SettingTable;
 
@@ -179,14 +183,9 @@ export const CONNECTOR: RoleDefinition<ConnectorTable, ConnectorSettings> = {
   settings: connectorTable,
   positional: [],
   defaultFiles: ["/etc/postern/connector.yaml", "/etc/postern/connector.json", "/etc/ztna/connector.json", "./connector.json"],
-  planned: [{ key: "p2p", isOff: isNothing, hint: "remove it: this version has no direct connections" }],
+  planned: [],
   finish: finishConnector,
 };
-
-/** Null, false or an empty object. */
-function isNothing(value: unknown): boolean {
-  return value === null || value === false || typeof value === "object" && Object.keys(value).length === 0;
-}
 
 const DEFAULT_BACKEND: BackendEntry = { host: "127.0.0.1", port: 8080, kind: "ipv4", protocol: null };
 
@@ -215,13 +214,15 @@ function finishConnector(resolved: Resolved<ConnectorTable>): ConnectorSettings 
     seen.add(key);
     return entry;
   });
+  const uplink = finishUplink(resolved, null);
   return {
     role: "connector",
     ...finishCommon(values),
-    ...finishUplink(resolved, null),
+    ...uplink,
     services,
     serviceAddresses: finishAddresses(resolved),
     tcpIdleMs: values.tcp_idle_timeout,
+    p2p: finishP2p(resolved, uplink.caCertPath),
   };
 }
 

@@ -9,6 +9,7 @@ import type { AgentSettings } from "./agent.ts";
 import type { ConnectorSettings } from "./connector.ts";
 import type { ServerSettings } from "./server.ts";
 import { isLoopback } from "./value.ts";
+import type { P2pSettings } from "./p2p.ts";
 import { type AddressKeys, loadAddressKeys } from "./address_keys.ts";
 import { type CertificateFacts, damaged, type MaterialReader, readMaterial } from "./material_file.ts";
 import { loadToken, loadTokenIssuers, type TokenMaterial } from "./token_material.ts";
@@ -31,8 +32,15 @@ export interface RoleMaterial {
   readonly server: ServerMaterial | null;
   /** A client's registration token; null without one. */
   readonly token: TokenMaterial | null;
+  /** What a connector shows to agents that dial it directly, and whom it trusts then. Absent: it takes none. */
+  readonly p2p?: P2pMaterial;
   /** What the operator should know about it, for the log. */
   readonly notices: readonly LogRecord[];
+}
+
+export interface P2pMaterial {
+  readonly identity: Identity;
+  readonly trustPem: Uint8Array;
 }
 
 /** What only a server has. */
@@ -101,6 +109,9 @@ export async function loadClientMaterial(
       warning(`The forward on ${address} port ${port} serves whoever reaches it, under this agent's identity`, "forward"),
     );
   }
+  const p2p = settings.role === "connector" && settings.p2p !== null
+    ? { p2p: await loadP2p(settings.p2p, settings.caCertPath, reader, notices) }
+    : {};
   if (!settings.verifyPeer) {
     notices.push({
       level: "warn",
@@ -108,12 +119,24 @@ export async function loadClientMaterial(
       message: "TLS peer verification DISABLED — do not use in production",
       fields: {},
     });
-    return { identity, trustPem: null, server: null, token, notices };
+    return { identity, trustPem: null, server: null, token, ...p2p, notices };
   }
   const trustPem = settings.caCertPath === null
     ? await loadSystemTrust(reader, notices)
     : await loadTrust(settings.caCertPath, reader, notices);
-  return { identity, trustPem, server: null, token, notices };
+  return { identity, trustPem, server: null, token, ...p2p, notices };
+}
+
+async function loadP2p(
+  { certPath, keyPath, caCertPath }: P2pSettings,
+  uplinkCaPath: string | null,
+  reader: MaterialReader,
+  notices: LogRecord[],
+): Promise<P2pMaterial> {
+  const identity = await loadIdentity(certPath, keyPath, reader, notices);
+  const trustPath = caCertPath ?? uplinkCaPath;
+  if (trustPath === null) throw usageError("direct connections trust nobody: --p2p-ca-cert is missing", "add --p2p-ca-cert FILE");
+  return { identity, trustPem: await loadTrust(trustPath, reader, notices) };
 }
 
 async function loadIdentity(certPath: string, keyPath: string, reader: MaterialReader, notices: LogRecord[]): Promise<Identity> {

@@ -7,6 +7,7 @@
 export { AGENT, type AgentSettings, type AgentTable, type LocalForward } from "./agent.ts";
 export { type CommonSettings, type LogFormat } from "./process.ts";
 export { DEFAULT_SERVER_PORT, type UplinkSettings } from "./uplink.ts";
+export { DEFAULT_P2P_PORT, type P2pSettings } from "./p2p.ts";
 export { CONNECTOR, type ConnectorSettings, type ConnectorTable, type ServiceBackend } from "./connector.ts";
 export { namesOf, OTHER_VARIABLES } from "./environment.ts";
 export { CONFIG_FILE_MAX_BYTES, type ConfigFile, parseConfigFile } from "./file.ts";

@@ -127,6 +127,7 @@ Deno.test("defaults of each role", async () => {
     services: [{ service: "default", host: "127.0.0.1", port: 8080, protocol: "both", check: { kind: "tcp" } }],
     serviceAddresses: [],
     tcpIdleMs: 3_600_000,
+    p2p: null,
   });
   assertEquals(await settings(AGENT, { flags: { forward: ["9000=web"] } }), {
     role: "agent",
@@ -211,7 +212,6 @@ Deno.test("both names of one key, and a port beside a port", async () => {
 });
 
 Deno.test("features that are not built: only off is accepted", async () => {
-  await refused(CONNECTOR, { file: { p2p: { cert: "c", key: "k", port: 4434 } } }, "p2p: is not in this version");
   await refused(
     CONNECTOR,
     { file: { services: [{ id: "a", backend: "h:1", protocol: "sctp" }] } },
@@ -321,6 +321,34 @@ Deno.test("connector: two forms of services that do not mix", async () => {
   await refused(CONNECTOR, { flags: { service: ["web", "db"] } }, "has no backend");
   await refused(CONNECTOR, { flags: { service: ["a=h:1", "a=h:1"] } }, "named twice");
   await refused(CONNECTOR, { flags: { service: ["a=0.0.0.0:1"] } }, "the backend must name a host");
+});
+
+Deno.test("connector: direct connections are off without a certificate, and name whom they trust", async () => {
+  const p2p = async (inputs: Parameters<typeof settings>[1]) => (await settings(CONNECTOR, inputs)).p2p;
+  const pair = { p2p_cert: ["c"], p2p_key: ["k"] };
+  for (const off of [{}, { p2p: {} }, { p2p: false }, { p2p: { port: 4434 } }]) assertEquals(await p2p({ file: off }), null);
+  assertEquals(await p2p({ flags: { ...pair, ca_cert: ["ca"] } }), {
+    certPath: "c",
+    keyPath: "k",
+    caCertPath: null,
+    binds: [{ address: "0.0.0.0", port: 4434 }],
+    externalIp: null,
+  });
+  const both = { p2p_bind: ["127.0.0.1:7", "[::1]"], p2p_listen_port: ["0"], p2p_ca_cert: ["a"], external_ip: ["203.0.113.7"] };
+  assertEquals(await p2p({ flags: { ...pair, ...both } }), {
+    certPath: "c",
+    keyPath: "k",
+    caCertPath: "a",
+    binds: [{ address: "127.0.0.1", port: 7 }, { address: "::1", port: 0 }],
+    externalIp: "203.0.113.7",
+  });
+  const earlier = await p2p({ file: { p2p: { cert: "c", key: "k", port: 4500 }, ca_cert: "ca" } });
+  assertEquals([earlier?.certPath, earlier?.binds], ["c", [{ address: "0.0.0.0", port: 4500 }]]);
+  await refused(CONNECTOR, { flags: pair }, "direct connections need to know whose certificates", "--p2p-ca-cert");
+  await refused(CONNECTOR, { flags: { p2p_cert: ["c"] } }, "got only --p2p-cert");
+  await refused(CONNECTOR, { flags: { p2p_ca_cert: ["c"] } }, "--p2p-cert is missing");
+  await refused(CONNECTOR, { flags: { ...pair, ca_cert: ["a"], p2p_bind: ["1.2.3.4", "0.0.0.0"] } }, "at most one IPv4");
+  await refused(CONNECTOR, { file: { p2p: { cert: "c" }, p2p_cert: "d", p2p_key: "k" } }, "say the same twice");
 });
 
 Deno.test("connector: how backends are looked at, of all services, of one, in its own entry", async () => {

@@ -6,6 +6,7 @@ export * from "./arena.ts";
 export * from "./crypto.ts";
 export * from "./datagram_socket.ts";
 export * from "./dns.ts";
+export * from "./interfaces.ts";
 export * from "./errno.ts";
 export * from "./native.ts";
 export * from "./reactor.ts";

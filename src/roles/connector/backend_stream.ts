@@ -8,7 +8,6 @@ import { Timer } from "../../base/mod.ts";
 import { abortStream, type Connection, HeaderReader, sendWhole } from "../../core/quic/mod.ts";
 import {
   AbortCode,
-  type AgentIdentity,
   classifyStream,
   decodeOpen,
   encodeResult,
@@ -27,7 +26,7 @@ import { type DialTarget, lackOfTargets, serves, type Service, targetsOf } from 
 export interface StreamOrigin {
   readonly from: "server" | "agent";
   /** The agent itself, where the connection is its own. */
-  readonly agent: AgentIdentity | null;
+  readonly agent: { readonly commonName: string } | null;
   mayReach(service: Service): boolean;
 }
 
@@ -51,7 +50,7 @@ export class BackendStream implements DialOwner {
   readonly stream: number;
   readonly origin: StreamOrigin;
   service = "";
-  agent: AgentIdentity | null;
+  agent: { readonly commonName: string } | null;
   readonly openedMs: number;
   readonly #context: BackendContext;
   readonly #bridge: StreamBridge;

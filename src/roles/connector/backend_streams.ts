@@ -107,6 +107,13 @@ export class BackendStreams {
     this.#streams.get(connection)?.get(stream)?.onWritable();
   }
 
+  /** The stream of this number if it carries signalling, opened for it if it is new. */
+  signallingOn(connection: Connection, stream: number): SignallingStream | null {
+    const known = this.#streams.get(connection)?.get(stream);
+    if (known === undefined) return this.#openSignalling(connection, stream, new Uint8Array(0));
+    return known instanceof BackendStream ? null : known;
+  }
+
   /** A stream that carries signalling is over. */
   leave(connection: Connection, stream: number): void {
     this.#streams.get(connection)?.delete(stream);

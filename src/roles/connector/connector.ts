@@ -5,6 +5,7 @@
  */
 import type { MetricCells } from "../../base/mod.ts";
 import { publishCounters } from "../../core/netstack/mod.ts";
+import { CloseCode } from "../../core/wire/mod.ts";
 import { type ConnectorPlan, GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane } from "../control/mod.ts";
 import { DRAIN_MS, UplinkHub, type UplinkTrouble } from "../uplink/mod.ts";
 import { ADDRESS_SLOT_BYTES } from "./backend_stream.ts";
@@ -13,6 +14,7 @@ import { BackendWatch } from "./backend_watch.ts";
 import { DatagramEnd } from "./datagram_end.ts";
 import { TCP_IDLE_DEFAULT_MS } from "./limits.ts";
 import type { CONNECTOR_METRICS, ConnectorMetric } from "./metrics.ts";
+import { P2p } from "./p2p.ts";
 import { REGISTRATION_FRAME_BYTES } from "./registration.ts";
 import { ServerLinks } from "./server_links.ts";
 import { ServiceDrains } from "./service_drains.ts";
@@ -27,6 +29,7 @@ export class ConnectorPlane implements RolePlane {
   readonly #services: ServiceTable;
   readonly #hub: UplinkHub;
   readonly #links: ServerLinks;
+  readonly #p2p: P2p;
   readonly #streams: BackendStreams;
   readonly #datagrams: DatagramEnd;
   readonly #watch: BackendWatch;
@@ -39,9 +42,11 @@ export class ConnectorPlane implements RolePlane {
     const { layout, reactor } = plane.platform;
     const services = new ServiceTable(plan);
     this.#services = services;
-    this.#hub = new UplinkHub(plane, plan.uplink);
     const addressSlot = layout.reserve(ADDRESS_SLOT_BYTES);
     const count = (metric: ConnectorMetric, amount: number) => this.#add(metric, amount);
+    this.#p2p = new P2p(plane, plan, count, () => this.#streams);
+    const { listening } = this.#p2p;
+    this.#hub = new UplinkHub(plane, plan.uplink, listening);
     this.#end = new GracefulEnd(plane, () => this.#isIdle(), () => this.#finish());
     this.#streams = new BackendStreams({
       plane,
@@ -50,7 +55,7 @@ export class ConnectorPlane implements RolePlane {
       serviceOf: (id) => services.byId(id),
       count,
       onSize: (size) => this.#set("activeStreams", size),
-      openSignalling: () => null,
+      openSignalling: (connection, stream, first) => this.#p2p.signals.open(connection, stream, first),
     });
     // Behind the hub: the packets that its turn brought are answered in the same turn.
     this.#datagrams = new DatagramEnd({
@@ -74,7 +79,7 @@ export class ConnectorPlane implements RolePlane {
         this.#set("uplinkUp", this.#links.isUp ? 1 : 0);
         this.#set("registered", this.#links.registeredCount);
       },
-      onAddress: () => {},
+      onAddress: (address) => this.#p2p.signals.setAddress(address),
       onFinalTrouble: (trouble) => this.#fail(trouble),
     });
     this.#drains = new ServiceDrains({ plane, services, streams: this.#streams, datagrams: this.#datagrams });
@@ -84,8 +89,19 @@ export class ConnectorPlane implements RolePlane {
       services,
       onAvailability: (nowMs) => this.#links.balance(nowMs),
     });
+    this.#p2p.begin({
+      hub: this.#hub,
+      services,
+      streams: this.#streams,
+      datagrams: this.#datagrams,
+      serverConnectionOf: (service) => this.#links.connectionOf(service),
+    }, (connections) => this.#set("p2pConnections", connections));
     reactor.onTurnEnd(() => this.#publish());
-    plane.platform.post({ type: "ready", addresses: [] });
+    const bound = listening === null ? [] : [...this.#hub.sockets].slice(0, listening.binds.length);
+    plane.platform.post({
+      type: "ready",
+      addresses: bound.map((socket) => ({ name: "p2p", transport: "udp", ...socket.bound })),
+    });
     this.#watch.update(reactor.nowMs);
     this.#links.start(reactor.nowMs);
   }
@@ -94,6 +110,7 @@ export class ConnectorPlane implements RolePlane {
     const sessions = this.#datagrams.sessionCount;
     this.#plane.log("info", "stopping", "Finishing open streams and sessions", { streams: this.#streams.size, sessions });
     this.#watch.stop();
+    this.#p2p.stop();
     this.#end.begin(nowMs, DRAIN_MS);
   }
 
@@ -104,13 +121,21 @@ export class ConnectorPlane implements RolePlane {
     }
     if (command.type === "reload") this.#plane.answer(command.id, 0, this.#reload(command.plan, nowMs));
     if (command.type === "status") this.#postStatus(command.id, command.flowsMax, nowMs);
+    if (command.type === "disconnect") this.#p2p.disconnect(command.peer);
   }
 
   /** Goes over to what may change of the plan, all of it or nothing. Returns why not. */
   #reload(plan: RolePlan, nowMs: number): string | null {
     if (plan.role !== "connector") return "the plan is for another role";
+    const profile = this.#p2p.prepare(plan);
+    if (typeof profile === "string") return profile;
     const problem = this.#hub.reload(plan.uplink);
-    if (problem !== null || this.#plane.isStopping) return problem;
+    if (problem !== null) {
+      profile?.free();
+      return problem;
+    }
+    if (profile !== null) this.#p2p.replace(profile);
+    if (this.#plane.isStopping) return null;
     const { added, changed, removed } = this.#services.replace(plan);
     for (const [services, message] of [[added, "added"], [changed, "changed"], [removed, "removed"]] as const) {
       for (const { id } of services) this.#plane.log("info", "service-changed", `A service was ${message}`, { service: id });
@@ -126,7 +151,7 @@ export class ConnectorPlane implements RolePlane {
       type: "status",
       id,
       status: {
-        peers: [],
+        peers: this.#p2p.status(nowMs),
         services: this.#services.all.map((service) => ({
           id: service.id,
           state: this.#links.stateOf(service),
@@ -157,12 +182,14 @@ export class ConnectorPlane implements RolePlane {
     this.#streams.abortAll();
     this.#datagrams.abortAll(nowMs);
     this.#links.stop("connector shutting down");
+    this.#hub.endpoint.closeAll(CloseCode.shuttingDown, "connector shutting down");
     this.#plane.finish();
   }
 
   #publish(): void {
     const { stack } = this.#datagrams;
     const { cells, index } = this.#counters;
+    this.#p2p.publish();
     publishCounters(stack.counters, this.#counters);
     cells[index.forwardedPackets] = stack.counters.packetsReceived + stack.counters.packetsSent;
     cells[index.packetSessions] = stack.sessionCount;

@@ -1,4 +1,5 @@
 /** The bounds of a connector. */
+import { type Rate, RATE_LIMITS, type RateLimits } from "../../core/ratelimit/mod.ts";
 
 /** From the start of a connect to the backend until its answer: then the open is answered `backend-timeout`, a SYN with RST. */
 export const BACKEND_CONNECT_TIMEOUT_MS = 5_000;
@@ -31,6 +32,28 @@ export const TCP_IDLE_DEFAULT_MS = 3_600_000;
 export const SERVICE_DRAIN_MS = 30_000;
 /** What is waiting to be idle is looked at this often. */
 export const LINK_LOOK_INTERVAL_MS = 250;
+
+/** Direct connections of agents, in all and of one address (a /64 of IPv6), and what each may send. */
+export const P2P_RATE_LIMITS: RateLimits = {
+  ...RATE_LIMITS,
+  connections: { source: 32, all: 256 },
+  handshakes: { source: { perSecond: 5, burst: 10 }, all: { perSecond: 100, burst: 200 } },
+  sourcesMax: 4_096,
+};
+export const P2P_HANDSHAKE_MS = 10_000;
+/** What is answered on the P2P socket in one second without any state. */
+export const P2P_RETRIES_PER_SECOND_MAX = 1_000;
+export const P2P_RESETS_PER_SECOND_MAX = 100;
+export const P2P_ANSWER_RATE: Rate = { perSecond: 500, burst: 500 };
+/** Lines about direct connections: strangers cause them. */
+export const P2P_LOG_RATE: Rate = { perSecond: 2, burst: 10 };
+/** Certificates of agents that are connected directly are looked at this often. */
+export const P2P_EXPIRY_LOOK_MS = 10_000;
+/** Signalling sessions at one time; each sends to up to 32 addresses. */
+export const PUNCHINGS_MAX = 64;
+/** Signalling bytes that wait to leave on one connection, and that are read at once. */
+export const SIGNAL_QUEUE_BYTES_MAX = 64 * 1024;
+export const SIGNAL_TURN_BYTES = 16 * 1024;
 
 /** Backends are looked at this often, and more often while they are down. */
 export const HEALTH_INTERVAL_MS = 10_000;

@@ -12,6 +12,33 @@ function dropped(reason: string): MetricDefinition {
   };
 }
 
+function p2pAnswered(kind: string): MetricDefinition {
+  return {
+    name: "ztna_connector_p2p_control_answered_total",
+    kind: "counter",
+    help: "Packets outside of QUIC on the P2P port that were answered, by kind.",
+    labels: { kind },
+  };
+}
+
+function p2pDropped(reason: string): MetricDefinition {
+  return {
+    name: "ztna_connector_p2p_packets_dropped_total",
+    kind: "counter",
+    help: "Packets on the P2P port, or datagrams of direct connections, that were dropped, by reason.",
+    labels: { reason },
+  };
+}
+
+function signals(outcome: string): MetricDefinition {
+  return {
+    name: "ztna_connector_signals_total",
+    kind: "counter",
+    help: "Signalling messages from the server, by what became of them.",
+    labels: { outcome },
+  };
+}
+
 export const CONNECTOR_METRICS = {
   registered: { name: "ztna_connector_services_registered", kind: "gauge", help: "Services that the server has acknowledged." },
   uplinkUp: { name: "ztna_connector_uplink_up", kind: "gauge", help: "1 while the connection to the server stands." },
@@ -104,6 +131,31 @@ export const CONNECTOR_METRICS = {
   droppedNoWayBack: dropped("no-way-back"),
   droppedQueue: dropped("queue-full"),
   droppedBackend: dropped("backend"),
+  p2pConnections: { name: "ztna_connector_p2p_connections", kind: "gauge", help: "Agents that are connected directly now." },
+  p2pAccepted: {
+    name: "ztna_connector_p2p_connections_total",
+    kind: "counter",
+    help: "Direct connections of agents that were let in.",
+  },
+  p2pRefused: {
+    name: "ztna_connector_p2p_connections_refused_total",
+    kind: "counter",
+    help: "Direct connections that were not let in: no certificate, a wrong one, or one that names no service here.",
+  },
+  p2pPunched: {
+    name: "ztna_connector_p2p_punched_total",
+    kind: "counter",
+    help: "Checks of an agent's addresses from our side that were answered.",
+  },
+  p2pKeepalives: p2pAnswered("keepalive"),
+  p2pBindings: p2pAnswered("binding"),
+  p2pDroppedMalformed: p2pDropped("malformed"),
+  p2pDroppedUnknown: p2pDropped("unknown"),
+  p2pDroppedLimit: p2pDropped("limit"),
+  p2pDroppedControl: p2pDropped("control"),
+  signalsAnswered: signals("answered"),
+  signalsRefused: signals("refused"),
+  signalsMalformed: signals("malformed"),
   ...NETSTACK_METRICS,
 } as const satisfies MetricTable;
 

@@ -107,6 +107,18 @@ export interface DestinationPlan {
   readonly port: number | null;
 }
 
+/** How a connector takes direct connections of agents (WIRE 6.10). */
+export interface P2pPlan {
+  /** At most one address of a family; the connection to the server uses the same sockets. */
+  readonly binds: readonly IpEndpoint[];
+  /** What it shows, and whose certificates of agents it trusts. */
+  readonly tls: TlsMaterial;
+  /** The address that a NAT maps to it, port for port. Null: the one that the server sees. */
+  readonly externalIp: string | null;
+  /** Addresses of this machine that are told to agents. */
+  readonly hostAddresses: readonly string[];
+}
+
 export interface ConnectorPlan {
   readonly role: "connector";
   readonly uplink: UplinkPlan;
@@ -116,6 +128,8 @@ export interface ConnectorPlan {
   readonly destinations?: readonly DestinationPlan[];
   /** Without any data a TCP session that came by packets is reset after this time. */
   readonly tcpIdleMs?: number;
+  /** Absent: nobody is let in directly, and nothing listens. */
+  readonly p2p?: P2pPlan;
 }
 
 export interface ForwardPlan {

@@ -1,7 +1,15 @@
 /** From settings and loaded material to the plan that crosses to the data plane: names are resolved, paths are bytes. */
-import type { AgentSettings, ConnectorSettings, RoleMaterial, ServerSettings, UplinkSettings } from "../../config/mod.ts";
+import type {
+  AgentSettings,
+  ConnectorSettings,
+  P2pSettings,
+  RoleMaterial,
+  ServerSettings,
+  UplinkSettings,
+} from "../../config/mod.ts";
 import type { CommonSettings } from "../../config/mod.ts";
-import type { AgentPlan, ConnectorPlan, RolePlan, ServicePlan, UplinkPlan } from "./messages.ts";
+import { localAddresses } from "../../io/mod.ts";
+import type { AgentPlan, ConnectorPlan, P2pPlan, RolePlan, ServicePlan, UplinkPlan } from "./messages.ts";
 import { serverPlan } from "./server_plan.ts";
 import { tlsOf } from "./tls_material.ts";
 
@@ -33,6 +41,18 @@ async function connectorPlan(settings: ConnectorSettings, material: RoleMaterial
     services: await Promise.all(services),
     destinations: settings.serviceAddresses,
     tcpIdleMs: settings.tcpIdleMs,
+    ...(settings.p2p === null || material.p2p === undefined ? {} : { p2p: p2pPlan(settings.p2p, material.p2p) }),
+  };
+}
+
+function p2pPlan({ binds, externalIp }: P2pSettings, { identity, trustPem }: NonNullable<RoleMaterial["p2p"]>): P2pPlan {
+  return {
+    binds,
+    tls: { certificatePem: identity.certificateChainPem, keyPem: identity.privateKeyPem, trustPem },
+    externalIp,
+    hostAddresses: binds.flatMap(({ address }) =>
+      address === "0.0.0.0" ? localAddresses("ipv4") : address === "::" ? localAddresses("ipv6") : [address]
+    ),
   };
 }
 

@@ -36,8 +36,9 @@ export const UPLINK_TRANSPORT: TransportLimits = {
 };
 
 export const UPLINK_ENDPOINT: EndpointLimits = {
-  connectionsMax: 8,
-  handshakesMax: 8,
+  // One for each service towards a server of ztna-v1, and the direct ones of agents.
+  connectionsMax: 320,
+  handshakesMax: 128,
   packetBytesMax: UPLINK_TRANSPORT.udpPayloadSendMaxBytes,
   datagramBytesMax: 65_536,
   datagramsPerTurn: 1_024,

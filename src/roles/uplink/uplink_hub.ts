@@ -136,6 +136,10 @@ export class UplinkHub implements EndpointHandler {
     this.#ownerOf(connection)?.onWritable(connection, stream, nowMs);
   }
 
+  onMigrated(connection: Connection, nowMs: number): void {
+    this.#ownerOf(connection)?.onMigrated?.(connection, nowMs);
+  }
+
   onClosed(connection: Connection, ending: Ending, nowMs: number): void {
     const owner = this.#ownerOf(connection);
     this.#owners.delete(connection);

@@ -1,0 +1,144 @@
+/**
+ * Direct connections of agents (WIRE 6.10) put together: signalling, which is answered in any case, and where it is configured the
+ * listener on the uplink's sockets with what is said there outside of QUIC.
+ */
+import { messageOf } from "../../base/mod.ts";
+import type { Connection, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
+import type { ConnectorPlan, P2pPlan, PeerStatus, Plane } from "../control/mod.ts";
+import type { HubListening, UplinkHub } from "../uplink/mod.ts";
+import type { BackendStreams } from "./backend_streams.ts";
+import type { DatagramEnd } from "./datagram_end.ts";
+import type { ConnectorMetric } from "./metrics.ts";
+import { createP2pProfile, P2pAdmission } from "./p2p_admission.ts";
+import { P2pControl } from "./p2p_control.ts";
+import { droppedPackets, P2pListener } from "./p2p_listener.ts";
+import { P2pSignals } from "./p2p_signals.ts";
+import type { Service, ServiceTable } from "./services.ts";
+
+export interface P2pParts {
+  readonly hub: UplinkHub;
+  readonly services: ServiceTable;
+  readonly streams: BackendStreams;
+  readonly datagrams: DatagramEnd;
+  readonly serverConnectionOf: (service: Service) => Connection | null;
+}
+
+type Count = (metric: ConnectorMetric, amount: number) => void;
+
+export class P2p {
+  readonly signals: P2pSignals;
+  readonly #plane: Plane;
+  readonly #plan: P2pPlan | null;
+  readonly #count: Count;
+  readonly #admission: P2pAdmission | null;
+  readonly #control: P2pControl | null;
+  #parts: P2pParts | null = null;
+  #listener: P2pListener | null = null;
+  /** What of the endpoint's own counts was published. */
+  #published = { malformed: 0, unknown: 0, limit: 0 };
+
+  constructor(plane: Plane, plan: ConnectorPlan, count: Count, streams: () => BackendStreams) {
+    this.#plane = plane;
+    this.#plan = plan.p2p ?? null;
+    this.#count = count;
+    this.#admission = this.#plan === null ? null : new P2pAdmission(plane);
+    this.#control = this.#plan === null ? null : new P2pControl({
+      plane,
+      count,
+      onBindingResponse: (response, from) => this.signals.onBindingResponse(response, from),
+    });
+    this.signals = new P2pSignals({
+      plane,
+      plan: this.#plan,
+      service: (id) => this.#parts?.services.byId(id),
+      allowLegacyServiceIds: plan.uplink.allowLegacyServiceIds,
+      allowLoopback: plan.uplink.serverAddresses.every((address) => address.startsWith("127.") || address === "::1"),
+      control: this.#control,
+      socketFor: (address) => this.#parts?.hub.socketFor(address),
+      count,
+      streamOf: (connection, stream) => streams().signallingOn(connection, stream),
+      onEnd: (connection, stream) => streams().leave(connection, stream),
+    });
+  }
+
+  /** How the hub takes agents in; null when it takes none. */
+  get listening(): HubListening | null {
+    const admission = this.#admission;
+    const control = this.#control;
+    if (this.#plan === null || admission === null || control === null) return null;
+    const listener = () => this.#listener;
+    const guests: EndpointHandler = {
+      onEstablished: (connection, nowMs) => listener()?.onEstablished(connection, nowMs),
+      onDatagram: (connection, offset, length, nowMs) => listener()?.onDatagram(connection, offset, length, nowMs),
+      onReadable: (connection, stream, nowMs) => listener()?.onReadable(connection, stream, nowMs),
+      onWritable: (connection, stream) => listener()?.onWritable(connection, stream),
+      onMigrated: (connection) => listener()?.onMigrated(connection),
+      onClosed: (connection, ending, nowMs) => listener()?.onClosed(connection, ending, nowMs),
+    };
+    return {
+      binds: this.#plan.binds,
+      accepting: admission.acceptOptions(),
+      resetHmac: admission.resetHmac(),
+      guests,
+      takesPacket: (socket, offset, length, from) => control.take(socket, offset, length, from),
+    };
+  }
+
+  /** Lets agents in from now on. Throws a PosternError when the material does not fit together. */
+  begin(parts: P2pParts, onSize: (connections: number) => void): void {
+    this.#parts = parts;
+    if (this.#plan === null || this.#admission === null) return;
+    const { services, streams, datagrams, serverConnectionOf, hub } = parts;
+    this.#listener = new P2pListener({
+      plane: this.#plane,
+      plan: this.#plan,
+      admission: this.#admission,
+      services,
+      streams,
+      datagrams,
+      serverConnectionOf,
+      count: this.#count,
+      onSize,
+    });
+    hub.endpoint.accept(this.#listener.profile);
+  }
+
+  /** No more are let in. */
+  stop(): void {
+    if (this.#listener !== null) this.#parts?.hub.endpoint.accept(null);
+  }
+
+  /** The profile of another plan's material, null when there is nothing to replace; as a text why it cannot be. */
+  prepare(plan: ConnectorPlan): EngineProfile | null | string {
+    if (this.#listener === null || plan.p2p === undefined) return null;
+    try {
+      return createP2pProfile(this.#plane, plan.p2p);
+    } catch (error) {
+      return messageOf(error);
+    }
+  }
+
+  /** Goes over to what {@linkcode prepare} made. */
+  replace(profile: EngineProfile): void {
+    this.#listener?.replaceProfile(profile);
+    if (!this.#plane.isStopping) this.#parts?.hub.endpoint.accept(profile);
+  }
+
+  status(nowMs: number): PeerStatus[] {
+    return this.#listener?.status(nowMs) ?? [];
+  }
+
+  disconnect(id: number): boolean {
+    return this.#listener?.disconnect(id) ?? false;
+  }
+
+  /** Brings the endpoint's counts among the role's. */
+  publish(): void {
+    if (this.#listener === null || this.#parts === null) return;
+    const dropped = droppedPackets(this.#parts.hub.endpoint.counters);
+    this.#count("p2pDroppedMalformed", dropped.malformed - this.#published.malformed);
+    this.#count("p2pDroppedUnknown", dropped.unknown - this.#published.unknown);
+    this.#count("p2pDroppedLimit", dropped.limit - this.#published.limit);
+    this.#published = dropped;
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * An agent that dialled us directly (WIRE 6.10): who it is by its certificate, what it may reach, and where answers to it go. On
+ * ztna-v2 they go back the same way; an agent of ztna-v1 takes none there, so its packets count as if the server had brought them.
+ */
+import { authorize, type Identity, STRICT_AUTHORIZATION } from "../../core/auth/mod.ts";
+import type { CertificateSummary, Connection } from "../../core/quic/mod.ts";
+import type { PeerLimiter } from "../../core/ratelimit/mod.ts";
+import { ALPN_V2 } from "../../core/wire/mod.ts";
+import type { PeerStatus } from "../control/mod.ts";
+import type { StreamOrigin } from "./backend_stream.ts";
+import type { PacketSource, WayBack } from "./datagram_end.ts";
+import type { Service, ServiceTable } from "./services.ts";
+
+export interface P2pPeerParts {
+  readonly connection: Connection;
+  readonly certificate: CertificateSummary;
+  readonly identity: Identity;
+  readonly limiter: PeerLimiter;
+  readonly services: ServiceTable;
+  /** The connection by which the server knows us for a service; null without one. */
+  readonly serverConnectionOf: (service: Service) => Connection | null;
+}
+
+export class P2pPeer implements PacketSource, StreamOrigin {
+  readonly from = "agent";
+  readonly connection: Connection;
+  readonly identity: Identity;
+  readonly limiter: PeerLimiter;
+  readonly agent: { readonly commonName: string };
+  readonly agentKey: string | null;
+  readonly isV2: boolean;
+  readonly #parts: P2pPeerParts;
+
+  constructor(parts: P2pPeerParts) {
+    this.#parts = parts;
+    this.connection = parts.connection;
+    this.identity = parts.identity;
+    this.limiter = parts.limiter;
+    this.agent = { commonName: parts.identity.commonName };
+    this.isV2 = parts.connection.engine.applicationProtocol() === ALPN_V2;
+    // What goes back through the server shares its path with agents that came that way.
+    this.agentKey = this.isV2 ? parts.identity.key : null;
+  }
+
+  /** Whether there is anything here that the certificate names. */
+  get mayReachAny(): boolean {
+    return this.#parts.services.all.some((service) => this.mayReach(service));
+  }
+
+  mayReach(service: Service): boolean {
+    return authorize(this.identity, "agent", service.id, STRICT_AUTHORIZATION).allowed;
+  }
+
+  serviceOfBare(view: DataView, offset: number, length: number): Service | null {
+    // On ztna-v2 packets name their service (WIRE 5.5).
+    return this.isV2 ? null : this.#parts.services.ofPacket(view, offset, length);
+  }
+
+  wayBack(service: Service, isWrapped: boolean): WayBack | null {
+    if (this.isV2) return { connection: this.connection, isWrapped };
+    const connection = this.#parts.serverConnectionOf(service);
+    return connection === null ? null : { connection, isWrapped: connection.engine.applicationProtocol() === ALPN_V2 };
+  }
+
+  status(streams: number, nowMs: number): PeerStatus {
+    const { connection, certificate, services } = this.#parts;
+    const { engine, address, establishedMs, heardMs } = connection;
+    const { rttMs, bytesSent, bytesReceived, packetsLost } = engine.stats();
+    return {
+      id: connection.id,
+      role: "agent",
+      name: this.identity.commonName,
+      certificate,
+      protocol: engine.applicationProtocol(),
+      services: services.all.filter((service) => this.mayReach(service)).map(({ id }) => id),
+      streams,
+      ...engine.tlsDescription(),
+      remoteAddress: address.toString(),
+      ageMs: nowMs - establishedMs,
+      idleMs: nowMs - heardMs,
+      rttMs,
+      bytesSent,
+      bytesReceived,
+      packetsLost,
+    };
+  }
+}
