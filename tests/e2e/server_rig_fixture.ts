@@ -10,7 +10,7 @@ import { ArenaLayout, createPlaneCrypto, Reactor } from "../../src/io/mod.ts";
 import { createCommandChannel, Plane, type PlaneMessage, type PlaneStatus, type ServerPlan } from "../../src/roles/control/mod.ts";
 import { SERVER_METRICS, type ServerMetric, ServerPlane } from "../../src/roles/server/mod.ts";
 import { type Authority, type CertificateOptions, createAuthority, type Issued } from "../pki/mod.ts";
-import { RawClient, type RawClientOptions } from "./raw_client_fixture.ts";
+import { RawClient, type RawClientOptions, type RawWorld } from "./raw_client_fixture.ts";
 
 const ARENA_BYTES = 256 * 1024 * 1024;
 
@@ -70,6 +70,11 @@ export class ServerRig implements AsyncDisposable {
     return new ServerRig(authority, { ...serverPlan(authority, identity), ...changes });
   }
 
+  /** What else may run in the server's reactor. */
+  get world(): RawWorld {
+    return { engine, layout, reactor: this.#reactor, crypto: createPlaneCrypto() };
+  }
+
   /** The port of the first address, or of another one. */
   port(at = 0): number {
     return this.#ports[at] ?? 0;
@@ -91,7 +96,7 @@ export class ServerRig implements AsyncDisposable {
 
   /** A client with this certificate, or without one. */
   dial(identity: Issued | null, options: Partial<RawClientOptions> = {}): RawClient {
-    const client = new RawClient({ engine, layout, reactor: this.#reactor, crypto: createPlaneCrypto() }, {
+    const client = new RawClient(this.world, {
       server: { address: LOOPBACK, port: this.port() },
       identity,
       trustPem: this.authority.certificatePem,

@@ -186,6 +186,12 @@ export class ConnectorPlane implements RolePlane {
     this.#plane.finish();
   }
 
+  /** Gives the sockets back. Only for those who do not end the process. */
+  dispose(): void {
+    this.#watch.stop();
+    this.#hub.dispose();
+  }
+
   #publish(): void {
     const { stack } = this.#datagrams;
     const { cells, index } = this.#counters;
