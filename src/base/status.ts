@@ -31,7 +31,8 @@ export interface UplinkStatus {
 
 export interface ServiceStatus {
   readonly id: string;
-  readonly state: "registered" | "pending" | "denied" | "unserved";
+  /** An agent registers nothing: `offered` until its port is used, then what the last open was answered. */
+  readonly state: "registered" | "pending" | "denied" | "unserved" | "offered" | "open";
   /** Server: live connectors and agents of the service. Clients: their own registration counts as one. */
   readonly connectors: number;
   readonly agents: number;

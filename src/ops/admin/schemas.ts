@@ -36,7 +36,7 @@ export const peerSchema = z.strictObject({
 
 export const serviceSchema = z.strictObject({
   id: text,
-  state: z.enum(["registered", "pending", "denied", "unserved"]),
+  state: z.enum(["registered", "pending", "denied", "unserved", "offered", "open"]),
   connectors: count,
   agents: count,
   endpoint: text,

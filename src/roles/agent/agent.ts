@@ -44,6 +44,9 @@ export class AgentPlane implements RolePlane, UplinkRole {
   readonly #uplink: Uplink;
   readonly #context: LocalContext;
   readonly #listeners: TcpListener[];
+  readonly #services: readonly string[];
+  /** What the last open of each service was answered: a result's name. */
+  readonly #answers = new Map<string, string>();
   readonly #locals = new Set<LocalStream>();
   readonly #byStream = new Map<number, LocalStream>();
   readonly #end: GracefulEnd;
@@ -63,10 +66,12 @@ export class AgentPlane implements RolePlane, UplinkRole {
         onBytes: (fromSocket, bytes) => this.#add(fromSocket ? "bytesSent" : "bytesReceived", bytes),
       },
       reactor,
+      onAccepted: ({ service }) => void this.#answers.set(service, "accepted"),
       onRefused: (stream, code, detail) => this.#onRefused(stream, code, detail),
       onOver: (stream, end) => this.#onOver(stream, end),
     };
     const bound: BoundAddress[] = [];
+    this.#services = [...new Set(plan.forwards.map(({ service }) => service))];
     this.#listeners = plan.forwards.map((forward) => this.#listen(forward, bound));
     plane.platform.post({ type: "ready", addresses: bound });
     this.#uplink.start(reactor.nowMs);
@@ -85,7 +90,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     if (command.type === "status") {
       const status = {
         peers: [],
-        services: [],
+        services: this.#services.map((id) => ({ id, state: this.#answers.get(id) ?? "", agents: 0, connectors: 0 })),
         uplink: this.#uplink.report(nowMs),
         flows: localFlows(this.#locals, nowMs, command.flowsMax),
         flowsTotal: this.#locals.size,
@@ -166,6 +171,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   #onRefused(local: LocalStream, code: LocalRefusal, detail: string): void {
     this.#add(REFUSAL_COUNTER[code], 1);
+    this.#answers.set(local.service, code);
     const why = sanitizeForLog(detail, 200);
     this.#plane.log("warn", "stream-refused", `No connection to ${local.service}: ${code}${why === "" ? "" : ` (${why})`}`, {
       service: local.service,

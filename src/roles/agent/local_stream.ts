@@ -6,7 +6,7 @@
  */
 import { Timer } from "../../base/mod.ts";
 import { abortStream, type Connection, HeaderReader, sendWhole } from "../../core/quic/mod.ts";
-import { AbortCode, decodeResult, encodeOpen, RESULT_MAX_BYTES, type ResultCode } from "../../core/wire/mod.ts";
+import { AbortCode, ALPN_V2, decodeResult, encodeOpen, RESULT_MAX_BYTES, type ResultCode } from "../../core/wire/mod.ts";
 import { type Reactor, TcpSocket } from "../../io/mod.ts";
 import { type BridgeContext, type BridgeEnd, StreamBridge } from "../uplink/mod.ts";
 import { RESULT_TIMEOUT_MS, UPLINK_WAIT_MS } from "./limits.ts";
@@ -18,6 +18,7 @@ export type LocalRefusal = Exclude<ResultCode, "accepted"> | "no-uplink" | "no-a
 export interface LocalContext {
   readonly bridge: BridgeContext;
   readonly reactor: Reactor;
+  readonly onAccepted: (stream: LocalStream) => void;
   readonly onRefused: (stream: LocalStream, code: LocalRefusal, detail: string) => void;
   readonly onOver: (stream: LocalStream, end: LocalEnd) => void;
 }
@@ -70,6 +71,9 @@ export class LocalStream {
   /** The uplink is up: asks for the service on `stream`, a new stream of ours. */
   open(connection: Connection, stream: number, nowMs: number): void {
     if (this.#state !== "waiting") return;
+    if (connection.engine.applicationProtocol() !== ALPN_V2) {
+      return this.#refuse("datagram-only", "the server speaks ztna-v1 only, and this agent sends no packets");
+    }
     this.#connection = connection;
     this.stream = stream;
     this.#state = "opening";
@@ -135,6 +139,7 @@ export class LocalStream {
   #join(isAtEnd: boolean): void {
     this.#context.reactor.cancelTimer(this.#timer);
     this.#state = "joined";
+    this.#context.onAccepted(this);
     this.#header = null;
     if (isAtEnd) this.#bridge?.noteStreamEnd();
     if (this.#socket !== null) this.#bridge?.attach(this.#socket);

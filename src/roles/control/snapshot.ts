@@ -52,7 +52,7 @@ const UPLINK_STATES: Readonly<Record<string, UplinkStatus["state"]>> = {
 export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
   const { settings, plane, nowMs } = parts;
   const uplinks = plane === null || plane.uplink === null ? [] : [plane.uplink, ...plane.furtherUplinks ?? []];
-  const reasons = [...parts.troubles, ...uplinks.flatMap(uplinkTroubles), ...backendTroubles(plane)];
+  const reasons = [...parts.troubles, ...uplinks.flatMap(uplinkTroubles), ...backendTroubles(plane), ...refusals(settings, plane)];
   return {
     role: settings.role,
     name: settings.name,
@@ -89,6 +89,17 @@ function backendTroubles(plane: PlaneStatus | null): string[] {
   const up = new Set(backends.filter(({ health }) => health !== "down").map(({ service }) => service));
   const down = new Set(backends.map(({ service }) => service).filter((service) => !up.has(service)));
   return [...down].map((service) => `the backends of ${service} are down`);
+}
+
+/** What the server does not let us do. Nobody can be served by it, so a probe should know. */
+function refusals({ role }: RoleSettings, plane: PlaneStatus | null): string[] {
+  if (role === "server") return [];
+  const denied = (plane?.services ?? []).filter(({ state }) => isDenied(state));
+  return denied.map(({ id }) => `the server refuses ${id}`);
+}
+
+function isDenied(state: string): boolean {
+  return state === "denied" || state === "unknown-service" || state === "datagram-only";
 }
 
 /** A client is one of the two ends itself. */
@@ -142,16 +153,24 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
       const isUp = plane.uplink?.state === "up";
       return settings.forwards.map(({ service }, at): ServiceStatus => {
         const bound = addresses[at];
+        const state = isUp ? agentState(plane.services.find(({ id }) => id === service)?.state ?? "") : "pending";
         return {
           id: service,
-          state: isUp ? "registered" : "pending",
+          state,
           connectors: 0,
-          agents: isUp ? 1 : 0,
+          agents: state === "open" ? 1 : 0,
           endpoint: bound === undefined ? "" : formatEndpoint(bound),
         };
       });
     }
   }
+}
+
+/** By what the last open was answered, "" when there was none. */
+function agentState(answer: string): ServiceStatus["state"] {
+  if (answer === "accepted") return "open";
+  if (isDenied(answer)) return "denied";
+  return answer === "" ? "offered" : "unserved";
 }
 
 /** A service that cannot be reached is withdrawn: nobody serves it. */

@@ -117,8 +117,35 @@ Deno.test("services of a server are served or not; those of an agent have the po
     addresses: [{ name: "forward web", transport: "tcp", address: "::1", port: 9001 }],
     plane: { ...QUIET, uplink: UP },
   });
-  assertEquals(agent.services, [{ id: "web", state: "registered", connectors: 0, agents: 1, endpoint: "[::1]:9001" }]);
+  assertEquals(agent.services, [{ id: "web", state: "offered", connectors: 0, agents: 0, endpoint: "[::1]:9001" }]);
   assertEquals(agent.listeners, [{ protocol: "tcp", address: "[::1]:9001" }]);
+});
+
+Deno.test("an agent's service shows what the last open was answered, and a refusal is a reason to be degraded", () => {
+  const after = (state: string) => {
+    const { phase, reasons, services } = snapshot({
+      settings: settings("agent", { forwards: [{ address: "::1", port: 0, service: "web" }] }),
+      plane: { ...QUIET, uplink: UP, services: [{ id: "web", state, agents: 0, connectors: 0 }] },
+    });
+    return [services[0]?.state, phase, ...reasons];
+  };
+  assertEquals(after(""), ["offered", "ready"]);
+  assertEquals(after("accepted"), ["open", "ready"]);
+  assertEquals(after("no-connector"), ["unserved", "ready"]);
+  for (const state of ["denied", "unknown-service", "datagram-only"]) {
+    assertEquals(after(state), ["denied", "degraded", "the server refuses web"]);
+  }
+});
+
+Deno.test("a connector whose service the server refuses is degraded", () => {
+  const services = [{ id: "web", state: "denied", agents: 0, connectors: 0 }, {
+    id: "db",
+    state: "registered",
+    agents: 0,
+    connectors: 0,
+  }];
+  const { phase, reasons } = snapshot({ settings: settings("connector"), plane: { ...QUIET, uplink: UP, services } });
+  assertEquals([phase, reasons], ["degraded", ["the server refuses web"]]);
 });
 
 Deno.test("flows: a client is one end of each itself, the server names both", () => {
