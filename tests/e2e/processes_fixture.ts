@@ -51,12 +51,19 @@ export class RoleProcess implements AsyncDisposable {
   #isOver = false;
   #wake = Promise.withResolvers<void>();
 
-  constructor(args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}) {
+  /** `wrapper`: a command that ends by replacing itself with the one behind it. */
+  constructor(
+    args: readonly string[],
+    cwd: string,
+    env: Readonly<Record<string, string>> = {},
+    wrapper: readonly string[] = [],
+  ) {
     this.#args = args;
     // Each has its own place for sockets: two roles of a kind must not meet there.
     this.runtimeFolder = env["XDG_RUNTIME_DIR"] ?? Deno.makeTempDirSync({ dir: cwd, prefix: "run-" });
-    this.#child = new Deno.Command(BINARY, {
-      args: [...args],
+    const [program = BINARY, ...words] = [...wrapper, BINARY, ...args];
+    this.#child = new Deno.Command(program, {
+      args: words,
       cwd,
       clearEnv: true,
       env: { HOME: cwd, NO_COLOR: "1", ...env, XDG_RUNTIME_DIR: this.runtimeFolder },

@@ -46,7 +46,7 @@ export class ServerRig implements AsyncDisposable {
   #status: PlaneStatus | null = null;
   #number = 1;
 
-  private constructor(authority: Authority, plan: ServerPlan) {
+  private constructor(authority: Authority, plan: ServerPlan, protocols: readonly string[] | undefined) {
     this.authority = authority;
     this.plan = plan;
     this.#reactor = new Reactor(libc, layout, () => performance.now());
@@ -61,13 +61,17 @@ export class ServerRig implements AsyncDisposable {
       post: (message) => this.#onMessage(message),
     }, createCommandChannel(libc.eventfd()));
     this.#metrics = metricCells(SERVER_METRICS);
+    const createProfile = engine.createProfile.bind(engine);
+    if (protocols !== undefined) engine.createProfile = (options) => createProfile({ ...options, protocols });
     this.server = new ServerPlane(this.#plane, plan, this.#metrics);
+    if (protocols !== undefined) engine.createProfile = createProfile;
   }
 
-  static async start(changes: Partial<ServerPlan> = {}): Promise<ServerRig> {
+  /** `protocols`: what it speaks, if it is not both; as a server of ztna-v1 does. */
+  static async start(changes: Partial<ServerPlan> = {}, protocols?: readonly string[]): Promise<ServerRig> {
     const authority = await createAuthority({ commonName: "Rig CA" });
     const identity = await authority.issue({ commonName: "ztna-server", dns: ["ztna-server"] });
-    return new ServerRig(authority, { ...serverPlan(authority, identity), ...changes });
+    return new ServerRig(authority, { ...serverPlan(authority, identity), ...changes }, protocols);
   }
 
   /** What else may run in the server's reactor. */

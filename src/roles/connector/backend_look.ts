@@ -24,6 +24,7 @@ export class BackendLook {
   readonly #context: LookContext;
   readonly #backend: Backend;
   readonly #onHealth: (health: BackendHealth) => void;
+  readonly #onFailure: () => void;
   readonly #timer = new Timer((nowMs) => this.#onTimer(nowMs));
   #socket: TcpSocket | null = null;
   #isLooking = false;
@@ -32,10 +33,12 @@ export class BackendLook {
   #request: Uint8Array | null = null;
   #answer = "";
 
-  constructor(context: LookContext, backend: Backend, onHealth: (health: BackendHealth) => void) {
+  /** `onFailure` is called for every look that fails, `onHealth` when enough of them did, and for every one that does not. */
+  constructor(context: LookContext, backend: Backend, onHealth: (health: BackendHealth) => void, onFailure: () => void) {
     this.#context = context;
     this.#backend = backend;
     this.#onHealth = onHealth;
+    this.#onFailure = onFailure;
   }
 
   begin(nowMs: number): void {
@@ -117,6 +120,7 @@ export class BackendLook {
     this.#failures = isUp ? 0 : this.#failures + 1;
     const delayMs = isUp ? limits.HEALTH_INTERVAL_MS : limits.HEALTH_INTERVAL_DOWN_MS;
     this.#context.reactor.setTimer(this.#timer, nowMs + delayMs);
+    if (!isUp) this.#onFailure();
     if (isUp) this.#onHealth("up");
     else if (this.#failures >= limits.HEALTH_FAILURES_MAX) this.#onHealth("down");
   }

@@ -6,7 +6,7 @@ import { parseIp, Timer } from "../../base/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import type { DialContext } from "./backend_dial.ts";
 import { BackendLook, LOOK_CHUNK_BYTES, type LookContext } from "./backend_look.ts";
-import { RESOLVE_INTERVAL_MS } from "./limits.ts";
+import { RESOLVE_FAILED_INTERVAL_MS, RESOLVE_INTERVAL_MS } from "./limits.ts";
 import { type Backend, type BackendHealth, isAvailable, type Service, type ServiceTable } from "./services.ts";
 
 export interface BackendWatchOptions {
@@ -22,6 +22,8 @@ export class BackendWatch {
   readonly #context: LookContext;
   readonly #looks = new Map<Backend, BackendLook>();
   #hosts: ReadonlySet<string> = new Set();
+  /** When a name was looked up because its backend failed, since all were. */
+  readonly #askedMs = new Map<string, number>();
   readonly #resolve = new Timer((nowMs) => this.#resolveAll(nowMs));
 
   constructor(options: BackendWatchOptions) {
@@ -42,7 +44,9 @@ export class BackendWatch {
     for (const [backend, service] of backends) {
       // A UDP port answers nothing that could be told from silence.
       if (this.#looks.has(backend) || !backend.protocols.includes("tcp") || backend.check.kind === "off") continue;
-      const look = new BackendLook(this.#context, backend, (health) => this.#note(service, backend, health));
+      const look = new BackendLook(this.#context, backend, (health) => this.#note(service, backend, health), () => {
+        this.#resolveSoon(backend.host);
+      });
       this.#looks.set(backend, look);
       look.begin(nowMs);
     }
@@ -73,8 +77,18 @@ export class BackendWatch {
     if (isAvailable(service) !== wasAvailable) onAvailability(plane.platform.reactor.nowMs);
   }
 
+  /** It may have moved. */
+  #resolveSoon(host: string): void {
+    const { platform } = this.#options.plane;
+    const { nowMs } = platform.reactor;
+    if (!this.#hosts.has(host) || nowMs < (this.#askedMs.get(host) ?? -Infinity) + RESOLVE_FAILED_INTERVAL_MS) return;
+    this.#askedMs.set(host, nowMs);
+    platform.post({ type: "resolve", host });
+  }
+
   #resolveAll(nowMs: number): void {
     const { platform } = this.#options.plane;
+    this.#askedMs.clear();
     for (const host of this.#hosts) platform.post({ type: "resolve", host });
     platform.reactor.setTimer(this.#resolve, nowMs + RESOLVE_INTERVAL_MS);
   }

@@ -63,5 +63,7 @@ export const HEALTH_TIMEOUT_MS = 3_000;
 export const HEALTH_FAILURES_MAX = 3;
 /** Names of backends are looked up again this often. */
 export const RESOLVE_INTERVAL_MS = 30_000;
+/** And so soon again when a backend fails. */
+export const RESOLVE_FAILED_INTERVAL_MS = 5_000;
 /** Of the answer to an HTTP look so much is read to find its status. */
 export const HEALTH_ANSWER_MAX_BYTES = 1_024;
