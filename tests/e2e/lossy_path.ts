@@ -1,6 +1,6 @@
 /**
  * A bad path between one client and a server: what passes is lost, doubled or delayed behind what comes later, by chance but
- * with a seed. It runs as a process of its own until a signal ends it, and prints the port to send to, then, when told to end,
+ * with a seed; or a slow one, with a queue in front of each direction. It runs as a process of its own until a signal ends it, and prints the port to send to, then, when told to end,
  * what it did.
  *
  *   deno run -A tests/e2e/lossy_path.ts '{"to":"127.0.0.1:4433","loss":0.02,"duplicate":0.02,"reorder":0.02,"seed":7}'
@@ -19,10 +19,53 @@ const HELD_MS = 4;
 const HELD_MAX = 256;
 
 interface Held {
-  readonly out: UdpSocket;
-  readonly to: number;
   readonly packet: Uint8Array;
   readonly dueMs: number;
+}
+
+/** One direction: where its packets leave, those that wait, and until when the line is busy with what was sent. */
+class Direction {
+  readonly held: Held[] = [];
+  readonly #out: () => UdpSocket;
+  readonly #to: number;
+  readonly #timer = new Timer(() => this.#release());
+  #busyUntilMs = 0;
+
+  constructor(out: () => UdpSocket, to: number) {
+    this.#out = out;
+    this.#to = to;
+  }
+
+  /** Sends it when the line is free. False when too much waits already. */
+  pass(packet: Uint8Array, heldMs: number): boolean {
+    const { bytesPerSecond, queueBytes = Infinity, delayMs = 0 } = trouble;
+    const { nowMs } = reactor;
+    if (bytesPerSecond === undefined && heldMs === 0) {
+      this.#send(packet);
+      return true;
+    }
+    const msPerByte = bytesPerSecond === undefined ? 0 : 1_000 / bytesPerSecond;
+    const beginMs = Math.max(nowMs, this.#busyUntilMs);
+    if ((beginMs - nowMs) > queueBytes * msPerByte) return false;
+    this.#busyUntilMs = beginMs + packet.length * msPerByte;
+    const dueMs = this.#busyUntilMs + delayMs + heldMs;
+    this.held.push({ packet: Uint8Array.from(packet), dueMs });
+    if (this.held.length === 1) reactor.setTimer(this.#timer, dueMs);
+    return true;
+  }
+
+  #release(): void {
+    while (this.held[0] !== undefined && this.held[0].dueMs <= reactor.nowMs + 0.5) this.#send((this.held.shift() as Held).packet);
+    if (this.held[0] !== undefined) reactor.setTimer(this.#timer, this.held[0].dueMs);
+  }
+
+  #send(packet: Uint8Array): void {
+    const out = this.#out();
+    const at = out.room(packet.length);
+    if (at < 0) return;
+    arena.bytes.set(packet, at);
+    out.commit(packet.length, this.#to);
+  }
 }
 
 const trouble = JSON.parse(Deno.args[0] ?? "{}") as PathTrouble & { readonly to: string };
@@ -34,15 +77,14 @@ const reactor = new Reactor(libc, layout, () => performance.now());
 const serverSlot = layout.reserve(SOCKADDR_SLOT_BYTES), clientSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
 const [address, port] = splitPort(trouble.to);
 writeSockaddr(arena, serverSlot, { address, port });
-const held: Held[] = [];
-const timer = new Timer(() => release());
+const up = new Direction(() => back, serverSlot), down = new Direction(() => front, clientSlot);
 const counts = { passed: 0, lost: 0, doubled: 0, delayed: 0 };
 
 const front = open((offset, length, from) => {
   arena.bytes.copyWithin(clientSlot, from, from + SOCKADDR_SLOT_BYTES);
-  pass(back, serverSlot, offset, length);
+  pass(up, offset, length);
 });
-const back = open((offset, length) => pass(front, clientSlot, offset, length));
+const back = open((offset, length) => pass(down, offset, length));
 
 function open(onPacket: (offset: number, length: number, from: number) => void): UdpSocket {
   const loopback = { address: "127.0.0.1", port: 0 };
@@ -51,38 +93,19 @@ function open(onPacket: (offset: number, length: number, from: number) => void):
   }, () => {});
 }
 
-function pass(out: UdpSocket, to: number, offset: number, length: number): void {
+function pass(direction: Direction, offset: number, length: number): void {
   counts.passed++;
-  if (random() < trouble.loss) {
+  const packet = arena.bytes.subarray(offset, offset + length);
+  const isHeld = random() < trouble.reorder && direction.held.length < HELD_MAX;
+  if (random() < trouble.loss || !direction.pass(packet, isHeld ? HELD_MS : 0)) {
     counts.lost++;
     return;
   }
-  if (random() < trouble.reorder && held.length < HELD_MAX) {
-    counts.delayed++;
-    held.push({ out, to, packet: arena.bytes.slice(offset, offset + length), dueMs: reactor.nowMs + HELD_MS });
-    if (held.length === 1) reactor.setTimer(timer, reactor.nowMs + HELD_MS);
-    return;
-  }
-  send(out, to, arena.bytes.subarray(offset, offset + length));
-  if (random() < trouble.duplicate) {
+  if (isHeld) counts.delayed++;
+  else if (random() < trouble.duplicate) {
     counts.doubled++;
-    send(out, to, arena.bytes.subarray(offset, offset + length));
+    direction.pass(packet, 0);
   }
-}
-
-function send(out: UdpSocket, to: number, packet: Uint8Array): void {
-  const at = out.room(packet.length);
-  if (at < 0) return;
-  arena.bytes.set(packet, at);
-  out.commit(packet.length, to);
-}
-
-function release(): void {
-  while (held[0] !== undefined && held[0].dueMs <= reactor.nowMs + 0.5) {
-    const { out, to, packet } = held.shift() as Held;
-    send(out, to, packet);
-  }
-  if (held[0] !== undefined) reactor.setTimer(timer, held[0].dueMs);
 }
 
 reactor.onTurnEnd(() => {

@@ -9,6 +9,12 @@ export interface PathTrouble {
   /** Held back for some milliseconds, so that others overtake. */
   readonly reorder: number;
   readonly seed: number;
+  /** Of each direction; without it there is no bound. */
+  readonly bytesPerSecond?: number;
+  /** What waits in front of the line at most; more is lost. */
+  readonly queueBytes?: number;
+  /** On the line, one way. */
+  readonly delayMs?: number;
 }
 
 export interface PathCounts {

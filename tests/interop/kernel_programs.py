@@ -129,11 +129,30 @@ def checksum(data):
 
 def ping(job):
     """One echo request and its reply."""
-    protocol, kind = (58, 128) if job.get("v6") else (1, 8)
-    sock = socket.socket(family(job), socket.SOCK_RAW, protocol)
-    sock.settimeout(5)
-    body = struct.pack("!BBHHH", kind, 0, 0, 0x1234, 1) + b"echo this"
-    body += b"!" * (len(body) % 2)
+    with echo_socket(job) as sock:
+        return {"ok": ping_once(sock, job, 1)}
+
+
+def pings(job):
+    """So many echo requests, one after the other with a pause; the milliseconds that each took."""
+    times = []
+    with echo_socket(job) as sock:
+        for i in range(job["count"]):
+            begun = time.monotonic()
+            ping_once(sock, job, i + 1)
+            times.append(1000 * (time.monotonic() - begun))
+            time.sleep(job.get("pause", 0.05))
+    return {"ms": sorted(times)}
+
+
+def echo_socket(job):
+    sock = socket.socket(family(job), socket.SOCK_RAW, 58 if job.get("v6") else 1)
+    sock.settimeout(job.get("timeout", 5))
+    return sock
+
+
+def ping_once(sock, job, number):
+    body = struct.pack("!BBHHH", 128 if job.get("v6") else 8, 0, 0, 0x1234, number) + b"echo this!"
     if not job.get("v6"):
         # The kernel writes the checksum of ICMPv6 itself.
         body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
@@ -141,8 +160,8 @@ def ping(job):
     while True:
         reply = sock.recv(2000)
         reply = reply if job.get("v6") else reply[20:]
-        if reply[0] in (0, 129):
-            return {"ok": reply[4:] == body[4:]}
+        if reply[0] in (0, 129) and reply[4:] == body[4:]:
+            return True
 
 
 def spread(job, i):
