@@ -179,6 +179,8 @@ Deno.test("netstack: a clean path is filled, and a loss does not cost a time-out
   assert(clean.ms < 1.6 * 20 * 10_000_000 / window, `a window each round trip: ${clean.ms} ms`);
   const narrow = timeOf(10_000_000, { delayMs: 20, bytesPerMs: 1_000, queueMs: 50 });
   assert(narrow.ms < 10_000 / 0.85, `85 % of a narrow link: ${narrow.ms} ms`);
+  const long = timeOf(100_000_000, { delayMs: 50, bytesPerMs: 12_500, queueMs: 50 });
+  assert(long.ms < 8_000 / 0.6, `60 % of a long path of 100 Mbit/s, with what the beginning costs: ${long.ms} ms`);
   const lossy = timeOf(4_000_000, { delayMs: 1, loss: 0.02 });
   assert(lossy.ms < 3_000 && lossy.timeouts <= 2, `${lossy.ms} ms, ${lossy.timeouts} time-outs`);
 });

@@ -1,5 +1,5 @@
 /**
- * How much may be on the way (RFC 5681, initial window RFC 6928), and what of it is taken for lost: by selective
+ * How much may be on the way (RFC 5681, initial window RFC 6928, growth by slow_start and cubic), and what of it is taken for lost: by selective
  * acknowledgements (RFC 6675) where the peer offers them, else by duplicate ones (NewReno, RFC 6582), else by time-out.
  *
  *            duplicates or SACK say: lost                 everything up to the recovery point acknowledged
@@ -9,8 +9,10 @@
  * In both recoveries the bytes before `lostEdge` that were neither selectively acknowledged nor sent again are the holes, and
  * `pipe` counts what is believed to be on the way; the sender fills holes first, as long as the pipe is below the window.
  */
+import { Cubic } from "./cubic.ts";
 import { DUPLICATE_THRESHOLD, INITIAL_WINDOW_SEGMENTS, SACKED_RANGES_MAX } from "./limits.ts";
 import { distance, earlierOf, isAfter, isBefore, laterOf, SequenceRanges } from "./sequence.ts";
+import { SlowStart } from "./slow_start.ts";
 
 export class Congestion {
   mode: "open" | "fast" | "timeout" = "open";
@@ -31,7 +33,8 @@ export class Congestion {
   isResendDue = false;
   /** What the peer has beyond the cumulative acknowledgement. */
   readonly sacked = new SequenceRanges(SACKED_RANGES_MAX);
-  #ackedInWindow = 0;
+  readonly #slowStart = new SlowStart();
+  readonly #cubic = new Cubic();
 
   /** The window of the first round trip, or of the first after a pause (RFC 5681 §4.1). */
   restart(segmentBytes: number): void {
@@ -70,8 +73,13 @@ export class Congestion {
     return this.lostEdge;
   }
 
-  /** New data was acknowledged up to `una`. */
-  onAcked(ackedBytes: number, una: number, next: number, segmentBytes: number): void {
+  /** New data up to `end` was sent. */
+  onSent(end: number, nowMs: number): void {
+    if (this.mode === "open" && this.windowBytes < this.thresholdBytes) this.#slowStart.onSent(end, nowMs, this.windowBytes);
+  }
+
+  /** New data was acknowledged up to `una`; round trips take `roundTripMs`. */
+  onAcked(ackedBytes: number, una: number, next: number, segmentBytes: number, roundTripMs: number, nowMs: number): void {
     this.sacked.dropBelow(una);
     if (this.mode === "fast") {
       if (!isBefore(una, this.recoveryPoint)) return this.#leaveFast(una, next, segmentBytes);
@@ -80,19 +88,19 @@ export class Congestion {
     }
     if (this.mode === "timeout" && !isBefore(una, this.recoveryPoint)) this.mode = "open";
     this.duplicates = 0;
+    const isSlowStart = this.windowBytes < this.thresholdBytes;
+    if (isSlowStart && this.mode === "open" && this.#slowStart.onAcked(una, next, nowMs)) {
+      this.thresholdBytes = this.windowBytes;
+      this.#cubic.forget();
+    }
     // A window that was not used is not grown: it says nothing about the path.
-    if (!isBefore((una - ackedBytes) | 0, this.limitedEdge)) return;
-    if (this.windowBytes < this.thresholdBytes) {
+    if (!isBefore((una - ackedBytes) | 0, this.limitedEdge)) return this.#cubic.pause(nowMs);
+    if (isSlowStart) {
       // By what was acknowledged: ends that take packets in batches acknowledge seldom, and the path below us is paced (RFC 9406
       // §4.3, L = ∞). After a time-out by one segment for each acknowledgement (RFC 3465 §2.3).
-      this.windowBytes += this.mode === "timeout" ? Math.min(ackedBytes, segmentBytes) : ackedBytes;
-      return;
-    }
-    this.#ackedInWindow += ackedBytes;
-    if (this.#ackedInWindow >= this.windowBytes) {
-      this.#ackedInWindow -= this.windowBytes;
-      this.windowBytes += segmentBytes;
-    }
+      const growth = this.mode === "timeout" ? Math.min(ackedBytes, segmentBytes) : this.#slowStart.growthOf(ackedBytes);
+      this.windowBytes += Math.floor(growth);
+    } else this.windowBytes = Math.floor(this.#cubic.grown(this.windowBytes, ackedBytes, segmentBytes, roundTripMs, nowMs));
   }
 
   /** The peer acknowledged nothing new, or told of data beyond a hole. True when that begins a recovery. */
@@ -144,6 +152,7 @@ export class Congestion {
     // A peer may take back what it acknowledged selectively (RFC 2018 §8). Twice in vain: believe none of it.
     else this.sacked.clear();
     this.resendAll(una, next);
+    this.#cubic.forget();
     this.windowBytes = segmentBytes;
   }
 
@@ -156,8 +165,8 @@ export class Congestion {
   }
 
   #reduce(flightBytes: number, segmentBytes: number): void {
-    this.thresholdBytes = Math.max(flightBytes / 2, 2 * segmentBytes);
-    this.#ackedInWindow = 0;
+    this.thresholdBytes = Math.max(Math.floor(this.#cubic.reduce(flightBytes)), 2 * segmentBytes);
+    this.#slowStart.clear();
   }
 
   /** RFC 6582 §3.2 step 3, RFC 6675 §5 C: the recovery goes on with the next hole. */

@@ -65,10 +65,10 @@ export const NETSTACK_LIMITS: NetStackLimits = {
   udpFlowsMax: 4096,
   udpFlowsPerAgentMax: 1024,
   udpFlowIdleMs: 60_000,
-  sendBufferMaxBytes: 512 * 1024,
-  receiveBufferMaxBytes: 512 * 1024,
+  sendBufferMaxBytes: 2 * 1024 * 1024,
+  receiveBufferMaxBytes: 2 * 1024 * 1024,
   buffersTotalMaxBytes: 64 * 1024 * 1024,
-  reassemblyRangesMax: 32,
+  reassemblyRangesMax: 256,
   controlQueueMax: 64,
   icmpErrorsPerSecondMax: 100,
   challengeAcksPerSecondMax: 10,
@@ -88,12 +88,14 @@ export const NETSTACK_LIMITS: NetStackLimits = {
 
 /** The window of the first round trip: ten segments (RFC 6928 §2). */
 export const INITIAL_WINDOW_SEGMENTS = 10;
+/** The receive window to begin with; it grows towards the bound when the peer fills it within a round trip or so. */
+export const RECEIVE_WINDOW_FIRST_BYTES = 512 * 1024;
 /** Segments above a hole that say that it is lost (RFC 5681 §3.2, RFC 6675 §2). */
 export const DUPLICATE_THRESHOLD = 3;
 /** The least silence after which a loss probe is sent: RFC 8985 §7.2, and what an event loop may take. */
 export const LOSS_PROBE_MIN_MS = 10;
 /** Ranges of our data that the peer said it has beyond a hole. */
-export const SACKED_RANGES_MAX = 64;
+export const SACKED_RANGES_MAX = 256;
 /** What a peer that names no MSS takes: RFC 9293 §3.7.1. */
 export const MSS_DEFAULT_IPV4_BYTES = 536;
 export const MSS_DEFAULT_IPV6_BYTES = 1220;

@@ -90,7 +90,7 @@ function takeAdvance(session: TcpSession, ack: number): void {
     send.timedAtMs = Infinity;
   }
   rtt.backoff = 0;
-  congestion.onAcked(ackedBytes, ack, send.next, session.segmentMaxBytes);
+  congestion.onAcked(ackedBytes, ack, send.next, session.segmentMaxBytes, rtt.smoothedMs, nowMs);
   const isAllAcked = ack === send.next;
   session.unansweredSinceMs = isAllAcked ? Infinity : nowMs;
   if (isAllAcked) session.retransmitAtMs = Infinity;

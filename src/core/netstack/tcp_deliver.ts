@@ -7,6 +7,7 @@ import { SEGMENTS_PER_ACK } from "./limits.ts";
 import { distance, isBefore } from "./sequence.ts";
 import { moveSession, settle } from "./tcp_end.ts";
 import type { TcpSession } from "./tcp_session.ts";
+import { growWindow } from "./tcp_window.ts";
 import { mayReceive } from "./tcp_state.ts";
 
 /** More duplicate acknowledgements than this in one go tell the peer nothing. */
@@ -62,6 +63,7 @@ function receiveInOrder(
   if (session.isReported) return;
   if (hadGap) fillGaps(session);
   if (session.isReported) return;
+  growWindow(session);
   const isFinHere = (hasFin && receive.next === finSequence) || (receive.hasEarlyFin && receive.next === receive.finSequence);
   if (isFinHere) return receiveFin(session);
   if (hadGap || ++receive.segmentsUnacknowledged >= SEGMENTS_PER_ACK) return acknowledgeNow(session);

@@ -51,7 +51,7 @@ Deno.test("options are answered only when they were offered", () => {
   const rich = new TestPeer();
   rich.send({ flags: "S", seq: 0, scale: 7, sackPermitted: true, mss: 1460 });
   const [other] = rich.poll();
-  assertEquals([other?.scale, other?.sackPermitted, other?.mss, other?.window], [4, true, 1240, 65_535]);
+  assertEquals([other?.scale, other?.sackPermitted, other?.mss, other?.window], [6, true, 1240, 65_535]);
 });
 
 Deno.test("the MSS that we ask for fits both the peer and the way to us", () => {
@@ -149,7 +149,7 @@ Deno.test("numbers differ from flow to flow, advance with the clock, and do not 
 Deno.test("connect: SYN with options, the answer's MSS, window and scale are obeyed", () => {
   const peer = new TestPeer({ maxBytes: 1400 }).connect();
   const [syn] = peer.poll();
-  assertEquals([syn?.flags, syn?.mss, syn?.scale, syn?.sackPermitted], ["S", 1360, 4, true]);
+  assertEquals([syn?.flags, syn?.mss, syn?.scale, syn?.sackPermitted], ["S", 1360, 6, true]);
   peer.send({ flags: "SA", seq: 0, ack: 1, mss: 500, scale: 2, sackPermitted: true, window: 1200 });
   assertEquals([peer.told(), peer.heard()], [["A seq=1 ack=1"], ["open"]]);
   peer.write(5_000);

@@ -36,7 +36,11 @@ export function receiveSegment(session: TcpSession, memory: PacketMemory): Segme
 export function takeSyn(session: TcpSession, tcp: TcpHeader): void {
   const { send, receive, environment } = session;
   receive.initial = tcp.sequence;
-  receive.next = receive.edge = receive.acknowledged = (tcp.sequence + 1) | 0;
+  receive.next =
+    receive.edge =
+    receive.acknowledged =
+    receive.measuredFrom =
+      (tcp.sequence + 1) | 0;
   send.windowBytes = send.windowMaxBytes = tcp.window;
   send.windowSequence = tcp.sequence;
   send.windowAck = tcp.acknowledgement;

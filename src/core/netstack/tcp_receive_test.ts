@@ -132,7 +132,31 @@ Deno.test("a scaled window lets more than 64 KiB come", () => {
   for (; seq < 60_000; seq += 1200) peer.send({ flags: "A", seq, data: 1200 });
   const last = peer.poll().at(-1);
   assert(last !== undefined);
-  assertEquals(last.window << 4, 524_288 - (last.ack - 1));
+  // Rounded up: the end of the window does not move back.
+  assertEquals(last.window << 6, Math.floor((524_288 - (last.ack - 1)) / 64) * 64);
+});
+
+/** The window that the peer is told after it has sent so many bytes, half a window in each of the given milliseconds. */
+function windowAfter(halves: number, msEach: number, take?: () => number): number {
+  const peer = new TestPeer(take === undefined ? {} : { take });
+  peer.send({ flags: "S", seq: 0, mss: 1200, scale: 2 });
+  peer.poll();
+  // A round trip of 20 ms.
+  peer.pass(20);
+  peer.send({ flags: "A" });
+  let window = 0;
+  for (let seq = 1, sent = 0; sent < halves * 262_144; seq += 1024, sent += 1024) {
+    if (sent % 262_144 === 0) peer.pass(msEach);
+    peer.send({ flags: "A", seq, data: 1024 });
+    window = (peer.poll().at(-1)?.window ?? window / 64) * 64;
+  }
+  return window;
+}
+
+Deno.test("the window grows for a peer that fills it within a round trip, for no other, and to its bound", () => {
+  assertEquals(windowAfter(3, 10), 1024 * 1024);
+  assertEquals(windowAfter(40, 10), 2 * 1024 * 1024);
+  assertEquals(windowAfter(40, 60), 512 * 1024);
 });
 
 Deno.test("data with the FIN is delivered before the end, and both are acknowledged", () => {

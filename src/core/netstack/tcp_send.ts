@@ -144,6 +144,7 @@ function buildNew(session: TcpSession, memory: PacketMemory, offset: number, seg
   if (send.una === sequence) session.unansweredSinceMs = environment.nowMs;
   if (send.una === sequence || session.retransmitAtMs === Infinity) session.armRetransmit();
   startTiming(session);
+  congestion.onSent(send.next, environment.nowMs);
   const flags = TcpFlag.ack | (hasFin ? TcpFlag.fin : 0) | (length > 0 && length === available ? TcpFlag.psh : 0);
   return emit(session, memory, offset, flags, sequence, length);
 }

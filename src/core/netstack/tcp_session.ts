@@ -14,6 +14,7 @@ import { MSS_DEFAULT_IPV4_BYTES, MSS_DEFAULT_IPV6_BYTES, MSS_MIN_BYTES } from ".
 import type { PacketPath } from "./path.ts";
 import { RttEstimator } from "./rtt.ts";
 import { SequenceRanges } from "./sequence.ts";
+import { firstWindowBytes } from "./tcp_window.ts";
 import type { CloseWhy, TcpState } from "./tcp_state.ts";
 
 /** What the owner of a session is told. Calls may come from within any call to the stack; none may throw. */
@@ -184,6 +185,10 @@ export class ReceiveSide {
   edge = 0;
   /** RCV.NXT when an acknowledgement was last sent. */
   acknowledged = 0;
+  /** The largest window that the peer may be told now, and since when how much of it was used (tcp_window). */
+  allowedBytes: number;
+  measuredFrom = 0;
+  measuredSinceMs = -Infinity;
   /** In order but not taken by the owner yet; behind the run what lies beyond gaps. */
   readonly ring: ByteRing;
   readonly beyond: SequenceRanges;
@@ -199,6 +204,7 @@ export class ReceiveSide {
 
   constructor(environment: TcpEnvironment) {
     this.ring = new ByteRing(environment.pool, environment.limits.receiveBufferMaxBytes);
+    this.allowedBytes = firstWindowBytes(this.ring.maxBytes);
     this.beyond = new SequenceRanges(environment.limits.reassemblyRangesMax);
   }
 }

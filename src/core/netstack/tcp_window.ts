@@ -3,7 +3,7 @@
  * end of the window never moves back, and moves on only in steps worth a segment (RFC 9293 §3.8.6.2.2).
  */
 import type { TcpSession } from "./tcp_session.ts";
-import { BUFFER_MIN_BYTES } from "./limits.ts";
+import { BUFFER_MIN_BYTES, RECEIVE_WINDOW_FIRST_BYTES } from "./limits.ts";
 import { distance, laterOf } from "./sequence.ts";
 
 /** The shift that lets a 16-bit field name a window of `bytes` (RFC 7323 §2.2). */
@@ -13,11 +13,35 @@ export function scaleFor(bytes: number): number {
   return scale;
 }
 
-/** How much the ring may hold: all that it can, less when all rings together near their bound. */
+/** Half a window within this many round trips says that the peer waits for it. */
+const GROWTH_ROUND_TRIPS = 1.5;
+
+/** What a new session may be told: all that its ring can hold comes only when it is used. */
+export function firstWindowBytes(ringMaxBytes: number): number {
+  return Math.min(ringMaxBytes, RECEIVE_WINDOW_FIRST_BYTES);
+}
+
+/**
+ * Data came in order: a peer that fills half the window in about a round trip gets a larger one, provided that the owner takes
+ * what comes. So a long path is filled, and who only asks for much memory does not get it.
+ */
+export function growWindow(session: TcpSession): void {
+  const { receive, rtt, environment } = session;
+  const { ring, allowedBytes } = receive;
+  if (allowedBytes >= ring.maxBytes || 2 * distance(receive.measuredFrom, receive.next) < allowedBytes) return;
+  const tookMs = environment.nowMs - receive.measuredSinceMs;
+  receive.measuredFrom = receive.next;
+  receive.measuredSinceMs = environment.nowMs;
+  if (rtt.hasSample && tookMs <= GROWTH_ROUND_TRIPS * rtt.smoothedMs && 4 * ring.used < allowedBytes) {
+    receive.allowedBytes = Math.min(ring.maxBytes, 2 * allowedBytes);
+  }
+}
+
+/** How much the ring may hold: what the session is allowed, less when all rings together near their bound. */
 function receiveLimitBytes(session: TcpSession): number {
-  const { ring } = session.receive;
+  const { ring, allowedBytes } = session.receive;
   const fair = Math.max(ring.capacity, BUFFER_MIN_BYTES + Math.floor(session.environment.pool.freeBytes / 4));
-  return Math.min(ring.maxBytes, fair);
+  return Math.min(allowedBytes, fair);
 }
 
 /** How far the window's end could move on now, in bytes; below zero when it was told further than there is room now. */
