@@ -26,7 +26,12 @@ const ANSWER = { ...PLAIN_SCRIPT, sendBytes: MIB, starts: "after-end" } as const
 type Tell = (gateway: QuicheGateway) => readonly string[];
 
 /** Tells the same story with every seed. Libraries that a world opens stay open for the next one. */
-function story(name: string, link: Partial<LinkFaults>, tell: Tell, options: Partial<QuicheGatewayOptions> = {}): void {
+function story(
+  name: string,
+  link: Partial<LinkFaults>,
+  tell: Tell,
+  { seeds = 2, ...options }: Partial<QuicheGatewayOptions> & { readonly seeds?: number } = {},
+): void {
   const run = (seed: number, show?: (line: string) => void) => ({
     print: () => "",
     wrong(): readonly string[] {
@@ -35,7 +40,7 @@ function story(name: string, link: Partial<LinkFaults>, tell: Tell, options: Par
       return wrong.length === 0 ? [] : [...wrong, gateway.faults()];
     },
   });
-  Deno.test({ name, sanitizeResources: false, fn: () => runSeeds({ name, file: FILE, seeds: 2, run }) });
+  Deno.test({ name, sanitizeResources: false, fn: () => runSeeds({ name, file: FILE, seeds, run }) });
 }
 
 /** What a transfer lacks. */
@@ -126,6 +131,24 @@ story(
     return carry(gateway, { atBytes: Array.from({ length: 8 }, (_, n) => (n + 1) * MIB / 10), happen });
   },
   { interfaceMtu: 1_500 },
+);
+
+story(
+  "quiche: a new address that nothing reaches is given up, and asked anew when more comes from there",
+  { delayMs: 3 },
+  (gateway) => {
+    const { world, agent, server } = gateway;
+    return carry(gateway, {
+      atBytes: [MIB / 4],
+      happen() {
+        agent.host.nat?.rebind();
+        const back = world.network.link(server.plane.host, agent.host);
+        back.isCut = true;
+        world.events.after(8_500, () => void (back.isCut = false));
+      },
+    });
+  },
+  { seeds: 1 },
 );
 
 story(
