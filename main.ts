@@ -98,6 +98,10 @@ function createPlatform(): Platform {
       for (let rest = bytes; rest.length > 0; rest = rest.subarray(await file.write(rest)));
       await file.sync();
     },
+    replaceFile: async (path, bytes) => {
+      await Deno.writeFile(`${path}.new`, bytes);
+      await Deno.rename(`${path}.new`, path);
+    },
     fileFingerprint: async (path) => {
       const { dev, ino, size, mtime } = await Deno.stat(path).catch(() => NO_FILE);
       return ino === null ? "" : `${dev}:${ino}:${size}:${mtime?.getTime()}`;

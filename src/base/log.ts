@@ -38,6 +38,7 @@ export const LOG_EVENTS = {
   "reloaded": "Certificates, revocation lists and limits were read anew.",
   "reload-failed": "What was read anew was refused; everything stays as it was.",
   "limit-exceeded": "Peers asked for more than a limit allows.",
+  "resynchronised": "After a restart the services that were known are served again, or were waited for in vain.",
   "retry-token-refused": "Retry tokens were refused.",
   "signal-refused": "Signalling messages were refused.",
   "connection-opened": "A peer finished its handshake and was identified.",

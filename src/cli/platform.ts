@@ -31,6 +31,8 @@ export interface Platform {
   readonly fileMode: (path: string) => Promise<number | null>;
   /** Makes a new file that only its owner may read. Rejects with `Deno.errors.AlreadyExists`. */
   readonly createPrivateFile: (path: string, bytes: Uint8Array) => Promise<void>;
+  /** Puts a file in the place of whatever is there, all of it or nothing. */
+  readonly replaceFile: (path: string, bytes: Uint8Array) => Promise<void>;
   /** What changes when the file does, through all links; "" when it is not there. */
   readonly fileFingerprint: (path: string) => Promise<string>;
   /** Fills with unpredictable bytes. */
@@ -68,7 +70,7 @@ export interface RoleHandle {
   /** Ends at once. `finished` settles. */
   readonly abort: () => void;
   /** Its data plane, to be looked at and told things. */
-  readonly host: Pick<RoleHost, "addresses" | "metrics" | "status" | "send" | "deny">;
+  readonly host: Pick<RoleHost, "addresses" | "metrics" | "served" | "status" | "send" | "deny">;
   /** Goes over to what may change while it runs. Rejects when it is refused: nothing has changed then. */
   readonly reload: (start: RoleStart) => Promise<void>;
 }

@@ -42,6 +42,7 @@ export interface Outcome {
 const SILENT_HOST: RoleHandle["host"] = {
   addresses: [],
   metrics: metricCells({}),
+  served: [],
   status: () => Promise.reject(new Error("there is no data plane")),
   send: () => false,
   deny: () => Promise.resolve(0),
@@ -71,6 +72,7 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
     },
     fileMode: () => Promise.resolve(0o100600),
     createPrivateFile: () => Promise.resolve(),
+    replaceFile: () => Promise.resolve(),
     fileFingerprint: (path) => Promise.resolve(path),
     entropy: (bytes) => bytes.fill(7),
     readCertificates: world.readCertificates ?? (() => []),

@@ -6,6 +6,7 @@ import type { Log } from "../ops/log/mod.ts";
 import type { Ops } from "../ops/mod.ts";
 import type { Platform, RoleHandle, StopSignal } from "./platform.ts";
 import type { RoleReloader } from "./role_reload.ts";
+import { Resync } from "./resync.ts";
 import { RoleSource } from "./role_source.ts";
 
 /**
@@ -37,6 +38,7 @@ class RoleRun {
   readonly #hurry = Promise.withResolvers<"hurry">();
   #ops: Ops | null = null;
   #handle: RoleHandle | null = null;
+  #resync: Resync | null = null;
   #isStopping = false;
   /** What the next line about a reload begins with. */
   #reloadReason = OPERATOR;
@@ -53,6 +55,7 @@ class RoleRun {
         this.#reloadReason = OPERATOR;
         return reloader.run(why);
       },
+      waits: () => this.#resync?.troubles() ?? [],
       stop: (why) => {
         if (!this.#isStopping) this.end(why);
       },
@@ -77,6 +80,7 @@ class RoleRun {
       return;
     }
     this.#isStopping = true;
+    this.#resync?.close();
     this.#source.ending();
     this.#ops?.stopping();
     const message = `${why}: ending gracefully, once more to end at once`;
@@ -92,6 +96,7 @@ class RoleRun {
   }
 
   async close(): Promise<void> {
+    this.#resync?.close();
     await this.#ops?.close();
   }
 
@@ -99,8 +104,10 @@ class RoleRun {
     const { start } = this.#reloader.current;
     const ops = await this.#platform.startOps(this.#source, start);
     this.#ops = ops;
+    this.#resync = await Resync.of(this.#platform, start);
     const handle = await this.#platform.startRole(start, ops.record);
     this.#handle = handle;
+    if (!this.#isStopping) this.#resync?.began(handle.host);
     this.#source.began(handle);
     if (!this.#isStopping) ops.ready(`${start.settings.role} ${start.settings.name} is at work`);
     return handle;

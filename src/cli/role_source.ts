@@ -29,6 +29,8 @@ export interface RoleSourceOptions {
   readonly current: () => CurrentRole;
   /** Reads settings and files anew. Resolves to what changed; rejects with why it was refused. */
   readonly reload: () => Promise<readonly string[]>;
+  /** Why the role is not ready though it runs, beside what can be seen of it. */
+  readonly waits: () => readonly string[];
   /** Begins the graceful end. */
   readonly stop: (why: string) => void;
 }
@@ -81,7 +83,7 @@ export class RoleSource implements OpsSource {
       startedAtMs: this.#startedAtMs,
       nowMs: this.#options.platform.nowMs(),
       isStopping: this.#isStopping,
-      troubles: this.#troubles(),
+      troubles: [...this.#troubles(), ...this.#options.waits()],
       metrics: handle?.host.metrics ?? null,
       plane,
     });

@@ -100,6 +100,8 @@ Deno.test("defaults of each role", async () => {
     tokenKeyPaths: [],
     retry: true,
     retryKeyPath: null,
+    resyncPath: null,
+    resyncGraceMs: 10_000,
     limits: [],
     cidRotationMs: 300_000,
     ops: NO_OPS,

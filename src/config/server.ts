@@ -53,6 +53,9 @@ export interface ServerSettings extends CommonSettings {
   readonly retry: boolean;
   /** Where the keys of Retry tokens and stateless resets are kept; null: they end with the process. */
   readonly retryKeyPath: string | null;
+  /** Where the services that have connectors are noted. */
+  readonly resyncPath: string | null;
+  readonly resyncGraceMs: number;
   /** In the order given: the last of a name counts. */
   readonly limits: readonly LimitSetting[];
 }
@@ -150,6 +153,17 @@ const serverTable = {
     example: "/var/lib/postern/retry-keys",
     summary: "Where the keys of Retry tokens and stateless resets are kept, made with mode 0600 if it is not there",
   }),
+  resync_file: word<string | null>("FILE", null, {
+    schema: path,
+    example: "/var/lib/postern/served-services",
+    summary: "Where it is noted which services have connectors: after a restart the server is ready when they are back",
+  }),
+  resync_grace: word<number>("DURATION", 10_000, {
+    schema: duration,
+    fallbackText: "10s",
+    example: "10s",
+    summary: "How long after a restart it waits for them before it is ready without them",
+  }),
   limit: list<readonly LimitSetting[]>("NAME=VALUE", [], {
     schema: limitList,
     example: ["datagrams-per-connection=50000/10000", "connections-per-source=100"],
@@ -217,6 +231,8 @@ function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
     tokenKeyPaths: values.token_public_key,
     retry: !values.disable_retry,
     retryKeyPath: values.retry_key_file,
+    resyncPath: values.resync_file,
+    resyncGraceMs: values.resync_grace,
     limits: values.limit,
   };
 }

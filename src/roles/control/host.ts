@@ -39,6 +39,8 @@ export interface HostLog {
 export interface RoleHost {
   readonly addresses: readonly BoundAddress[];
   readonly metrics: MetricCells<MetricTable>;
+  /** The server's services that have a connector; another array when that changes. */
+  readonly served: readonly string[];
   /** Resolves after a graceful end; rejects with the error that ended the role. */
   readonly finished: Promise<void>;
   /** With up to so many flows; default: none. */
@@ -76,6 +78,7 @@ class Host implements RoleHost {
   readonly ready: Promise<void>;
   readonly finished: Promise<void>;
   addresses: readonly BoundAddress[] = [];
+  served: readonly string[] = [];
   readonly #platform: HostPlatform;
   readonly #log: LogSink;
   readonly #worker: Worker;
@@ -184,6 +187,9 @@ class Host implements RoleHost {
         return this.#answerWaiters.get(message.id)?.(message.count, message.error);
       case "event":
         return this.#record(message.event);
+      case "served":
+        this.served = message.services;
+        return;
       case "resolve":
         return void this.#resolve(message.host);
       case "failed": {

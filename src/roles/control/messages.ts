@@ -287,6 +287,8 @@ export type PlaneMessage =
   /** The answer to a command with that number: a count where there is one to tell, or why it was refused. */
   | { readonly type: "answer"; readonly id: number; readonly count: number; readonly error: string | null }
   | { readonly type: "event"; readonly event: SecurityEventInput }
+  /** All services that have a connector now; sent when that changes. */
+  | { readonly type: "served"; readonly services: readonly string[] }
   /** A name should be looked up again; the answer is a `resolved` command. */
   | { readonly type: "resolve"; readonly host: string }
   | { readonly type: "stopped" };

@@ -34,6 +34,8 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   readonly #gauges: Gauges;
   readonly #sweep = new Timer((nowMs) => this.#sweepFlows(nowMs));
   readonly #end: GracefulEnd;
+  /** The registry's epoch of which the control plane knows who is served. */
+  #toldEpoch = 0;
 
   /** Throws a PosternError when it cannot bind, or the TLS material does not fit. */
   constructor(plane: Plane, plan: ServerPlan, counters: Counters) {
@@ -291,7 +293,15 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#plane.answer(id, this.#parts.watch.replace(plan.revocation.denied), null);
   }
 
+  #tellServed(): void {
+    if (this.#registry.epoch === this.#toldEpoch) return;
+    this.#toldEpoch = this.#registry.epoch;
+    const services = this.#registry.services().filter(({ connectors }) => connectors.length > 0).map(({ id }) => id);
+    this.#plane.platform.post({ type: "served", services });
+  }
+
   #sweepFlows(nowMs: number): void {
+    this.#tellServed();
     const isEmpty = this.#flows.size === 0;
     if (!isEmpty) this.#flows.sweep(nowMs, limits.FLOW_SWEEP_SLOTS);
     const pauseMs = isEmpty ? limits.FLOW_SWEEP_IDLE_MS : limits.FLOW_SWEEP_INTERVAL_MS;
