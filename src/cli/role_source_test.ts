@@ -69,6 +69,7 @@ function rig(
   const source = new RoleSource({
     platform,
     current: () => current,
+    waits: () => [],
     reload: () => Promise.resolve([]),
     stop: (why) => stopped.push(why),
   });
