@@ -139,6 +139,28 @@ for (const version of [ALPN_V1, ALPN_V2]) {
   });
 }
 
+Deno.test("an IPv6 packet too large for the next connection is answered with the size that passes", async () => {
+  await using rig = await ServerRig.start();
+  const connector = await rig.registered("connector", "web");
+  // It may send more than the connector takes, and both carry what IPv6 demands.
+  const agent = await rig.registered("agent", "web", { sendMaxBytes: 1_452 });
+  const six = (bytes: number) => udpPacket({ from: ["fd00::1", 4000], to: ["fd00::2", 53] }, new Uint8Array(bytes));
+  agent.send(six(10));
+  await rig.until(() => connector.datagrams.length === 1);
+  const large = six(1_330);
+  assertEquals(agent.send(large), 0);
+  await rig.until(() => agent.datagrams.length > 0);
+  const told = readTooBig(agent.datagrams[0] ?? new Uint8Array());
+  assertEquals([told.kind, told.from, told.to], ["too-big", "fd00::2", "fd00::1"]);
+  assertEquals(told.quote, large.slice(0, told.quote.length));
+  assert(told.mtu >= 1280 && told.mtu < large.length, `${told.mtu}`);
+  agent.send(six(told.mtu - 48));
+  await rig.until(() => connector.datagrams.length === 2);
+  agent.send(six(told.mtu - 47));
+  await rig.until(() => agent.datagrams.length === 2);
+  await rig.untilCount("tooLargeAnswered", 2);
+});
+
 Deno.test("a connector learns the size that fits its agent", async () => {
   await using rig = await ServerRig.start();
   const connector = await rig.registered("connector", "web");
