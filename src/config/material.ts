@@ -11,7 +11,17 @@ import type { ServerSettings } from "./server.ts";
 import { isLoopback } from "./value.ts";
 import type { P2pSettings } from "./p2p.ts";
 import { type AddressKeys, loadAddressKeys } from "./address_keys.ts";
-import { type CertificateFacts, damaged, type MaterialReader, readMaterial } from "./material_file.ts";
+import {
+  type CertificateFacts,
+  damaged,
+  expiredError,
+  isoTime,
+  type MaterialReader,
+  readMaterial,
+  readPem,
+  warning,
+} from "./material_file.ts";
+import { loadSystemTrust, loadTrust } from "./trust.ts";
 import { loadToken, loadTokenIssuers, type TokenMaterial } from "./token_material.ts";
 import { loadRevocation, type RevocationMaterial } from "./revocation.ts";
 import { type LogRecord, messageOf, PosternError, usageError } from "../base/mod.ts";
@@ -54,15 +64,6 @@ export interface ServerMaterial {
 
 /** A certificate that ends sooner than this is worth a warning. */
 export const EXPIRY_WARNING_MS = 14 * 86_400_000;
-
-/** Where operating systems keep their bundle of authorities: Debian and Alpine, Fedora, openSUSE, RHEL, BSD. */
-export const SYSTEM_BUNDLES: readonly string[] = [
-  "/etc/ssl/certs/ca-certificates.crt",
-  "/etc/pki/tls/certs/ca-bundle.crt",
-  "/etc/ssl/ca-bundle.pem",
-  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-  "/etc/ssl/cert.pem",
-];
 
 /** Loads what a server needs. Rejects with exit code 1 when a file is wrong, 2 when an authority is missing in the settings. */
 export async function loadServerMaterial(settings: ServerSettings, reader: MaterialReader): Promise<RoleMaterial> {
@@ -160,51 +161,6 @@ async function loadIdentity(certPath: string, keyPath: string, reader: MaterialR
   return { certificateChainPem, privateKeyPem };
 }
 
-async function loadTrust(path: string, reader: MaterialReader, notices: LogRecord[]): Promise<Uint8Array> {
-  const pem = await readMaterial(path, "CA certificate file", reader);
-  const authorities = readPem(path, pem, reader);
-  if (authorities.length === 0) {
-    throw damaged(`No CA certificate in ${path}`, "it must have a PEM block -----BEGIN CERTIFICATE-----");
-  }
-  const expired = authorities.filter((authority) => authority.notAfterMs <= reader.nowMs);
-  if (expired.length === authorities.length) throw expiredError(path, expired[0]?.notAfterMs ?? 0, "CA certificate");
-  for (const authority of expired) notices.push(warning(`CA certificate ${authority.subject} in ${path} has expired`, path));
-  notices.push({ level: "info", event: "trust-loaded", message: `Loaded CA certificate from ${path}`, fields: { path } });
-  return pem;
-}
-
-async function loadSystemTrust(reader: MaterialReader, notices: LogRecord[]): Promise<Uint8Array> {
-  for (const path of SYSTEM_BUNDLES) {
-    const pem = await reader.readFile(path).catch(() => null);
-    if (pem === null || pem.length === 0) continue;
-    notices.push({
-      level: "info",
-      event: "trust-loaded",
-      message: `verify_peer enabled, using system CA store for Intermediate connection (${path})`,
-      fields: { path },
-    });
-    return pem;
-  }
-  throw new PosternError("This system has no bundle of CA certificates to verify the server with", {
-    code: "trust-missing",
-    hint: "add --ca-cert FILE with the authority that signed the server's certificate",
-  });
-}
-
-/** No block at all is an empty list: the caller says what is missing. */
-function readPem(path: string, pem: Uint8Array, reader: MaterialReader): readonly CertificateFacts[] {
-  if (!new TextDecoder().decode(pem).includes("-----BEGIN CERTIFICATE-----")) return [];
-  try {
-    return reader.readCertificates(pem);
-  } catch (cause) {
-    throw damaged(
-      `Certificate cannot be parsed: ${path}: ${messageOf(cause)}`,
-      "it must be PEM; `postern certs inspect` shows what is in it",
-      cause,
-    );
-  }
-}
-
 function checkValidity(path: string, leaf: CertificateFacts, nowMs: number, notices: LogRecord[]): void {
   if (leaf.notAfterMs <= nowMs) throw expiredError(path, leaf.notAfterMs, "Certificate");
   if (leaf.notBeforeMs > nowMs) {
@@ -216,13 +172,6 @@ function checkValidity(path: string, leaf: CertificateFacts, nowMs: number, noti
   if (leaf.notAfterMs - nowMs < EXPIRY_WARNING_MS) {
     notices.push(warning(`Certificate ${path} expires on ${isoTime(leaf.notAfterMs)}`, path));
   }
-}
-
-function expiredError(path: string, notAfterMs: number, what: string): PosternError {
-  return new PosternError(`${what} expired on ${isoTime(notAfterMs)}: ${path}`, {
-    code: "certificate-expired",
-    hint: "renew it; `postern certs init --force` renews a development set",
-  });
 }
 
 /** SHA-256 of the public key (SubjectPublicKeyInfo) that belongs to the private key of a PEM text, base64. */
@@ -290,12 +239,4 @@ function clientPolicyNotices(settings: ServerSettings): LogRecord[] {
     );
   }
   return notices;
-}
-
-function warning(message: string, subject: string): LogRecord {
-  return { level: "warn", event: "settings-warning", message, fields: { subject } };
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString().replace(".000Z", "Z");
 }

@@ -1,5 +1,5 @@
 /** What loading certificates, keys and lists needs of the world, and the reading of one file of theirs in words for a person. */
-import { messageOf, PosternError } from "../base/mod.ts";
+import { type LogRecord, messageOf, PosternError } from "../base/mod.ts";
 import type { RevocationFacts } from "./revocation.ts";
 
 /** What of a certificate is looked at here. */
@@ -66,4 +66,35 @@ export function damaged(message: string, hint?: string, cause?: unknown): Poster
     ...(hint === undefined ? {} : { hint }),
     ...(cause === undefined ? {} : { cause }),
   });
+}
+
+/** No block at all is an empty list: the caller says what is missing. */
+export function readPem(path: string, pem: Uint8Array, reader: MaterialReader): readonly CertificateFacts[] {
+  if (!new TextDecoder().decode(pem).includes("-----BEGIN CERTIFICATE-----")) return [];
+  try {
+    return reader.readCertificates(pem);
+  } catch (cause) {
+    throw damaged(
+      `Certificate cannot be parsed: ${path}: ${messageOf(cause)}`,
+      "it must be PEM; `postern certs inspect` shows what is in it",
+      cause,
+    );
+  }
+}
+
+export function expiredError(path: string, notAfterMs: number, what: string): PosternError {
+  return new PosternError(`${what} expired on ${isoTime(notAfterMs)}: ${path}`, {
+    code: "certificate-expired",
+    hint: "renew it; `postern certs init --force` renews a development set",
+  });
+}
+
+/** Something to tell the operator; `subject` is the path or the setting. */
+export function warning(message: string, subject: string): LogRecord {
+  return { level: "warn", event: "settings-warning", message, fields: { subject } };
+}
+
+/** ISO 8601 without milliseconds. */
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString().replace(".000Z", "Z");
 }

@@ -47,6 +47,22 @@ const edwards = await selfSigned("ed", -1, 100, { name: "Ed25519" });
 const soon = await selfSigned("soon", -1, 3);
 const expired = await selfSigned("expired", -9, -1);
 const future = await selfSigned("future", 1, 9);
+const signed = await issuedBy("an authority");
+
+/** A certificate that neither is an authority nor signed itself. */
+async function issuedBy(issuer: string): Promise<{ cert: string }> {
+  const keys = await crypto.subtle.generateKey(EC, true, ["sign", "verify"]);
+  const certificate = await x509.X509CertificateGenerator.create({
+    subject: [{ CN: ["peer"] }],
+    issuer: [{ CN: [issuer] }],
+    notBefore: new Date(NOW_MS - DAY_MS),
+    notAfter: new Date(NOW_MS + DAY_MS),
+    publicKey: keys.publicKey,
+    signingKey: keys.privateKey,
+    signingAlgorithm: EC,
+  });
+  return { cert: certificate.toString("pem") + "\n" };
+}
 
 interface Disk {
   readonly files: Readonly<Record<string, string>>;
@@ -148,6 +164,7 @@ const WRONG: readonly (readonly [what: string, files: Record<string, string | un
     { "c.pem": future.cert, "k.pem": future.key },
     "Certificate is not valid before 2026-11-23T00:00:00Z: c.pem",
   ],
+  ["a peer's certificate as CA file", { "ca.pem": signed.cert }, "No authority in ca.pem: CN=peer may not sign certificates"],
   ["an empty CA file", { "ca.pem": "\n" }, "No CA certificate in ca.pem"],
   ["a damaged CA file", { "ca.pem": other.cert + BROKEN_CERT }, "Certificate cannot be parsed: ca.pem"],
   ["an expired CA", { "ca.pem": expired.cert }, "CA certificate expired on 2026-11-21T00:00:00Z: ca.pem"],

@@ -38,9 +38,9 @@ export {
   requireServerTrust,
   type RoleMaterial,
   type ServerMaterial,
-  SYSTEM_BUNDLES,
 } from "./material.ts";
 export { type TokenMaterial } from "./token_material.ts";
 export { CRL_WARNING_MS, type RevocationFacts, type RevocationMaterial } from "./revocation.ts";
 export { exampleYaml, flagNames, jsonSchema } from "./example.ts";
 export { parseServerName } from "./value.ts";
+export { SYSTEM_BUNDLES } from "./trust.ts";
