@@ -3,6 +3,7 @@
  */
 import type { CloseInfo, Connection, Ending } from "../../core/quic/mod.ts";
 import type { UplinkPlan } from "../control/mod.ts";
+import { DIAL_TIMEOUT_MS } from "./limits.ts";
 
 export interface UplinkTrouble {
   readonly code: string;
@@ -31,7 +32,8 @@ export function explainTrouble(plan: UplinkPlan, connection: Connection, ending:
   const refused = connection.engine.verifyError();
   if (refused !== null) return serverNotTrusted(plan, refused.reason, offeredNames(refused.offered), target);
   if (ending.by === "peer" && ending.info !== null) return refusedByServer(ending.info, target);
-  if (ending.info !== null) {
+  // By ourselves it ends only because nothing came in time.
+  if (ending.info !== null && ending.by !== "local") {
     return {
       code: "handshake-failed",
       message: `the handshake with ${target} failed: ${describe(ending.info)}`,
@@ -41,8 +43,8 @@ export function explainTrouble(plan: UplinkPlan, connection: Connection, ending:
   }
   return {
     code: "no-answer",
-    message: `no answer from ${target}`,
-    hint: "check the address, and that UDP passes both ways",
+    message: `no answer from ${target} within ${DIAL_TIMEOUT_MS / 1000} s`,
+    hint: "check the address, that a postern server listens there, and that UDP passes both ways",
     isFinal: false,
   };
 }
