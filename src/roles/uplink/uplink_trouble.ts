@@ -15,6 +15,8 @@ export interface UplinkTrouble {
 
 /** TLS alerts travel as 0x100 + alert (RFC 9001 §4.8). */
 const CRYPTO_ERROR = 0x100;
+/** How an application's close is sent before the handshake is done (RFC 9000 §10.2.3): we closed because nothing came in time. */
+const APPLICATION_ERROR = 0x0c;
 const ALERTS: Readonly<Record<number, string>> = {
   40: "the handshake failed",
   42: "our certificate is not usable",
@@ -32,8 +34,8 @@ export function explainTrouble(plan: UplinkPlan, connection: Connection, ending:
   const refused = connection.engine.verifyError();
   if (refused !== null) return serverNotTrusted(plan, refused.reason, offeredNames(refused.offered), target);
   if (ending.by === "peer" && ending.info !== null) return refusedByServer(ending.info, target);
-  // By ourselves it ends only because nothing came in time.
-  if (ending.info !== null && ending.by !== "local") {
+  const isOurTimeout = ending.info?.code === APPLICATION_ERROR && !ending.info.isApplication;
+  if (ending.info !== null && !isOurTimeout) {
     return {
       code: "handshake-failed",
       message: `the handshake with ${target} failed: ${describe(ending.info)}`,
