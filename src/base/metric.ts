@@ -31,6 +31,11 @@ export function metricCells<T extends MetricTable>(table: T, buffer?: SharedArra
   return { table, index, cells };
 }
 
+/** Adds to a cell. For places that are not hot: there a cell is written in place. */
+export function addToCell(metrics: MetricCells<MetricTable>, at: number, by = 1): void {
+  metrics.cells[at] = (metrics.cells[at] ?? 0) + by;
+}
+
 /** One sample for an exposition. */
 export interface MetricSample {
   readonly definition: MetricDefinition;

@@ -4,6 +4,7 @@ import { type LogRecord, metricCells, type SecurityEventInput } from "../../src/
 import type { MetricsAclRule } from "../../src/config/mod.ts";
 import {
   FdStream,
+  type HttpHandler,
   jsonResponse,
   Poller,
   StreamClosed,
@@ -45,6 +46,7 @@ export interface MetricsFixtureOptions {
   readonly acl?: readonly MetricsAclRule[] | null;
   readonly limits?: TlsListenerLimits;
   readonly watchMs?: number;
+  readonly handler?: HttpHandler;
 }
 
 /** Makes a CA and a server certificate, writes them into a folder of their own, and returns the listener's configuration. */
@@ -79,7 +81,8 @@ export async function withMetrics(options: MetricsFixtureOptions, use: (fixture:
     counters,
     log: (record) => records.push(record),
     record: (event) => events.push(event),
-    handler: (request) => request.path === "/large" ? textResponse("x".repeat(3_000_000)) : jsonResponse({ path: request.path }),
+    handler: options.handler ??
+      ((request) => request.path === "/large" ? textResponse("x".repeat(3_000_000)) : jsonResponse({ path: request.path })),
     ...(options.limits === undefined ? {} : { limits: options.limits }),
     ...(options.watchMs === undefined ? {} : { watchMs: options.watchMs }),
   });

@@ -146,6 +146,48 @@ Deno.test("metrics server creation requires certs", async () => {
   });
 });
 
+Deno.test("a file that cannot be read, is too long, or holds nothing is refused with its name", async () => {
+  await withFiles(async (config) => {
+    const folder = config.certPath.slice(0, config.certPath.lastIndexOf("/"));
+    const unreadable = await refusedStart({ ...config, caPath: folder });
+    assertStringIncludes(unreadable.message, `Metrics CA certificate cannot be read: ${folder} (it verifies the clients`);
+    assertEquals(unreadable.exitCode, 1);
+    const long = `${folder}/long.pem`;
+    Deno.writeFileSync(long, new Uint8Array(1 << 21));
+    assertStringIncludes((await refusedStart({ ...config, keyPath: long })).message, `longer than 1048576 bytes: ${long}`);
+    const emptyFor = (path: string): OpsNative => ({
+      ...opsNative,
+      readCertificates: (pem) =>
+        new TextDecoder().decode(pem) === Deno.readTextFileSync(path) ? [] : opsNative.readCertificates(pem),
+    });
+    for (const path of [config.certPath, config.caPath]) {
+      assertStringIncludes((await refusedStart(config, emptyFor(path))).message, `No certificate in ${path}`);
+    }
+  });
+});
+
+Deno.test("a port that is taken is refused, and the listener tells when it read its files", async () => {
+  await withFiles(async (config) => {
+    const taken = Deno.listen({ hostname: "::1", port: 0 });
+    await refusedStart({ ...config, listen: { address: "::1", port: taken.addr.port } });
+    taken.close();
+    const poller = makePoller(), before = Date.now();
+    const server = await startMetricsServer({
+      config,
+      acl: null,
+      native: opsNative,
+      poller,
+      counters: metricCells(OPS_METRICS),
+      log: () => {},
+      record: () => {},
+      handler: () => textResponse("ok"),
+    });
+    assert(server.loadedAtMs() >= before && server.loadedAtMs() <= Date.now());
+    await server.close();
+    await poller.close();
+  });
+});
+
 Deno.test("metrics server startup requires certs", async () => {
   await withFiles(async (config) => {
     for (const name of ["certPath", "keyPath", "caPath"] as const) {

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { PosternError } from "../../src/base/mod.ts";
 import { errorResponse, TlsListener } from "../../src/io/http/mod.ts";
+import { mayRead } from "../../src/ops/metrics_server/acl.ts";
 import { proveRefusal } from "../../src/ops/metrics_server/refusal_proof.ts";
 import { makePoller } from "../e2e/ops_fixture.ts";
 import {
@@ -91,6 +92,27 @@ for (const [name, make, alert, event] of REFUSED) {
   });
 }
 
+/** A ClientHello that knows nothing above TLS 1.2 (RFC 5246 §7.4.1.2): without the extension that newer clients name versions in. */
+function oldHello(): Uint8Array<ArrayBuffer> {
+  const hello = [0x03, 0x03, ...new Uint8Array(32).fill(7), 0, 0, 2, 0xc0, 0x2f, 1, 0];
+  const handshake = [1, 0, 0, hello.length, ...hello];
+  return new Uint8Array([22, 3, 1, 0, handshake.length, ...handshake]);
+}
+
+Deno.test("refused before a byte of HTTP: TLS 1.2", async () => {
+  await withMetrics({}, async (fixture) => {
+    const connection = await Deno.connect({ hostname: "::1", port: fixture.port });
+    await connection.write(oldHello());
+    const answer = new Uint8Array(await new Response(connection.readable).arrayBuffer());
+    const PROTOCOL_VERSION = 70;
+    assertEquals([answer[0], answer[6]], [21, PROTOCOL_VERSION]);
+    assert(!new TextDecoder().decode(answer).includes("HTTP"), "no HTTP comes back");
+    while (fixture.events.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    assertEquals(fixture.events.map(({ event_type }) => event_type), ["weak_protocol", "handshake_failure"]);
+    assertEquals(counted(fixture, "requests"), []);
+  });
+});
+
 Deno.test("refused before a byte of HTTP: plain HTTP", async () => {
   await withMetrics({}, async ({ port }) => {
     const connection = await Deno.connect({ hostname: "::1", port });
@@ -136,6 +158,26 @@ Deno.test("certificates read only what the list allows; with a list everything e
     ]);
     assertEquals(await status(await authority.issue({ commonName: "prometheus.internal" }), "/metrics"), 403);
     assertEquals(events.filter((event) => event.event_type === "metrics_denied").length, 3);
+  });
+});
+
+Deno.test("a rule that names nobody lets nobody in, and who has no certificate reads nothing", async () => {
+  const [certificate] = opsNative.readCertificates((await createAuthority()).certificatePem);
+  assert(certificate !== undefined);
+  assertEquals(mayRead([{ san: null, cn: null, paths: ["*"] }], certificate, "/metrics"), false);
+  assertEquals([mayRead(null, null, "/metrics"), mayRead(null, certificate, "/metrics")], [false, true]);
+});
+
+Deno.test("an answer that cannot be made is 500, with the reason in the log and not in the answer", async () => {
+  const failing = () => {
+    throw new Error("the disk of the exposition is gone");
+  };
+  await withMetrics({ handler: failing }, async ({ port, authority, records }) => {
+    const { text } = await tlsExchange(port, await scraper(authority));
+    assertStringIncludes(text, "HTTP/1.1 500 ");
+    assert(!text.includes("disk"), text);
+    const [record] = records.filter(({ event }) => event === "request-failed");
+    assertStringIncludes(record?.message ?? "", "the disk of the exposition is gone");
   });
 });
 
@@ -274,6 +316,18 @@ Deno.test("the proof at the start fails on a listener that lets anonymous client
   await listener.close();
   await poller.close();
   Deno.removeSync(folder, { recursive: true });
+});
+
+Deno.test("the proof at the start fails on a listener that says nothing, and on none", async () => {
+  const silent = Deno.listen({ hostname: "::1", port: 0 });
+  const { port } = silent.addr;
+  const held = silent.accept();
+  const error = await assertRejects(() => proveRefusal({ address: "::1", port }, opsNative, 200), PosternError);
+  assertStringIncludes(error.message, "could not be tested");
+  assertStringIncludes(error.hint ?? "", `[::1]:${port}`);
+  (await held).close();
+  silent.close();
+  await assertRejects(() => proveRefusal({ address: "::", port }, opsNative, 200), PosternError, "could not be tested");
 });
 
 /** Connects an IPv6 socket to ::ffff:127.0.0.1. */

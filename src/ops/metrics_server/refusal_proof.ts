@@ -11,8 +11,8 @@ const TIMEOUT_MS = 5_000;
 const CERTIFICATE_REQUIRED = 116;
 const REQUEST = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
-/** Throws when an anonymous client is let in, or when the proof cannot be made. */
-export async function proveRefusal(address: Ipv6Address, native: OpsNative): Promise<void> {
+/** Throws when an anonymous client is let in, or when the proof cannot be made in time. */
+export async function proveRefusal(address: Ipv6Address, native: OpsNative, timeoutMs = TIMEOUT_MS): Promise<void> {
   using context = native.createTlsContext({
     side: "client",
     identity: null,
@@ -23,7 +23,7 @@ export async function proveRefusal(address: Ipv6Address, native: OpsNative): Pro
   const target = address.address === "::" ? "::1" : address.address;
   let answer: number;
   try {
-    answer = await ask(target, address.port, context);
+    answer = await ask(target, address.port, context, timeoutMs);
   } catch (cause) {
     throw new PosternError(`the metrics listener could not be tested: ${messageOf(cause)}`, {
       code: "metrics-self-test",
@@ -40,10 +40,10 @@ export async function proveRefusal(address: Ipv6Address, native: OpsNative): Pro
 }
 
 /** The bytes of HTTP that came back: 0 when the client was refused. */
-async function ask(hostname: string, port: number, context: TlsContext): Promise<number> {
+async function ask(hostname: string, port: number, context: TlsContext, timeoutMs: number): Promise<number> {
   const connection = await Deno.connect({ hostname, port });
   const stream = new TlsStream(runtimeStream(connection), context.createEnd(null));
-  const timer = setTimeout(() => stream.close(), TIMEOUT_MS);
+  const timer = setTimeout(() => stream.close(), timeoutMs);
   try {
     await stream.handshake();
     await stream.write(new TextEncoder().encode(REQUEST));

@@ -1,5 +1,5 @@
 /** The metrics listener while it runs: binding after everything is checked, the proof, the requests, the new certificates. */
-import { type LogSink, messageOf, type SecurityEventInput } from "../../base/mod.ts";
+import { addToCell, type LogSink, messageOf, type SecurityEventInput } from "../../base/mod.ts";
 import type { MetricsAclRule } from "../../config/mod.ts";
 import {
   type CertificateSummary,
@@ -139,11 +139,10 @@ function watched(
 
 async function serveConnection(options: MetricsServerOptions, connection: TlsConnection): Promise<void> {
   const { counters, record } = options;
-  const { cells, index } = counters;
-  const add = (cell: number, by: number) => cells[cell] = (cells[cell] ?? 0) + by;
-  add(index.tlsConnections, 1);
-  add(index.tlsVersion, 1);
-  add(index.openMetrics, 1);
+  const { index } = counters;
+  addToCell(counters, index.tlsConnections);
+  addToCell(counters, index.tlsVersion);
+  addToCell(counters, index.openMetrics);
   record({
     event_type: "tls_connection",
     details: { server_name: "", resumed: false, negotiated_protocol: "http/1.1", peer_certificates: 1, verified_chains: 1 },
@@ -153,9 +152,9 @@ async function serveConnection(options: MetricsServerOptions, connection: TlsCon
     peer_cert_info: describePeer(connection.certificate),
   });
   const handler: HttpHandler = (request, signal) => {
-    add(index.requestsMetrics, 1);
+    addToCell(counters, index.requestsMetrics);
     if (mayRead(options.acl, connection.certificate, request.path)) return options.handler(request, signal);
-    add(index.deniedMetrics, 1);
+    addToCell(counters, index.deniedMetrics);
     record({
       event_type: "metrics_denied",
       details: { path: request.path, subject: connection.certificate?.subject ?? "" },
@@ -171,8 +170,8 @@ async function serveConnection(options: MetricsServerOptions, connection: TlsCon
   const onFailure = (error: unknown) =>
     options.log({ level: "error", event: "request-failed", message: `A metrics request failed: ${messageOf(error)}`, fields: {} });
   await serveHttp(connection.stream, handler, onFailure);
-  add(index.tlsVersion, -1);
-  add(index.openMetrics, -1);
+  addToCell(counters, index.tlsVersion, -1);
+  addToCell(counters, index.openMetrics, -1);
 }
 
 const REFUSAL_CELLS = {
@@ -185,11 +184,10 @@ const REFUSAL_CELLS = {
 } as const;
 
 function reportRefusal({ counters, record, log }: MetricsServerOptions, refusal: TlsRefusal): void {
-  const { cells, index } = counters;
-  const add = (cell: number) => cells[cell] = (cells[cell] ?? 0) + 1;
+  const { index } = counters;
   const cell = REFUSAL_CELLS[refusal.reason];
-  if (cell !== null) add(index[cell]);
-  if (refusal.reason !== "limit") add(index.tlsFailures);
+  if (cell !== null) addToCell(counters, index[cell]);
+  if (refusal.reason !== "limit") addToCell(counters, index.tlsFailures);
   log({
     level: "debug",
     event: "metrics-refused",
@@ -203,11 +201,10 @@ function reportRefusal({ counters, record, log }: MetricsServerOptions, refusal:
 function eventsOf({ reason, detail, offered }: TlsRefusal): SecurityEventInput[] {
   if (reason === "left" || reason === "limit") return [];
   const events: SecurityEventInput[] = [];
-  const names = { subject: offered?.subject ?? "", issuer: offered?.issuer ?? "", serial: offered?.serial ?? "" };
-  if (/has expired/.test(detail)) {
-    events.push({ event_type: "certificate_expired", details: { ...names, not_after: isoTime(offered?.notAfterMs) } });
-  } else if (/is revoked/.test(detail)) events.push({ event_type: "certificate_revoked", details: names });
-  else if (/unsupported protocol/.test(detail)) {
+  if (offered !== null && /has expired/.test(detail)) {
+    const { subject, issuer, serial, notAfterMs } = offered;
+    events.push({ event_type: "certificate_expired", details: { subject, issuer, serial, not_after: isoTime(notAfterMs) } });
+  } else if (/unsupported protocol/.test(detail)) {
     events.push({ event_type: "weak_protocol", details: { version_code: "below TLS 1.3" } });
   }
   const peer = offered === null ? {} : { peer_cert_info: describePeer(offered) };
@@ -216,7 +213,7 @@ function eventsOf({ reason, detail, offered }: TlsRefusal): SecurityEventInput[]
 }
 
 function noteReload({ counters, record, log }: MetricsServerOptions, server: CertificateSummary): void {
-  counters.cells[counters.index.rotations] = (counters.cells[counters.index.rotations] ?? 0) + 1;
+  addToCell(counters, counters.index.rotations);
   record({ event_type: "certificate_reloaded", details: { purpose: "metrics", subject: server.subject, serial: server.serial } });
   log({
     level: "info",
@@ -227,7 +224,7 @@ function noteReload({ counters, record, log }: MetricsServerOptions, server: Cer
 }
 
 function noteFailedReload({ counters, record, log }: MetricsServerOptions, why: string): void {
-  counters.cells[counters.index.rotationFailures] = (counters.cells[counters.index.rotationFailures] ?? 0) + 1;
+  addToCell(counters, counters.index.rotationFailures);
   record({ event_type: "certificate_reload_failed", details: { purpose: "metrics", error: why } });
   log({
     level: "error",
@@ -242,6 +239,6 @@ function describePeer(certificate: CertificateSummary | null): string {
   return `CN=${certificate.commonName ?? ""}, Issuer=${certificate.issuer}, Expiry=${isoTime(certificate.notAfterMs)}`;
 }
 
-function isoTime(ms: number | undefined): string {
-  return ms === undefined ? "" : new Date(ms).toISOString();
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
 }
