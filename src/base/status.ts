@@ -50,6 +50,9 @@ export interface PeerStatus {
   readonly serial: string;
   readonly fingerprint: string;
   readonly certificateNotAfterMs: number | null;
+  /** What its certificate or token lets it be: `agent:web`, `connector:*`. */
+  readonly authorized: readonly string[];
+  /** What it has registered. */
   readonly services: readonly string[];
   readonly remoteAddr: string;
   readonly transport: "quic" | "tcp";

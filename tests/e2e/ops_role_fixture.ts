@@ -38,6 +38,7 @@ export const PEER: PeerStatus = {
   serial: "0a1b",
   fingerprint: "ff".repeat(32),
   certificateNotAfterMs: STARTED_MS + 86_400_000 * 90,
+  authorized: ["agent:web"],
   services: ["web"],
   remoteAddr: "192.0.2.7:4000",
   transport: "quic",

@@ -152,6 +152,9 @@ Deno.test(needing({ root: true, tools: ["curl"] }, "the three roles are seen and
       const status = async (role: RoleName) => JSON.parse(await postern(role, ["status", "--json"]));
       const service = (await status("server")).services[0];
       assertEquals([service.id, service.state, service.connectors], ["web", "registered", 1]);
+      const { peers } = JSON.parse(await postern("server", ["peers", "--json"]));
+      const authorized = peers.map((peer: { role: string; authorized: string[] }) => [peer.role, peer.authorized]);
+      assertEquals(authorized.sort(), [["agent", ["agent:web"]], ["connector", ["connector:web"]]]);
       const connector = await status("connector");
       assertEquals([connector.services[0].state, connector.uplinks[0].state], ["registered", "connected"]);
       const agent = await status("agent");

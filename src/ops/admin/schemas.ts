@@ -17,6 +17,7 @@ export const peerSchema = z.strictObject({
   serial: text,
   fingerprint: text,
   certificate_not_after: time,
+  authorized: z.array(text),
   services: z.array(text),
   remote_addr: text,
   transport: z.enum(["quic", "tcp"]),

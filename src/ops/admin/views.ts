@@ -55,6 +55,7 @@ export function peerView(peer: PeerStatus, nowMs: number): z.infer<typeof peerSc
     serial: peer.serial,
     fingerprint: peer.fingerprint,
     certificate_not_after: isoTime(peer.certificateNotAfterMs),
+    authorized: [...peer.authorized],
     services: [...peer.services],
     remote_addr: peer.remoteAddr,
     transport: peer.transport,

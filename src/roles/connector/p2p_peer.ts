@@ -72,6 +72,7 @@ export class P2pPeer implements PacketSource, StreamOrigin {
       name: this.identity.commonName,
       certificate,
       protocol: engine.applicationProtocol(),
+      authorized: [...this.identity.authorizations].sort(),
       services: services.all.filter((service) => this.mayReach(service)).map(({ id }) => id),
       streams,
       ...engine.tlsDescription(),

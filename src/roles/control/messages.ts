@@ -177,6 +177,8 @@ export interface PeerStatus {
   readonly name: string | null;
   readonly certificate: CertificateSummary | null;
   readonly protocol: string;
+  /** What its certificate or token lets it be: `agent:web`, `connector:*`. */
+  readonly authorized: readonly string[];
   readonly services: readonly string[];
   readonly streams: number;
   readonly group: string;

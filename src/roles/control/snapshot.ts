@@ -196,6 +196,7 @@ function peerStatus(peer: PlanePeer, nowMs: number): PeerStatus {
     serial: peer.certificate?.serial ?? "",
     fingerprint: peer.certificate?.fingerprint ?? "",
     certificateNotAfterMs: peer.certificate?.notAfterMs ?? null,
+    authorized: peer.authorized,
     services: peer.services,
     remoteAddr: peer.remoteAddress,
     transport: "quic",

@@ -178,6 +178,7 @@ const PEER: PeerStatus = {
   name: null,
   certificate: null,
   protocol: "ztna-v2",
+  authorized: [],
   services: [],
   streams: 0,
   group: "X25519",

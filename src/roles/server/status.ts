@@ -51,6 +51,7 @@ function peerStatus(peer: Peer, registry: Registry, nowMs: number): PeerStatus {
     name: peer.identity?.commonName ?? null,
     certificate: peer.certificate,
     protocol: peer.protocol,
+    authorized: [...peer.identity?.authorizations ?? []].sort(),
     services: registry.servicesOf(peer.id),
     streams: peer.streams.size,
     ...engine.tlsDescription(),
