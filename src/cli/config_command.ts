@@ -103,6 +103,7 @@ async function check(path: string, roleText: string | undefined, platform: Platf
     otherVariables: new Set(),
   });
   finishChecked(role, resolution);
+  for (const warning of resolution.warnings) platform.writeError(`postern: warning: ${warning}\n`);
   const count = Object.values(resolution.resolved.sources).filter((source) => source.kind === "file").length;
   platform.writeOut(`${path}: ok (${role}, ${count} ${count === 1 ? "setting" : "settings"})\n`);
 }

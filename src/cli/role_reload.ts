@@ -4,7 +4,8 @@
  */
 
 import { type LogFields, messageOf, PosternError } from "../base/mod.ts";
-import type { Log } from "../ops/log/mod.ts";
+import { formatSource, type OpsSettings } from "../config/mod.ts";
+import { type Log, parseFilter } from "../ops/log/mod.ts";
 import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
 import type { CurrentRole } from "./role_source.ts";
 
@@ -88,15 +89,17 @@ export class RoleReloader {
     this.#read = this.#seen = await this.#fingerprint();
     try {
       const loaded = await load();
-      await this.#handle?.reload(loaded.start);
       const before = this.#current;
+      const level = changedLevel(before, loaded);
+      await this.#handle?.reload(loaded.start);
+      if (level !== null) log.setLevel(level.text, level.source);
       this.#current = loaded;
       for (const notice of loaded.start.material.notices) if (notice.level === "warn") log.sink(notice);
       const kept = this.#noteUnchangeable(before.start, loaded.start);
       const fields = materialFields(loaded.start);
       const names = Object.entries(fields).map(([name, value]) => `${name}=${value}`).join(", ");
       log.sink({ level: "info", event: "reloaded", message: `TLS certificates reloaded (${names})`, fields });
-      return [`TLS certificates reloaded (${names})`, ...kept];
+      return [`TLS certificates reloaded (${names})`, ...(level === null ? [] : [`The log level is ${log.filter()}`]), ...kept];
     } catch (error) {
       log.sink({
         level: "error",
@@ -162,11 +165,24 @@ function materialFields({ settings }: RoleStart): LogFields {
   return { cert: settings.clientCertPath ?? "-", key: settings.clientKeyPath ?? "-" };
 }
 
+/** The log level that was read, if it is another than was read before: what an operator has set meanwhile stays otherwise. */
+function changedLevel(before: LoadedRole, after: LoadedRole): { readonly text: string; readonly source: string } | null {
+  const text = after.start.settings.logLevel ?? "";
+  if (text === (before.start.settings.logLevel ?? "")) return null;
+  const source = formatSource(after.resolved.sources["log_level"] ?? { kind: "default" });
+  // What cannot be read is refused before anything has changed.
+  parseFilter(text, source);
+  return { text, source };
+}
+
 /** What a role cannot change while it runs, by the name of its setting. */
 function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: string])[] {
   const common: [string, unknown][] = [
     ["cid_rotation_secs", settings.cidRotationMs],
     ["allow_legacy_service_ids", settings.allowLegacyServiceIds],
+    ["name", settings.name],
+    ["log_format", settings.logFormat],
+    ...opsSettings(settings.ops),
   ];
   const own: [string, unknown][] = settings.role === "server"
     ? [["bind", settings.listen], ["allow_connector_takeover", settings.allowConnectorTakeover], [
@@ -184,4 +200,24 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
     ? [["forward", settings.forwards]]
     : [];
   return [...common, ...own, ...more].map(([name, value]) => [name, JSON.stringify(value)]);
+}
+
+/** How the process is seen and steered, by the name of its setting. */
+function opsSettings(ops: OpsSettings): [string, unknown][] {
+  return [
+    ["metrics_addr", ops.metricsAddr],
+    ["metrics_port", ops.metricsPort],
+    ["metrics_cert", ops.metricsCertPath],
+    ["metrics_key", ops.metricsKeyPath],
+    ["metrics_ca", ops.metricsCaPath],
+    ["metrics_acl", ops.metricsAcl],
+    ["unix_socket", ops.hasAdminSocket],
+    ["unix_socket_path", ops.adminSocketPath],
+    ["admin_uid", ops.adminUids],
+    ["admin_gid", ops.adminGids],
+    ["alert_webhook", ops.alertWebhook],
+    ["events_max", ops.eventsMax],
+    ["events_keep", ops.eventsKeepMs],
+    ["log_file", ops.logFilePath],
+  ];
 }

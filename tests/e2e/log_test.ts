@@ -107,3 +107,38 @@ Deno.test("at info no role writes where a client is or which way its bytes take;
     else assert(texts.every((text) => text.includes('"level":"debug"')), "debug was on");
   }
 });
+
+Deno.test("a reload takes a changed level from the file, refuses a wrong one whole, and says what waits for the next start", async () => {
+  await using gateway = await Gateway.empty();
+  const { server, caCert } = gateway.pki;
+  const path = join(gateway.folder, "server.yaml");
+  const write = (...lines: string[]) => {
+    const own = ["bind: 127.0.0.1:0", `cert: ${server.cert}`, `key: ${server.key}`, `ca_cert: ${caCert}`, "metrics_port: 0"];
+    Deno.writeTextFileSync(`${path}.new`, [...own, ...lines].join("\n") + "\n");
+    Deno.renameSync(`${path}.new`, path);
+  };
+  write("log_level: info");
+  const role = gateway.run(["server", "--config", path]);
+  await role.until("ready");
+  const env = { XDG_RUNTIME_DIR: role.runtimeFolder };
+  const postern = async (...args: string[]) => await runPostern(args, gateway.folder, env);
+  write("log_level: debug,uplink=warn", "name: edge-9", "events_max: 500");
+  const reloaded = await postern("reload");
+  assertEquals(reloaded.code, 0, reloaded.said);
+  assertEquals((await postern("log-level")).stdout, "debug,uplink=warn\n");
+  assert(reloaded.stdout.includes("The log level is debug,uplink=warn"), reloaded.stdout);
+  assert(reloaded.stdout.includes("take effect at the next start: name, events_max"), reloaded.stdout);
+  await postern("log-level", "warn");
+  write("log_level: debug,uplink=warn", "name: edge-9", "events_max: 600");
+  assertEquals((await postern("reload")).code, 0);
+  assertEquals(
+    (await postern("log-level")).stdout,
+    "warn\n",
+    "what an operator has set stays when the file says the same as before",
+  );
+  write("log_level: loud");
+  const refused = await postern("reload");
+  assertEquals(refused.code, 1);
+  assert(refused.said.includes("server.yaml:6 log_level: 'loud' is not a level"), refused.said);
+  assertEquals((await postern("log-level")).stdout, "warn\n");
+});
