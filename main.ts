@@ -23,16 +23,17 @@ const role = ROLE_COMMANDS.find((name) => name === Deno.args[0]) ?? null;
 const privilegesKept = role === null ? [] : giveUpPrivileges();
 const dataPlane = role === null ? null : spawnWorker(role);
 // All at once: each import that is waited for by itself costs a round through the loader.
-const [{ ArenaLayout, resolveHost }, { createPlan, startHost }, { ROLE_METRICS }, native, { runCli }, { openLog }] = await Promise
-  .all([
-    import("./src/io/mod.ts"),
-    import("./src/roles/control/mod.ts"),
-    import("./src/roles/metrics.ts"),
-    import("./ffi/mod.ts"),
-    import("./src/cli/mod.ts"),
-    import("./src/ops/log/mod.ts"),
-    role === null ? null : import("./src/ops/mod.ts"),
-  ]);
+const [{ ArenaLayout, formatEndpoint, resolveHost }, { createPlan, startHost }, { ROLE_METRICS }, native, { runCli }, { openLog }] =
+  await Promise
+    .all([
+      import("./src/io/mod.ts"),
+      import("./src/roles/control/mod.ts"),
+      import("./src/roles/metrics.ts"),
+      import("./ffi/mod.ts"),
+      import("./src/cli/mod.ts"),
+      import("./src/ops/log/mod.ts"),
+      role === null ? null : import("./src/ops/mod.ts"),
+    ]);
 const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_SCRATCH_BYTES, loadNative } = native;
 /** Where the data plane could not open the library, this isolate finds out why. */
 const preparedPath = dataPlane === null ? null : await dataPlane.nativePath;
@@ -116,9 +117,15 @@ function createPlatform(): Platform {
       const [{ startOps }, native] = await Promise.all([import("./src/ops/mod.ts"), createOpsNative(readCertificates)]);
       return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
     },
-    startRole: async ({ settings, material, log }, record) => {
+    startRole: async ({ settings, material, log }, { record, metricsAddress, adminPath }) => {
       const plan = await createPlan(settings, material, resolveHost);
-      const host = await startHost(createHostPlatform(), plan, ROLE_METRICS[plan.role], log, record);
+      const host = await startHost(createHostPlatform(), plan, ROLE_METRICS[plan.role], log, {
+        record,
+        listening: {
+          ...(metricsAddress === null ? {} : { metrics: formatEndpoint(metricsAddress) }),
+          ...(adminPath === null ? {} : { admin: adminPath }),
+        },
+      });
       return {
         host,
         finished: host.finished,

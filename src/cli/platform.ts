@@ -50,7 +50,7 @@ export interface Platform {
   /** Binds what a role is seen and steered by. Rejects, with nothing left behind, when that cannot be. */
   readonly startOps: (source: OpsSource, start: RoleStart) => Promise<Ops>;
   /** Resolves when the role has begun; rejects when it cannot. `record` takes its security events. */
-  readonly startRole: (start: RoleStart, record: Ops["record"]) => Promise<RoleHandle>;
+  readonly startRole: (start: RoleStart, ops: Ops) => Promise<RoleHandle>;
   /** Calls `handler` for each such signal until the returned function is called. */
   readonly onSignal: (signal: StopSignal, handler: () => void) => () => void;
 }

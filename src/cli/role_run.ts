@@ -105,7 +105,7 @@ class RoleRun {
     const ops = await this.#platform.startOps(this.#source, start);
     this.#ops = ops;
     this.#resync = await Resync.of(this.#platform, start);
-    const handle = await this.#platform.startRole(start, ops.record);
+    const handle = await this.#platform.startRole(start, ops);
     this.#handle = handle;
     if (!this.#isStopping) this.#resync?.began(handle.host);
     this.#source.began(handle);

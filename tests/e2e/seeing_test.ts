@@ -148,6 +148,13 @@ Deno.test(needing({ root: true, tools: ["curl"] }, "the three roles are seen and
         assertMatch(await postern(role, ["status"]), new RegExp(`${role} is ready`));
       });
     }
+    await t.step("ready names every address: the role's own, the metrics listener's and the admin socket", async () => {
+      const server = await seen.gateway.server.until("ready");
+      assertEquals([server["listen_0"], server["name_0"]], [`udp:${seen.gateway.serverAddress}`, "quic"]);
+      assertEquals(server["admin"], join(seen.gateway.folder, "server.sock"));
+      assertMatch(String(server["metrics"]), /^\[::1\]:[1-9]\d*$/);
+      assertEquals((await seen.gateway.agent.until("ready"))["name_0"], "forward web");
+    });
     await t.step("what each role knows of its services and its server", async () => {
       const status = async (role: RoleName) => JSON.parse(await postern(role, ["status", "--json"]));
       const service = (await status("server")).services[0];

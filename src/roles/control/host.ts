@@ -60,15 +60,22 @@ const STATUS_TIMEOUT_MS = 2_000;
 /** A reload parses certificates and revocation lists while packets wait. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
+/** What was begun before the data plane: where events go, and what listens besides, for the record that says where. */
+export interface Surroundings {
+  readonly record: (event: SecurityEventInput) => void;
+  /** Name of the field to address. */
+  readonly listening: Readonly<Record<string, string>>;
+}
+
 /** Starts the data plane of `plan`. Resolves when every address is bound; rejects with the reason when one cannot be. */
 export async function startHost(
   platform: HostPlatform,
   plan: RolePlan,
   table: MetricTable,
   log: HostLog,
-  record: (event: SecurityEventInput) => void = () => {},
+  surroundings: Surroundings,
 ): Promise<RoleHost> {
-  const host = new Host(platform, plan, table, log, record);
+  const host = new Host(platform, plan, table, log, surroundings);
   await host.ready;
   return host;
 }
@@ -85,7 +92,7 @@ class Host implements RoleHost {
   readonly #commands: CommandWriter;
   readonly #ready = Promise.withResolvers<void>();
   readonly #finished = Promise.withResolvers<void>();
-  readonly #record: (event: SecurityEventInput) => void;
+  readonly #surroundings: Surroundings;
   readonly #statusWaiters = new Map<number, (status: PlaneStatus) => void>();
   readonly #answerWaiters = new Map<number, (count: number, error: string | null) => void>();
   #nextNumber = 1;
@@ -96,11 +103,11 @@ class Host implements RoleHost {
     plan: RolePlan,
     table: MetricTable,
     log: HostLog,
-    record: (event: SecurityEventInput) => void,
+    surroundings: Surroundings,
   ) {
     this.#platform = platform;
     this.#log = log.sink;
-    this.#record = record;
+    this.#surroundings = surroundings;
     this.metrics = metricCells(table);
     this.ready = this.#ready.promise;
     this.finished = this.#finished.promise;
@@ -179,14 +186,14 @@ class Host implements RoleHost {
         return this.#log(message.record);
       case "ready":
         this.addresses = message.addresses;
-        this.#log(readyRecord(message.addresses));
+        this.#log(readyRecord(message.addresses, this.#surroundings.listening));
         return this.#ready.resolve();
       case "status":
         return this.#statusWaiters.get(message.id)?.(message.status);
       case "answer":
         return this.#answerWaiters.get(message.id)?.(message.count, message.error);
       case "event":
-        return this.#record(message.event);
+        return this.#surroundings.record(message.event);
       case "served":
         this.served = message.services;
         return;
@@ -226,9 +233,12 @@ class Host implements RoleHost {
 }
 
 /** The one record by which scripts and people learn that the role is at work, and where. */
-function readyRecord(addresses: readonly BoundAddress[]): LogRecord {
+function readyRecord(addresses: readonly BoundAddress[], besides: Readonly<Record<string, string>>): LogRecord {
   const where = addresses.map((bound) => `${bound.name} on ${bound.transport} ${formatEndpoint(bound)}`);
-  const fields = Object.fromEntries(addresses.map((bound, i) => [`listen_${i}`, `${bound.transport}:${formatEndpoint(bound)}`]));
+  const fields = Object.fromEntries(addresses.flatMap((bound, i) => [
+    [`listen_${i}`, `${bound.transport}:${formatEndpoint(bound)}`],
+    [`name_${i}`, bound.name],
+  ]));
   const message = where.length === 0 ? "Ready" : `Ready: ${where.join(", ")}`;
-  return { level: "info", event: "ready", message, fields };
+  return { level: "info", event: "ready", message, fields: { ...fields, ...besides } };
 }
