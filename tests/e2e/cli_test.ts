@@ -123,7 +123,12 @@ const REFUSED: readonly (readonly [what: string, args: readonly string[], code: 
   ["port 0", ["server", "--port", "0"], 2, /^postern: error: --port 0: must not be port 0/],
   ["port 70000", ["server", "--port", "70000"], 2, /^postern: error: --port 70000: must be a port number, 1 to 65535\n/],
   ["port abc", ["server", "--port", "abc"], 2, /^postern: error: --port "abc": must be a port number, 1 to 65535\n/],
-  ["a server's port 0", ["agent", "--server", "gw:0", "--forward", "1=web"], 2, /--server "gw:0": needs a port number of 1 to 65535/],
+  [
+    "a server's port 0",
+    ["agent", "--server", "gw:0", "--forward", "1=web"],
+    2,
+    /--server "gw:0": needs a port number of 1 to 65535/,
+  ],
   ["the placeholder address", ["connector", "--server", "0.0.0.0:4433"], 2, /^postern: error: server address must be configured\n/],
   ["two forms of services", ["connector", "--service", "a=h:1", "--forward", "h:2"], 2, /both name a backend/],
   ["one of a pair", ["connector", "--client-cert", "pki/agent-cert.pem"], 2, /belong together/],

@@ -1,4 +1,5 @@
 /** `postern log-level`: the log filter of a running role, shown or changed. */
+import { parseFilter } from "../log/mod.ts";
 import { AdminClient, findTarget } from "./admin_client.ts";
 import { type OpsCommand, TARGET_OPTIONS } from "./command.ts";
 
@@ -11,8 +12,9 @@ export const logLevelCommand: OpsCommand = {
   options: TARGET_OPTIONS,
   examples: [["postern log-level debug", "for a while"], ["postern log-level info,uplink=trace", "one part in detail"]],
   run: async (input, platform) => {
-    using client = await AdminClient.open(findTarget(input, platform));
     const level = input.positional[0];
+    if (level !== undefined) parseFilter(level, "the level");
+    using client = await AdminClient.open(findTarget(input, platform));
     if (level === undefined) {
       platform.writeOut((await client.read<{ readonly level: string }>("/v1/log-level")).level + "\n");
       return 0;
