@@ -7,7 +7,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { patternOf, sha256 } from "./packet_agent_fixture.ts";
 import { runPostern } from "./processes_fixture.ts";
 import { PacketGateway } from "./packet_gateway_fixture.ts";
-import { Backend, close, closedPort, echo, readToEnd, writeAll } from "./tcp_fixture.ts";
+import { Backend, close, closedPort, echo, readToEnd, sleep, writeAll } from "./tcp_fixture.ts";
 
 const TRANSFER_BYTES = 8 * 1024 * 1024;
 const VIRTUAL = "10.100.0.1:80";
@@ -134,6 +134,38 @@ Deno.test("status and flows list TCP sessions with their state at the connector 
   assert(relayed.bytes_to_service >= 100 + 40 && relayed.bytes_from_service >= 100 + 40, JSON.stringify(relayed));
   seen.resolve();
   assertEquals((await running)[0]?.end, "finished");
+});
+
+Deno.test("a reset by the backend in the midst of a transfer reaches the agent as a reset", async () => {
+  await using backend = new Backend(async (connection) => {
+    // What has come and was not read makes the kernel end the connection with RST.
+    await sleep(300);
+    close(connection);
+  });
+  await using packets = await PacketGateway.start("--service", `web=127.0.0.1:${backend.port}`, "--health", "off");
+  // Whether the end or the reset is heard first, and whether there is something to write just then, is chance.
+  const transfer = { do: "tcp", to: VIRTUAL, send: 4_000_000, end: "open" } as const;
+  for (const result of await packets.run(...Array(6).fill(transfer))) {
+    assertEquals([result.isOpen, result.end], [true, "reset"]);
+  }
+});
+
+Deno.test("inner IPv6: TCP, UDP and what is not the service's", async () => {
+  await using tcp = new Backend(echo);
+  await using udp = await UdpBackend.start();
+  const service = ["--service", `web=127.0.0.1:${tcp.port}`, "--service", `web=127.0.0.1:${udp.port}/udp`];
+  await using packets = await PacketGateway.start(...service, "--service-ip", "[fd00:100::1]", "--service-ip", "10.100.0.1");
+  const [v6, v4, datagrams, foreign] = await packets.run(
+    { do: "tcp", to: "[fd00:100::1]:80", send: 300_000 },
+    { do: "tcp", to: VIRTUAL, send: 1_000 },
+    { do: "udp", to: "[fd00:100::1]:53", payloads: ["six", ""] },
+    { do: "tcp", to: "[fd00:100::2]:80" },
+  );
+  assertEquals([v6?.received, v6?.sha256, v6?.end], [300_000, sha256(patternOf(300_000)), "finished"]);
+  assertEquals([v4?.received, v4?.end], [1_000, "finished"]);
+  assertEquals([...datagrams?.replies ?? []].sort(), ["re: ", "re: six"]);
+  assertEquals([foreign?.isOpen, foreign?.end], [false, "reset"]);
+  assert((v6?.largest ?? Infinity) <= 1_310, `a packet of ${v6?.largest} bytes`);
 });
 
 Deno.test("UDP: each flow has a socket of its own, replies come from the address that was asked; ping; what nobody serves", async () => {

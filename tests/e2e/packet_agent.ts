@@ -13,7 +13,7 @@ import { packetMemoryOf, parseEnds, udpHeadroomBytes } from "../../src/core/wire
 import { type AgentTarget, type PacketCommand, type PacketResult, patternOf } from "./packet_agent_fixture.ts";
 import { splitPort, V1Agent } from "./v1_agent_fixture.ts";
 
-const SOURCE = "100.64.0.1";
+const SOURCE = "100.64.0.1", SOURCE_V6 = "fd00:64::1";
 const COMMAND_MS = 60_000;
 
 const target = JSON.parse(Deno.args[0] ?? "{}") as AgentTarget;
@@ -89,7 +89,7 @@ function wake(atMs: number): void {
 }
 
 function endsTo(host: string) {
-  const ends = parseEnds(SOURCE, host);
+  const ends = parseEnds(host.includes(":") ? SOURCE_V6 : SOURCE, host);
   if (ends === null) throw new Error(`not an address: ${host}`);
   return ends;
 }
@@ -174,7 +174,7 @@ function udp(command: PacketCommand & { do: "udp" }): PacketResult {
   const packetAt = frameAt + header.length;
   for (const text of command.payloads) {
     const payload = Buffer.from(text, "latin1");
-    arena.bytes.set(payload, packetAt + udpHeadroomBytes(true));
+    arena.bytes.set(payload, packetAt + udpHeadroomBytes(!host.includes(":")));
     const length = stack.frameDatagram(flow, arena, packetAt, payload.length, performance.now());
     connection.engine.datagramSend(frameAt, header.length + length);
     connection.touch();

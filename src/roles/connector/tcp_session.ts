@@ -6,12 +6,16 @@
  *   agent's FIN → shutdown(SHUT_WR)     backend's FIN → FIN
  *   agent's RST → RST                   backend's RST, refusal, time-out → RST
  */
+import { Timer } from "../../base/mod.ts";
 import type { CloseWhy, NetStack, SessionHandler, TcpSession } from "../../core/netstack/mod.ts";
 import type { PacketMemory } from "../../core/wire/mod.ts";
 import { type Deferred, TCP_AGAIN, TCP_BROKEN, TCP_END, type TcpSocket } from "../../io/mod.ts";
 import { BackendDial, type DialContext, type DialFailure, type DialOwner } from "./backend_dial.ts";
 import { SESSION_CHUNK_BYTES, SESSION_TURN_BYTES } from "./limits.ts";
 import type { DialTarget, Service } from "./services.ts";
+
+/** So often it is looked whether the agent has everything of a backend that listens no more. */
+const DEAF_LOOK_MS = 50;
 
 /** What all sessions share. */
 export interface SessionContext extends DialContext {
@@ -39,6 +43,9 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
   #hasEnded = false;
   /** The backend takes nothing any more, but what it said before is still on its way to the agent. */
   #isDeaf = false;
+  /** Something that the agent said came to nobody. */
+  #hasDiscarded = false;
+  readonly #deafLook = new Timer((nowMs) => this.#lookWhileDeaf(nowMs));
   #isOver = false;
 
   constructor(context: SessionContext, session: TcpSession, service: Service, targets: readonly DialTarget[]) {
@@ -84,8 +91,10 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
 
   onError(_errno: number, nowMs: number): void {
     // What the backend said before its end is still the agent's.
-    if (this.#hasEnded) this.#isDeaf = true;
-    else this.#context.stack.abort(this.session, nowMs);
+    if (this.#hasEnded) {
+      this.#isDeaf = true;
+      this.#context.reactor.setTimer(this.#deafLook, nowMs + DEAF_LOOK_MS);
+    } else this.#context.stack.abort(this.session, nowMs);
     this.#offerAgain(nowMs);
   }
 
@@ -97,13 +106,9 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
     this.#pumpFromBackend();
   }
 
-  onData(session: TcpSession, memory: PacketMemory, offset: number, length: number): number {
-    const { reactor, stack, chunkAt } = this.#context;
-    if (this.#isDeaf) {
-      // Our FIN was acknowledged, so all of the backend's data was: now the agent may hear that nobody listens.
-      if (session.state === "finWait2") stack.abort(session, reactor.nowMs);
-      return length;
-    }
+  onData(_session: TcpSession, memory: PacketMemory, offset: number, length: number): number {
+    const { reactor, chunkAt } = this.#context;
+    if (this.#isDeaf) return this.#discard(length);
     const socket = this.#socket;
     if (socket === null) return 0;
     const { arena } = reactor.libc;
@@ -120,6 +125,8 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
       if (written === TCP_BROKEN) {
         socket.reset();
         this.onError(0, reactor.nowMs);
+        // There will be no word from the socket any more by which the rest could be offered again.
+        if (this.#isDeaf) return this.#discard(length);
         break;
       }
       taken += written;
@@ -130,8 +137,10 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
     return taken;
   }
 
-  onFin(_session: TcpSession): void {
-    this.#socket?.shutdownWrite();
+  onFin(session: TcpSession): void {
+    // An orderly end would say that the backend has heard everything.
+    if (this.#hasDiscarded) this.#context.stack.abort(session, this.#context.reactor.nowMs);
+    else this.#socket?.shutdownWrite();
   }
 
   onWritable(_session: TcpSession): void {
@@ -141,10 +150,25 @@ export class BackendSession implements SessionHandler, DialOwner, Deferred {
   onClosed(_session: TcpSession, why: CloseWhy): void {
     this.#isOver = true;
     this.#dial.cancel();
+    this.#context.reactor.cancelTimer(this.#deafLook);
     // "finished": both ends were heard and passed on, and the kernel delivers what it still holds.
     if (why === "finished") this.#socket?.close();
     else this.#socket?.reset();
     this.#context.onClosed(this, why);
+  }
+
+  #discard(length: number): number {
+    this.#hasDiscarded = true;
+    // Our FIN was acknowledged, so all of the backend's data was: now the agent may hear that nobody listens.
+    if (this.session.state === "finWait2") this.#context.stack.abort(this.session, this.#context.reactor.nowMs);
+    return length;
+  }
+
+  /** The agent hears that nobody listens when it has all that the backend said: when it has acknowledged our FIN. */
+  #lookWhileDeaf(nowMs: number): void {
+    if (this.#isOver) return;
+    if (this.session.state === "finWait2") this.#context.stack.abort(this.session, nowMs);
+    else this.#context.reactor.setTimer(this.#deafLook, nowMs + DEAF_LOOK_MS);
   }
 
   /** The socket takes again, or no longer matters: the stack offers what it kept. */
