@@ -241,6 +241,14 @@ Deno.test("unknown keys: the path, the line and what was probably meant", async 
     { file: "services:\n  - id: a\n    backend: h:1\n    port: 3\n" },
     "f.yaml:4: services[0].port: unknown key",
   );
+  for (
+    const [file, place] of [["services:\n  - id: a\n    backnd: h:1\n", "f.yaml:3"], [
+      { services: [{ id: "a", backnd: "h:1" }] },
+      "f.json:1",
+    ]]
+  ) {
+    await refused(CONNECTOR, { file }, `${place}: services[0].backnd: unknown key (did you mean backend?)`);
+  }
   await refused(SERVER, { file: { zzz: 1 } }, "f.json:1: zzz: unknown key\n");
   await refused(SERVER, { file: { kx: 1 } }, "f.json:1: kx: unknown key\n");
   await refused(SERVER, { file: { constructor: 1 } }, "constructor: unknown key");
