@@ -136,27 +136,27 @@ Deno.test("a scaled window lets more than 64 KiB come", () => {
   assertEquals(last.window << 6, Math.floor((524_288 - (last.ack - 1)) / 64) * 64);
 });
 
-/** The window that the peer is told after it has sent so many bytes, half a window in each of the given milliseconds. */
-function windowAfter(halves: number, msEach: number, take?: () => number): number {
-  const peer = new TestPeer(take === undefined ? {} : { take });
+/** The window that the peer is told after it has sent so many quarters of a MiB, one in each of the given milliseconds. */
+function windowAfter(quarters: number, msEach: number, roundTripMs = 20): number {
+  const peer = new TestPeer();
   peer.send({ flags: "S", seq: 0, mss: 1200, scale: 2 });
   peer.poll();
-  // A round trip of 20 ms.
-  peer.pass(20);
+  peer.pass(roundTripMs);
   peer.send({ flags: "A" });
   let window = 0;
-  for (let seq = 1, sent = 0; sent < halves * 262_144; seq += 1024, sent += 1024) {
-    if (sent % 262_144 === 0) peer.pass(msEach);
+  for (let seq = 1; seq < quarters * 262_144; seq += 1024) {
+    if (seq % 262_144 === 1) peer.pass(msEach);
     peer.send({ flags: "A", seq, data: 1024 });
     window = (peer.poll().at(-1)?.window ?? window / 64) * 64;
   }
   return window;
 }
 
-Deno.test("the window grows for a peer that fills it within a round trip, for no other, and to its bound", () => {
-  assertEquals(windowAfter(3, 10), 1024 * 1024);
-  assertEquals(windowAfter(40, 10), 2 * 1024 * 1024);
-  assertEquals(windowAfter(40, 60), 512 * 1024);
+Deno.test("the window grows to its bound for a peer that fills it within a long round trip, and for no other", () => {
+  const MIB = 1024 * 1024;
+  assertEquals([windowAfter(1, 10), windowAfter(40, 10), windowAfter(40, 3)], [MIB / 2, MIB, 2 * MIB]);
+  assertEquals(windowAfter(40, 20), MIB / 2, "filled more slowly");
+  assertEquals(windowAfter(40, 1, 10), MIB / 2, "a short path");
 });
 
 Deno.test("data with the FIN is delivered before the end, and both are acknowledged", () => {
