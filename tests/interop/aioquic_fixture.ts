@@ -21,6 +21,8 @@ export interface PythonPeerOptions {
   readonly files: CertificateFiles | null;
   /** Default: ztna-v1 alone. */
   readonly alpn?: readonly string[];
+  /** The name that the other end's certificate must have; default: that of servers. */
+  readonly serverName?: string;
 }
 
 export class PythonPeer implements AsyncDisposable {
@@ -33,10 +35,20 @@ export class PythonPeer implements AsyncDisposable {
   #isOver = false;
   #wake = Promise.withResolvers<void>();
 
-  constructor({ server, ca, files, alpn = ["ztna-v1"] }: PythonPeerOptions) {
+  constructor({ server, ca, files, alpn = ["ztna-v1"], serverName = "ztna-server" }: PythonPeerOptions) {
     const identity = files === null ? [] : ["--cert", files.cert, "--key", files.key];
     this.#child = new Deno.Command("python3", {
-      args: [PROGRAM, "--server", server, "--ca", ca, ...identity, ...alpn.flatMap((name) => ["--alpn", name])],
+      args: [
+        PROGRAM,
+        "--server",
+        server,
+        "--server-name",
+        serverName,
+        "--ca",
+        ca,
+        ...identity,
+        ...alpn.flatMap((name) => ["--alpn", name]),
+      ],
       env: pythonEnvironment("aioquic"),
       stdin: "piped",
       stdout: "piped",
