@@ -232,25 +232,30 @@ row(
   },
 );
 
-row("certificates: none, of another authority, expired, not for clients: refused by TLS and never answered", async () => {
-  const { authority } = await gateway.pki.foreignAuthority("foreign");
-  const dns = ["agent.web.ztna"];
-  const yesterday = new Date(Date.now() - 86_400_000), before = new Date(Date.now() - 2 * 86_400_000);
-  const cases: readonly (readonly [files: CertificateFiles | null, alert: number])[] = [
-    [null, 116],
-    [await gateway.pki.issue("v1-foreign", { dns, eku: ["clientAuth"] }, authority), 48],
-    [await gateway.pki.issue("v1-expired", { dns, eku: ["clientAuth"], notBefore: before, notAfter: yesterday }), 45],
-    [await gateway.pki.issue("v1-server", { dns, eku: ["serverAuth"] }), 43],
-  ];
-  for (const [files, alert] of cases) {
-    await using client = new PythonPeer({ server: gateway.serverAddress, ca: gateway.pki.caCert, files });
-    // From its side the handshake is done before the server says no (WIRE 2.9).
-    const first = await client.next("connected").catch(() => null);
-    const closed = first === null ? client.events.find(({ event }) => event === "closed") : await client.next("closed");
-    assertEquals([closed?.["code"], closed?.["application"]], [0x100 + alert, false]);
-    assertEquals(client.events.filter(({ event }) => event === "datagram"), []);
-  }
-});
+row(
+  "certificates: none, of another authority, expired, not for clients, with a short key: refused by TLS and never answered",
+  async () => {
+    const { authority } = await gateway.pki.foreignAuthority("foreign");
+    const dns = ["agent.web.ztna"];
+    const yesterday = new Date(Date.now() - 86_400_000), before = new Date(Date.now() - 2 * 86_400_000);
+    const cases: readonly (readonly [files: CertificateFiles | null, alert: number])[] = [
+      [null, 116],
+      [await gateway.pki.issue("v1-foreign", { dns, eku: ["clientAuth"] }, authority), 48],
+      [await gateway.pki.issue("v1-expired", { dns, eku: ["clientAuth"], notBefore: before, notAfter: yesterday }), 45],
+      [await gateway.pki.issue("v1-server", { dns, eku: ["serverAuth"] }), 43],
+      // Our own clients do not even load such a key.
+      [await gateway.pki.issue("v1-short-key", { dns, eku: ["clientAuth"], keyType: "rsa1024" }), 42],
+    ];
+    for (const [files, alert] of cases) {
+      await using client = new PythonPeer({ server: gateway.serverAddress, ca: gateway.pki.caCert, files });
+      // From its side the handshake is done before the server says no (WIRE 2.9).
+      const first = await client.next("connected").catch(() => null);
+      const closed = first === null ? client.events.find(({ event }) => event === "closed") : await client.next("closed");
+      assertEquals([closed?.["code"], closed?.["application"]], [0x100 + alert, false]);
+      assertEquals(client.events.filter(({ event }) => event === "datagram"), []);
+    }
+  },
+);
 
 row("ALPN: ztna-v1 alone is ztna-v1, another protocol is refused", async () => {
   await using v1 = await peer(agentFiles);

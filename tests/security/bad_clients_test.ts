@@ -87,6 +87,9 @@ const BAD_CLIENTS: readonly BadClient[] = [
   refused("a server's certificate", ALERT.unsupported, /extended key usage/, but({ eku: ["serverAuth"] })),
   refused("a certificate to sign programs with", ALERT.unsupported, /extended key usage/, but({ eku: ["codeSigning"] })),
   refused("a certificate for no use", ALERT.unsupported, /clientAuth is required/, but({ eku: null })),
+  refused("an authority's own certificate", ALERT.unsupported, /an authority's own/, (authority) => {
+    return authority.authority({ ...AGENT, keyUsage: KeyUsageFlags.digitalSignature | KeyUsageFlags.keyCertSign });
+  }),
   refused("a certificate that another client signed", ALERT.unknownCa, /is not trusted/, async (authority) => {
     return asAuthority(await authority.issue({ commonName: "agent", eku: ["clientAuth"] })).issue(AGENT);
   }),

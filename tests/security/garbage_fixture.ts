@@ -77,24 +77,31 @@ export class Garbage {
 /** Stands between one client and a server, and keeps what the client sends. It can speak in the client's name. */
 export class Wiretap implements AsyncDisposable {
   readonly recorded: Uint8Array[] = [];
+  /** Where the client's packets go. */
+  serverPort: number;
   readonly #inside: Socket;
   readonly #outside: Socket;
 
-  private constructor(inside: Socket, outside: Socket) {
+  private constructor(inside: Socket, outside: Socket, serverPort: number) {
     this.#inside = inside;
     this.#outside = outside;
+    this.serverPort = serverPort;
   }
 
-  static async before(serverPort: number): Promise<Wiretap> {
+  /** `onAnswer` sees what servers send, before the client does. */
+  static async before(serverPort: number, onAnswer: (packet: Uint8Array) => void = () => {}): Promise<Wiretap> {
     const [inside, outside] = [await bound(), await bound()];
-    const tap = new Wiretap(inside, outside);
+    const tap = new Wiretap(inside, outside, serverPort);
     let client = 0;
     inside.on("message", (data: Uint8Array, from) => {
       client = from.port;
       tap.recorded.push(new Uint8Array(data));
-      outside.send(data, serverPort, "127.0.0.1");
+      outside.send(data, tap.serverPort, "127.0.0.1");
     });
-    outside.on("message", (data: Uint8Array) => inside.send(data, client, "127.0.0.1"));
+    outside.on("message", (data: Uint8Array) => {
+      onAnswer(data);
+      inside.send(data, client, "127.0.0.1");
+    });
     return tap;
   }
 
@@ -103,8 +110,8 @@ export class Wiretap implements AsyncDisposable {
   }
 
   /** Sends from the address that the server knows the client by. */
-  async speak(payloads: readonly Uint8Array[], serverPort: number): Promise<void> {
-    for (const payload of payloads) await sendTo(this.#outside, payload, serverPort);
+  async speak(payloads: readonly Uint8Array[]): Promise<void> {
+    for (const payload of payloads) await sendTo(this.#outside, payload, this.serverPort);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

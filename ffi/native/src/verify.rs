@@ -1,8 +1,8 @@
 //! Who the peer is: the checks beyond path validation, and the note of what was offered and why it was refused.
 //!
 //! BoringSSL calls [`verify_chain`] once per handshake in place of its own verification. It runs the path validation (trust,
-//! time, names, CRLs), then the rules that validation lacks: the leaf's extended key usage must be there and name our use,
-//! RSA keys have 2048 bits or more, no SHA-1 below the trust anchor, and a client must have said whom it expects.
+//! time, names, CRLs), then the rules that validation lacks: a client is no authority, the leaf's extended key usage must be there
+//! and name our use, RSA keys have 2048 bits or more, no SHA-1 below the trust anchor, and a client must have said whom it expects.
 
 use boring_sys as ffi;
 use foreign_types_shared::ForeignTypeRef;
@@ -166,6 +166,11 @@ unsafe fn judge(store: *mut ffi::X509_STORE_CTX, flags: Flags, expects_name: boo
         }
     }
     let leaf = ffi::sk_value(chain, 0).cast::<ffi::X509>();
+    // Who holds an authority's key signs certificates: as a client it has no business, and its names say nothing about a role. Of
+    // servers the trusted certificate itself is taken, which tools mark as an authority's.
+    if flags.has(Flags::SERVER) && ffi::X509_get_extension_flags(leaf) & ffi::EXFLAG_CA as u32 != 0 {
+        return refuse(ffi::X509_V_ERR_INVALID_PURPOSE, format!("the certificate is an authority's own ({})", place(0, leaf)));
+    }
     let (bit, word) =
         if flags.has(Flags::SERVER) { (ffi::XKU_SSL_CLIENT, "clientAuth") } else { (ffi::XKU_SSL_SERVER, "serverAuth") };
     // The extension's bits; all ones stands for "no such extension", zero for a broken one.

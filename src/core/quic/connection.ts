@@ -107,3 +107,22 @@ export class Connection {
     this.touch();
   }
 }
+
+/** Why a connection that is over is. */
+export function endingOf(connection: Connection): Ending {
+  const { engine } = connection;
+  const fromPeer = engine.peerError();
+  if (fromPeer !== null) return { by: "peer", info: fromPeer };
+  const local = engine.localError();
+  if (local !== null) return { by: connection.isEstablished ? "local" : "refused", info: local };
+  if (engine.isTimedOut()) return { by: "timeout", info: null };
+  return { by: "peer", info: { isApplication: false, code: 0, reason: "stateless reset: the peer has lost this connection" } };
+}
+
+/**
+ * Whether a connection that was given up before its handshake had ended cannot even say so: all that may be sent to an address that was
+ * not validated is used up (RFC 9000 §8.1). To be asked when everything that can leave has left.
+ */
+export function isMute(connection: Connection): boolean {
+  return connection.isClosing && !connection.isEstablished && !connection.needsFlush && !connection.engine.isDraining();
+}

@@ -7,7 +7,7 @@
  * It reads no clock and opens no socket. Work is per connection that has something to do, never per connection that exists.
  */
 import { Acceptor } from "./acceptor.ts";
-import { Connection, type Ending, type PacketPath } from "./connection.ts";
+import { Connection, endingOf, isMute, type PacketPath } from "./connection.ts";
 import { type EndpointCounters, type EndpointOptions, zeroEndpointCounters } from "./endpoint_options.ts";
 import type { Engine, EngineConnection, EngineProfile, ExpectedName } from "./engine.ts";
 import { emptyLongHeader, firstPacketBytes, LOCAL_CID_BYTES, PacketType, readLongHeader } from "./header.ts";
@@ -339,7 +339,7 @@ export class Endpoint {
         break;
       }
     }
-    if (engine.isClosed()) {
+    if (engine.isClosed() || isMute(connection)) {
       this.#end(connection, nowMs);
       this.#free(connection);
       return;
@@ -385,14 +385,4 @@ export class Endpoint {
     connection.isFreed = true;
     connection.engine.free();
   }
-}
-
-function endingOf(connection: Connection): Ending {
-  const { engine } = connection;
-  const fromPeer = engine.peerError();
-  if (fromPeer !== null) return { by: "peer", info: fromPeer };
-  const local = engine.localError();
-  if (local !== null) return { by: connection.isEstablished ? "local" : "refused", info: local };
-  if (engine.isTimedOut()) return { by: "timeout", info: null };
-  return { by: "peer", info: { isApplication: false, code: 0, reason: "stateless reset: the peer has lost this connection" } };
 }
