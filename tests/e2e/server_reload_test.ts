@@ -127,15 +127,15 @@ row("a key file is made with mode 0600 and read again after a restart; a client 
   assertMatch(text, /^retry 1 [0-9a-f]{64}$/m);
   await gateway.startConnector({ web: backend.port }, pki.connector);
   await gateway.startAgent(["web"], pki.agent);
+  const marks = { connector: after(gateway.connector), agent: after(gateway.agent) };
   first.signal("SIGKILL");
   await first.end();
   const killed = performance.now();
   await gateway.startServer("--retry-key-file", keys);
   assertEquals(Deno.readTextFileSync(keys), text, "the keys are kept");
   // Without the stateless reset both would wait for the idle timeout of 30 s.
-  await gateway.connector.until("registered", {}, { from: gateway.connector.lines.length - 1 });
-  const mark = after(gateway.agent);
-  await gateway.agent.until("uplink-connected", {}, { from: Math.max(0, mark.from - 3) });
+  await gateway.connector.until("registered", {}, marks.connector);
+  await gateway.agent.until("uplink-connected", {}, marks.agent);
   assert(performance.now() - killed < 20_000);
   using connection = await gateway.connect("web");
   await assertEchoes(connection, "hello again");

@@ -18,13 +18,13 @@ async function printed(gateway: Gateway, ...args: string[]): Promise<string> {
 }
 
 /** Makes a key pair and a token for a role of the service `web`; returns the flags with which a client uses them. */
-async function tokenFlags(gateway: Gateway, role: string, name: string, expires = "1h"): Promise<string[]> {
+async function tokenFlags(gateway: Gateway, role: string, name: string, expires = "1h", issuer = "issuer"): Promise<string[]> {
   await printed(gateway, "token", "keys", name);
   const issue = [
     "token",
     "issue",
     "--issuer-key",
-    "issuer-key.pem",
+    `${issuer}-key.pem`,
     "--holder",
     `${name}-pub.pem`,
     "--role",
@@ -76,11 +76,13 @@ row("an expired token, and one of an issuer that the server does not know, are r
   const refused = await server.until("connection-refused", { why: "expired" });
   assertMatch(refused.msg, /registration token/);
   assertEquals((await late.end()).code, 1);
-  for (const name of ["issuer-key.pem", "issuer-pub.pem"]) {
-    Deno.renameSync(join(gateway.folder, name), join(gateway.folder, `old-${name}`));
-  }
-  await printed(gateway, "token", "keys", "issuer");
-  const foreign = gateway.run(["agent", "--forward", "127.0.0.1:0=web", ...await tokenFlags(gateway, "agent", "foreign")]);
+  await printed(gateway, "token", "keys", "stranger");
+  const foreign = gateway.run([
+    "agent",
+    "--forward",
+    "127.0.0.1:0=web",
+    ...await tokenFlags(gateway, "agent", "foreign", "1h", "stranger"),
+  ]);
   await server.until("connection-refused", { why: "issuer" });
   assertEquals((await foreign.end()).code, 1);
 });
