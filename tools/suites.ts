@@ -30,7 +30,7 @@ export const SUITES: readonly Suite[] = [
   { ...QUICK, name: "abi", folders: ["tests/abi"] },
   { ...QUICK, name: "sim", folders: ["tests/sim"] },
   { ...QUICK, name: "fuzz", folders: ["tests/fuzz"] },
-  { ...QUICK, name: "security", folders: ["tests/security"] },
+  { ...QUICK, confined: false, name: "security", folders: ["tests/security"] },
   { ...SERIAL, name: "interop", folders: ["tests/interop"] },
   { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1500 },
 ];
