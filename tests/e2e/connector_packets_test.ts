@@ -128,7 +128,7 @@ Deno.test("status and flows list TCP sessions with their state at the connector 
   const status = await ask("connector", "status");
   assertEquals(status.flows[0].state, "established");
   const sessions = status.limits.find(({ name }: { name: string }) => name === "tcp-sessions");
-  assertEquals([sessions.used, sessions.max], [1, 256]);
+  assertEquals([sessions.used, sessions.max], [1, 1024]);
   const [relayed] = (await ask("server", "flows")).flows;
   assertEquals([relayed.protocol, relayed.agent, relayed.source], ["tcp", "packet-agent", flow.source]);
   assert(relayed.bytes_to_service >= 100 + 40 && relayed.bytes_from_service >= 100 + 40, JSON.stringify(relayed));

@@ -56,7 +56,7 @@ export interface NetStackLimits {
 }
 
 export const NETSTACK_LIMITS: NetStackLimits = {
-  sessionsMax: 256,
+  sessionsMax: 1024,
   sessionsPerAgentMax: 256,
   synPerSourcePerSecondMax: 10,
   timeWaitMax: 1024,
@@ -81,7 +81,8 @@ export const NETSTACK_LIMITS: NetStackLimits = {
   userTimeoutMs: 100_000,
   idleMs: 3_600_000,
   drainMs: 5_000,
-  keepaliveMs: Infinity,
+  // Well below what a relay in between remembers of a silent flow, so that nobody else can be given its addresses while we hold it.
+  keepaliveMs: 60_000,
   keepaliveIntervalMs: 15_000,
   keepaliveProbesMax: 4,
 };
