@@ -101,6 +101,40 @@ for (const [what, make] of REFUSALS) {
   });
 }
 
+Deno.test("a connection has one attempt: a second proof takes no identity's place, though it is good and began first or later", async () => {
+  await using rig = await ServerRig.start({ tokenIssuers });
+  const client = await dial(rig);
+  const begun = proofOf(client, tokenOf({ expiresSeconds: Math.floor(Date.now() / 1000) + 4 }));
+  client.write(4, begun.slice(0, 20), false);
+  await rig.pause(100);
+  client.write(0, proofOf(client, tokenOf({ services: ["other"] })), true);
+  await rig.untilCount("malformedStreams", 1);
+  client.write(4, begun.slice(20), true);
+  await rig.until(() => client.ended.has(4));
+  assertEquals([resultOn(client, 4), await rig.register(client, "agent", "web")], ["accepted", "ack"]);
+  client.write(8, proofOf(client, tokenOf({ services: ["other"] })), true);
+  await rig.untilCount("malformedStreams", 2);
+  assertEquals(await rig.register(client, "agent", "other"), "not-authorised");
+  assertEquals([rig.count("tokensAccepted"), rig.count("tokensRefused")], [1, 0]);
+  await rig.until(() => client.ending !== null, 8_000);
+  assertEquals(client.ending?.info?.reason, "token has expired", "the first one's end still holds");
+});
+
+Deno.test("of many bad proofs on one connection one is judged, and of those of many connections only some become events", async () => {
+  await using rig = await ServerRig.start({ tokenIssuers });
+  const client = await dial(rig);
+  const bad = proofOf(client, tokenOf({}, stranger.privateKey));
+  for (let stream = 0; stream < 400; stream += 4) client.write(stream, bad, true);
+  await rig.until(() => client.ending !== null);
+  assertEquals([rig.count("tokensRefused"), rig.events.length], [1, 1]);
+  for (let n = 0; n < 20; n++) {
+    const next = await dial(rig);
+    next.write(0, proofOf(next, tokenOf({}, stranger.privateKey)), true);
+    await rig.until(() => next.ending !== null);
+  }
+  assertEquals([rig.count("tokensRefused"), rig.events.length], [21, 10]);
+});
+
 Deno.test("who has neither certificate nor token is closed: on ztna-v1 at once, on ztna-v2 after five seconds", async () => {
   await using rig = await ServerRig.start({ tokenIssuers });
   const old = rig.dial(null, { protocols: [ALPN_V1] });

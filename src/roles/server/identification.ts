@@ -62,13 +62,13 @@ export class Identification {
     const fields = { by: ending.by, code, subject: refusal?.offered?.subject ?? "" };
     if (refusal === null && !isBare) return plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
     log.warn("connection-refused", `A handshake failed: ${why}`, fields);
-    plane.event({ event_type: "handshake_failure", details: { error: why, subject: fields.subject } });
+    log.event({ event_type: "handshake_failure", details: { error: why, subject: fields.subject } });
   }
 
   #refuse(connection: Connection, reason: string): null {
-    const { plane, log } = this.#options;
+    const { log } = this.#options;
     log.warn("connection-refused", `Refused a client: ${reason}`, { connection: connection.id });
-    plane.event({ event_type: "auth_failure", details: { username: "", reason } });
+    log.event({ event_type: "auth_failure", details: { username: "", reason } });
     // WIRE 2.9: earlier peers know the transport's code.
     const isV2 = connection.engine.applicationProtocol() === ALPN_V2;
     if (isV2) connection.engine.close(true, CloseCode.certificateMissing, reason);

@@ -31,6 +31,8 @@ export class Peer {
   readonly limiter: PeerLimiter;
   /** False while it still has to prove a registration token (WIRE 8.4): until then it may do nothing else. */
   isAdmitted: boolean;
+  /** It has begun to prove a token: it may do so once, whatever comes of it. */
+  hasBegunProof = false;
   /** Streams of this connection, opened by either end. */
   readonly streams = new Map<number, PeerStream>();
   /** When its certificate must be looked at again. */

@@ -59,9 +59,10 @@ export class Proofs {
     this.#options.plane.platform.reactor.setTimer(peer.validity, nowMs + PROOF_TIMEOUT_MS);
   }
 
-  /** A stream that begins with a proof. False for a peer that has nothing to prove (any more). */
+  /** A stream that begins with a proof. False for a peer that has nothing to prove, or has begun to: each has one attempt. */
   begin({ peer, stream, header, openedMs }: StreamHead, nowMs: number): boolean {
-    if (peer.identity !== null || this.#options.issuers().length === 0) return false;
+    if (peer.identity !== null || peer.hasBegunProof || this.#options.issuers().length === 0) return false;
+    peer.hasBegunProof = true;
     const { engine, reactor } = this.#options.plane.platform;
     const reader = new HeaderReader(engine, this.#scratchAt, PROOF_MAX_BYTES);
     reader.bytes.set(header.bytes.subarray(0, header.length));
@@ -121,7 +122,7 @@ export class Proofs {
     peer.streams.delete(stream);
     count("tokensRefused");
     log.warn("connection-refused", `Refused a registration token: ${why}`, { peer: peer.label, why });
-    plane.event({ event_type: "auth_failure", details: { username: "", reason: `registration token: ${why}` } });
+    log.event({ event_type: "auth_failure", details: { username: "", reason: `registration token: ${why}` } });
     this.#answer(peer, stream, "denied", "the registration token is not accepted");
     // The answer leaves first: a close would overtake it.
     const close = new Timer(() => {

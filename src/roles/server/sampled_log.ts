@@ -1,8 +1,8 @@
 /**
- * Records that peers and strangers can cause as often as they like: of each kind only some are written in a while, and the next
- * one says how many were left out. Counters count all of them.
+ * Records and security events that peers and strangers can cause as often as they like: of each kind only some are written in a
+ * while, and the next one says how many were left out. Counters count all of them.
  */
-import type { LogEvent, LogFields, LogLevel } from "../../base/mod.ts";
+import type { LogEvent, LogFields, LogLevel, SecurityEventInput, SecurityEventType } from "../../base/mod.ts";
 import type { Plane } from "../control/mod.ts";
 
 /** So many of one kind in so long. */
@@ -18,6 +18,7 @@ interface Window {
 export class SampledLog {
   readonly #plane: Plane;
   readonly #windows = new Map<LogEvent, Window>();
+  readonly #eventWindows = new Map<SecurityEventType, Window>();
 
   constructor(plane: Plane) {
     this.#plane = plane;
@@ -29,11 +30,25 @@ export class SampledLog {
 
   write(level: LogLevel, event: LogEvent, message: string, fields: LogFields): void {
     if (!this.#plane.isLogged(level, event)) return;
+    const leftOut = this.#leftOut(this.#windows, event);
+    if (leftOut < 0) return;
+    this.#plane.log(level, event, message, leftOut === 0 ? fields : { ...fields, left_out: leftOut });
+  }
+
+  /** A security event: so that a stranger can neither push the others out of the audit trail nor flood an alert's receiver. */
+  event(input: SecurityEventInput): void {
+    const leftOut = this.#leftOut(this.#eventWindows, input.event_type);
+    if (leftOut < 0) return;
+    this.#plane.event(leftOut === 0 ? input : { ...input, details: { ...input.details, left_out: leftOut } });
+  }
+
+  /** How many of the kind were left out before this one, which is to be written; -1 when it is left out itself. */
+  #leftOut<Kind>(windows: Map<Kind, Window>, kind: Kind): number {
     const { nowMs } = this.#plane.platform.reactor;
-    let window = this.#windows.get(event);
+    let window = windows.get(kind);
     if (window === undefined) {
       window = { sinceMs: nowMs, written: 0, leftOut: 0 };
-      this.#windows.set(event, window);
+      windows.set(kind, window);
     }
     if (nowMs - window.sinceMs >= WINDOW_MS) {
       window.sinceMs = nowMs;
@@ -41,11 +56,11 @@ export class SampledLog {
     }
     if (window.written >= LINES_MAX) {
       window.leftOut++;
-      return;
+      return -1;
     }
     window.written++;
     const leftOut = window.leftOut;
     window.leftOut = 0;
-    this.#plane.log(level, event, message, leftOut === 0 ? fields : { ...fields, left_out: leftOut });
+    return leftOut;
   }
 }
