@@ -33,7 +33,7 @@ export const LOG_EVENTS = {
   "trust-loaded": "Where the trusted authorities were read from.",
   "revocation-loaded": "A revocation list was read.",
   "revocation-stale": "A revocation list ends soon or has ended.",
-  "peer-revoked": "A connected peer was closed because its certificate is revoked, denied or expired.",
+  "peer-revoked": "A connected peer was closed because its certificate is revoked, denied or expired, or a right withdrawn.",
   "reloading": "Certificates, revocation lists and limits are read anew.",
   "reloaded": "Certificates, revocation lists and limits were read anew.",
   "reload-failed": "What was read anew was refused; everything stays as it was.",

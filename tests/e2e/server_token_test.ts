@@ -159,6 +159,21 @@ Deno.test("a connection ends with its token", async () => {
   assertEquals([client.ending?.info?.code, client.ending?.info?.reason], [0x102, "token has expired"]);
 });
 
+Deno.test("when an issuer's key is taken away, those whom it let in are closed, those of other issuers stay", async () => {
+  const both = [spkiOf(stranger.publicKey), ...tokenIssuers];
+  await using rig = await ServerRig.start({ tokenIssuers: both });
+  const [client, other] = [await dial(rig), await dial(rig)];
+  client.write(0, proofOf(client, tokenOf()), true);
+  other.write(0, proofOf(other, tokenOf({ services: ["other"] }, stranger.privateKey)), true);
+  await rig.untilCount("tokensAccepted", 2);
+  assertEquals(await rig.register(client, "agent", "web"), "ack");
+  assertEquals(rig.reload({ tokenIssuers: both.toReversed() }).count, 0);
+  assertEquals(rig.reload({ tokenIssuers: both.slice(0, 1) }).count, 1);
+  await rig.until(() => client.ending !== null);
+  assertEquals([client.ending?.info?.code, other.isUp], [0x101, true]);
+  assertEquals(rig.reload({ tokenIssuers: [] }).count, 1, "and the last one's with the last");
+});
+
 Deno.test("without an issuer's key a proof is nothing, and certificates are required", async () => {
   await using rig = await ServerRig.start();
   const client = rig.dial(null, { protocols: [ALPN_V2] });

@@ -290,7 +290,8 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     if (!this.#plane.isStopping) this.#endpoint.accept(this.#parts.rules.profile);
     this.#parts.admission.limiter.configure(plan.limits, nowMs);
     this.#registry.configure(registryLimits(plan));
-    this.#plane.answer(id, this.#parts.watch.replace(plan.revocation.denied), null);
+    const revoked = this.#parts.watch.replace(plan.revocation.denied);
+    this.#plane.answer(id, revoked + this.#parts.rights.judgeAll(), null);
   }
 
   #tellServed(): void {

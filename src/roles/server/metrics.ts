@@ -122,6 +122,7 @@ export const SERVER_METRICS = {
   closedRevoked: closed("revoked"),
   closedExpired: closed("expired"),
   closedReplaced: closed("replaced"),
+  closedWithdrawn: closed("withdrawn"),
   retryTokensValidated: {
     name: "ztna_retry_tokens_validated",
     kind: "counter",

@@ -14,6 +14,7 @@ import type { Peer } from "./peer.ts";
 import { PeerWatch } from "./peer_watch.ts";
 import { Proofs } from "./proofs.ts";
 import { Registrar } from "./registrar.ts";
+import { Rights } from "./rights.ts";
 import { registryLimits, ServerRules } from "./rules.ts";
 import { SampledLog } from "./sampled_log.ts";
 import { SignalRelay } from "./signal_relay.ts";
@@ -73,6 +74,7 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       count,
     }),
     watch: new PeerWatch(plane, peers, plan.revocation.denied, count),
+    rights: new Rights({ plane, rules, registry, peers, count }),
     registrar: new Registrar(plane, {
       registry,
       authorization,

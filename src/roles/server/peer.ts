@@ -25,6 +25,8 @@ export class Peer {
   readonly certificate: CertificateSummary | null;
   /** Null for a client without a verified certificate or token. */
   identity: Identity | null;
+  /** The public key of the issuer whose token it proved; null for all others. */
+  tokenIssuer: Uint8Array | null = null;
   readonly protocol: string;
   /** Its datagrams carry packets in a ROUTED frame, and it may open streams to services. */
   readonly isV2: boolean;

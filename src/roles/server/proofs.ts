@@ -30,6 +30,12 @@ import type { StreamHead } from "./stream_head.ts";
 /** Why a proof was not accepted. */
 export type ProofProblem = "malformed" | "token" | "issuer" | "expired" | "holder" | "signature";
 
+/** Who the peer is, and the public key of the issuer who says so. */
+interface Proved {
+  readonly identity: Identity;
+  readonly issuer: Uint8Array;
+}
+
 export interface ProofsOptions {
   readonly plane: Plane;
   readonly log: SampledLog;
@@ -87,12 +93,13 @@ export class Proofs {
   }
 
   #judge(peer: Peer, stream: number, proof: Proof, nowMs: number): void {
-    const judged = this.#identityOf(peer.connection, proof);
+    const judged = this.#judgementOf(peer.connection, proof);
     if (typeof judged === "string") return this.#refuse(peer, stream, judged);
     const { plane, count, onAdmitted } = this.#options;
     if (peer.validity !== null) plane.platform.reactor.cancelTimer(peer.validity);
     peer.validity = null;
-    peer.identity = judged;
+    peer.identity = judged.identity;
+    peer.tokenIssuer = judged.issuer;
     peer.isAdmitted = true;
     count("tokensAccepted");
     plane.log("debug", "connection-opened", "A client was admitted by its token", { peer: peer.label });
@@ -100,21 +107,22 @@ export class Proofs {
     onAdmitted(peer, nowMs);
   }
 
-  #identityOf(connection: Connection, { token, publicKey, signature }: Proof): Identity | ProofProblem {
+  #judgementOf(connection: Connection, { token, publicKey, signature }: Proof): Proved | ProofProblem {
     const { plane, issuers, allowLegacyServiceIds } = this.#options;
     const { crypto, wallClockMs } = plane.platform;
     const decoded = decodeToken(token, 0, token.length, { legacy: allowLegacyServiceIds });
     if (decoded.kind === "malformed") return "token";
     const signed = tokenSignatureInput(token.subarray(0, decoded.signedLength));
     const issuerSignature = token.subarray(decoded.signedLength);
-    if (!issuers().some((issuer) => crypto.verifyEd25519(issuer, signed, issuerSignature))) return "issuer";
+    const issuer = issuers().find((key) => crypto.verifyEd25519(key, signed, issuerSignature));
+    if (issuer === undefined) return "issuer";
     if (wallClockMs() >= decoded.expiresSeconds * 1000) return "expired";
     const holder = Array.from(crypto.sha256(publicKey), (byte) => byte.toString(16).padStart(2, "0")).join("");
     if (holder !== decoded.holder) return "holder";
     const exported = connection.engine.exportKey(PROOF_EXPORTER.label, new Uint8Array(0), PROOF_EXPORTER.lengthBytes);
     if (exported === null) return "signature";
     const input = proofSignatureInput(exported, crypto.sha256(token));
-    return crypto.verifyEd25519(publicKey, input, signature) ? identityFromToken(decoded) : "signature";
+    return crypto.verifyEd25519(publicKey, input, signature) ? { identity: identityFromToken(decoded), issuer } : "signature";
   }
 
   #refuse(peer: Peer, stream: number, why: ProofProblem): void {
