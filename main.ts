@@ -33,7 +33,7 @@ const [{ ArenaLayout, formatEndpoint, resolveHost }, { createPlan, startHost }, 
       import("./src/cli/mod.ts"),
       import("./src/ops/log/mod.ts"),
       role === null ? null : import("./src/ops/mod.ts"),
-    role === null ? null : import("./src/io/http/mod.ts"),
+      role === null ? null : import("./src/io/http/mod.ts"),
     ]);
 const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_SCRATCH_BYTES, loadNative } = native;
 /** Where the data plane could not open the library, this isolate finds out why. */
