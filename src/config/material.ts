@@ -134,15 +134,25 @@ async function loadP2p(
   reader: MaterialReader,
   notices: LogRecord[],
 ): Promise<P2pMaterial> {
-  const identity = await loadIdentity(certPath, keyPath, reader, notices);
+  const identity = await loadIdentity(certPath, keyPath, reader, notices, P2P_FILES);
   const trustPath = caCertPath ?? uplinkCaPath;
   if (trustPath === null) throw usageError("direct connections trust nobody: --p2p-ca-cert is missing", "add --p2p-ca-cert FILE");
   return { identity, trustPem: await loadTrust(trustPath, reader, notices) };
 }
 
-async function loadIdentity(certPath: string, keyPath: string, reader: MaterialReader, notices: LogRecord[]): Promise<Identity> {
-  const certificateChainPem = await readMaterial(certPath, "Certificate file", reader);
-  const privateKeyPem = await readMaterial(keyPath, "Private key file", reader);
+/** What the two files of an identity are called when one cannot be read. */
+const OWN_FILES = { cert: "Certificate file", key: "Private key file" };
+const P2P_FILES = { cert: "P2P certificate file", key: "P2P private key file" };
+
+async function loadIdentity(
+  certPath: string,
+  keyPath: string,
+  reader: MaterialReader,
+  notices: LogRecord[],
+  names = OWN_FILES,
+): Promise<Identity> {
+  const certificateChainPem = await readMaterial(certPath, names.cert, reader);
+  const privateKeyPem = await readMaterial(keyPath, names.key, reader);
   const leaf = readPem(certPath, certificateChainPem, reader)[0];
   if (leaf === undefined) throw damaged(`No certificate in ${certPath}`, "it must have a PEM block -----BEGIN CERTIFICATE-----");
   checkValidity(certPath, leaf, reader.nowMs, notices);

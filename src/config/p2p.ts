@@ -83,8 +83,8 @@ export function finishP2p(resolved: Resolved<P2pTable>, caCertPath: string | nul
   const isPortGiven = sources.p2p_listen_port.kind !== "default";
   const portOfAll = isPortGiven ? values.p2p_listen_port : values.p2p?.port ?? values.p2p_listen_port;
   if ((certPath === null) !== (keyPath === null)) {
-    const [given, missing] = certPath === null ? ["--p2p-key", "--p2p-cert"] : ["--p2p-cert", "--p2p-key"];
-    throw usageError(`--p2p-cert and --p2p-key belong together (got only ${given})`, `add ${missing}, or leave both out`);
+    const missing = certPath === null ? "--p2p-cert" : "--p2p-key";
+    throw usageError("P2P TLS requires both --p2p-cert and --p2p-key (got only one)", `add ${missing}, or leave both out`);
   }
   if (certPath === null || keyPath === null) {
     const stray = values.p2p_ca_cert !== null ? "--p2p-ca-cert" : values.p2p_bind.length > 0 ? "--p2p-bind" : null;

@@ -355,7 +355,13 @@ Deno.test("connector: direct connections are off without a certificate, and name
   const earlier = await p2p({ file: { p2p: { cert: "c", key: "k", port: 4500 }, ca_cert: "ca" } });
   assertEquals([earlier?.certPath, earlier?.binds], ["c", [{ address: "0.0.0.0", port: 4500 }]]);
   await refused(CONNECTOR, { flags: pair }, "direct connections need to know whose certificates", "--p2p-ca-cert");
-  await refused(CONNECTOR, { flags: { p2p_cert: ["c"] } }, "got only --p2p-cert");
+  await refused(
+    CONNECTOR,
+    { flags: { p2p_cert: ["c"] } },
+    "P2P TLS requires both --p2p-cert and --p2p-key (got only one)",
+    "--p2p-key",
+  );
+  await refused(CONNECTOR, { flags: { p2p_key: ["k"] } }, "P2P TLS requires both", "--p2p-cert");
   await refused(CONNECTOR, { flags: { p2p_ca_cert: ["c"] } }, "--p2p-cert is missing");
   await refused(CONNECTOR, { flags: { ...pair, ca_cert: ["a"], p2p_bind: ["1.2.3.4", "0.0.0.0"] } }, "at most one IPv4");
   await refused(CONNECTOR, { file: { p2p: { cert: "c" }, p2p_cert: "d", p2p_key: "k" } }, "say the same twice");
