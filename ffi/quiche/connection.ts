@@ -175,11 +175,28 @@ export class QuicheConnection implements EngineConnection {
   }
 
   peerCertificate(): CertificateSummary | null {
-    if (this.#library.postern_conn_peer_verified(this.#live) !== 1) return null;
+    const [leaf] = this.#peerChain();
+    return leaf === undefined ? null : this.#context.summarize(leaf);
+  }
+
+  peerAuthorities(): readonly CertificateSummary[] {
+    const [, ...others] = this.#peerChain();
+    return others.map((der) => this.#context.summarize(der)).filter((summary) => summary !== null);
+  }
+
+  /** What the peer presented, leaf first, in DER; nothing when it was not verified. */
+  #peerChain(): Uint8Array<ArrayBuffer>[] {
+    const found: Uint8Array<ArrayBuffer>[] = [];
+    if (this.#library.postern_conn_peer_verified(this.#live) !== 1) return found;
     const chain = this.#read(CHAIN_BYTES_MAX, (out, cap) => this.#library.postern_conn_peer_chain(this.#live, out, cap));
-    if (chain.length < 4) return null;
-    const length = new DataView(chain.buffer).getUint32(0, true);
-    return length > chain.length - 4 ? null : this.#context.summarize(chain.slice(4, 4 + length));
+    const view = new DataView(chain.buffer, chain.byteOffset, chain.length);
+    for (let at = 0; at + 4 <= chain.length;) {
+      const length = view.getUint32(at, true);
+      if (length > chain.length - at - 4) break;
+      found.push(chain.slice(at + 4, at + 4 + length));
+      at += 4 + length;
+    }
+    return found;
   }
 
   verifyError(): { readonly reason: string; readonly offered: CertificateSummary | null } | null {

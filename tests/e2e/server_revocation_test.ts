@@ -40,6 +40,21 @@ Deno.test("a list that is read anew closes the peer that it names at once, and k
   await rig.untilCount("closedRevoked", 1);
 });
 
+Deno.test("a list that names an intermediate authority closes the peers below it, and no others", async () => {
+  await using rig = await ServerRig.start();
+  const middle = await rig.authority.authority({ commonName: "Middle CA" });
+  const below = rig.dial(await middle.issue({ commonName: "below", dns: ["agent.web.ztna"], eku: ["clientAuth"] }));
+  await rig.until(() => below.isUp);
+  assertEquals(await rig.register(below, "agent", "web"), "ack");
+  const beside = await rig.registered("agent", "web");
+  const serial = middle.certificate.serialNumber;
+  const listing = (issuer: string) => ({ revocation: { crlPem: null, toleratesStale: false, denied: [{ serial, issuer }] } });
+  assertEquals(rig.reload(listing("CN=Another CA")).count, 0);
+  assertEquals(rig.reload(listing("CN=Rig CA")).count, 1);
+  await rig.until(() => below.ending !== null);
+  assertEquals([below.ending?.info?.code, beside.isUp], [0x102, true]);
+});
+
 Deno.test("a serial is denied by itself, for those inside and those who come", async () => {
   await using rig = await ServerRig.start();
   const identity = await rig.authority.issue({ commonName: "x", ...leaf });

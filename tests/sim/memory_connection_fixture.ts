@@ -621,6 +621,10 @@ export class MemoryConnection implements EngineConnection {
     return this.#certificate;
   }
 
+  peerAuthorities(): readonly CertificateSummary[] {
+    return [];
+  }
+
   verifyError(): { readonly reason: string; readonly offered: CertificateSummary | null } | null {
     return this.#verifyError;
   }

@@ -12,6 +12,13 @@ import { normalizeSerial } from "./identity.ts";
 /** More lines than this is a mistake: a CRL is the tool for that. */
 export const DENY_LIST_ENTRIES_MAX = 100_000;
 
+/** Which certificate it is: no issuer gives a serial number twice. */
+export interface CertificateNumber {
+  readonly issuer: string;
+  /** Hexadecimal. */
+  readonly serial: string;
+}
+
 export interface DenyEntry {
   /** Hexadecimal. */
   readonly serial: string;
@@ -30,12 +37,17 @@ export class DenyList {
     return this.#entries.size;
   }
 
-  /** The problem of a certificate that is on the list, or null. Tokens have no serial and are never on it. */
-  problemOf(identity: Identity): AuthProblem | null {
+  /**
+   * The problem of a certificate that is on the list, or null. Tokens have no serial and are never on it. `authorities` are the
+   * certificates above it; those are denied by issuer and serial only, since a serial alone means a leaf.
+   */
+  problemOf(identity: Identity, authorities: readonly CertificateNumber[] = []): AuthProblem | null {
     if (identity.source !== "certificate" || this.#entries.size === 0) return null;
     const denied = this.#entries.has(entryKey(identity.serial, null)) ||
       this.#entries.has(entryKey(identity.serial, identity.issuer));
-    return denied ? { kind: "problem", code: "revoked", message: "certificate is revoked" } : null;
+    if (denied) return { kind: "problem", code: "revoked", message: "certificate is revoked" };
+    if (!authorities.some(({ serial, issuer }) => this.#entries.has(entryKey(serial, issuer)))) return null;
+    return { kind: "problem", code: "revoked", message: "an authority of the certificate is revoked" };
   }
 }
 

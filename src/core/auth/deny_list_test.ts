@@ -48,3 +48,10 @@ Deno.test("a list that is too long is refused", () => {
   assertEquals(parseDenyList("1\n".repeat(DENY_LIST_ENTRIES_MAX)).kind, "entries");
   assertEquals(parseDenyList("1\n".repeat(DENY_LIST_ENTRIES_MAX + 1)).kind, "malformed");
 });
+
+Deno.test("an authority above the certificate is denied by its issuer and serial, not by a serial alone", () => {
+  const above = [{ issuer: "CN=Root CA", serial: "00:77" }];
+  const by = (issuer: string | null) => new DenyList([{ serial: "77", issuer }]).problemOf(holder("1"), above)?.message;
+  assertEquals(by("CN=Root CA"), "an authority of the certificate is revoked");
+  assertEquals([by("CN=Other CA"), by(null)], [undefined, undefined]);
+});

@@ -125,6 +125,8 @@ export interface EngineConnection {
 
   /** The peer's verified leaf certificate, or null (none presented, or not verified because verification is off). */
   peerCertificate(): CertificateSummary | null;
+  /** What the verified peer presented beside its leaf: its authorities, perhaps others. Empty when the leaf is null or stands alone. */
+  peerAuthorities(): readonly CertificateSummary[];
   /** Why the verification of the peer failed, with the names that it offered; "" if it did not. For error texts (D21). */
   verifyError(): { readonly reason: string; readonly offered: CertificateSummary | null } | null;
   /** TLS exporter (RFC 8446 §7.5) bound to this connection; null before the handshake ends. */

@@ -45,6 +45,7 @@ export class Identification {
     if (mustProve && !(isV2 && takesTokens())) return this.#refuse(connection, V1_REFUSAL_REASON.missing);
     if (limiter === null) return this.#refuse(connection, "not admitted");
     const peer = new Peer(connection, certificate, identity, limiter, !mustProve);
+    peer.authorities = connection.engine.peerAuthorities().map(({ issuer, serial }) => ({ issuer, serial }));
     count("established");
     const { group, cipher } = connection.engine.tlsDescription();
     plane.log("debug", "connection-opened", "A client connected", { peer: peer.label, protocol: peer.protocol, group, cipher });

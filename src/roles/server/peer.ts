@@ -1,6 +1,6 @@
 /** A client of the server whose handshake has ended: who it is, what it may ask for, and what it has open. */
 import { Timer } from "../../base/mod.ts";
-import type { Identity } from "../../core/auth/mod.ts";
+import type { CertificateNumber, Identity } from "../../core/auth/mod.ts";
 import type { CertificateSummary, Connection } from "../../core/quic/mod.ts";
 import type { PeerLimiter } from "../../core/ratelimit/mod.ts";
 import { ALPN_V2 } from "../../core/wire/mod.ts";
@@ -23,6 +23,8 @@ export interface PeerStream {
 export class Peer {
   readonly connection: Connection;
   readonly certificate: CertificateSummary | null;
+  /** What it presented above its certificate. */
+  authorities: readonly CertificateNumber[] = [];
   /** Null for a client without a verified certificate or token. */
   identity: Identity | null;
   /** The public key of the issuer whose token it proved; null for all others. */

@@ -35,7 +35,8 @@ export class PeerWatch {
   /** Why the peer may not be here (any longer), or null. */
   problemOf(peer: Peer): AuthProblem | null {
     if (peer.identity === null) return null;
-    return this.#denied.problemOf(peer.identity) ?? validityProblem(peer.identity, this.#plane.platform.wallClockMs());
+    return this.#denied.problemOf(peer.identity, peer.authorities) ??
+      validityProblem(peer.identity, this.#plane.platform.wallClockMs());
   }
 
   /** Looks at the peer now, and again when its certificate ends. False when it was closed. */
