@@ -73,6 +73,10 @@ const REFUSED: readonly (readonly [line: string, code: number, error: string, hi
   ["connector --p2p-cert none.pem", 2, "P2P TLS requires both --p2p-cert and --p2p-key (got only one)"],
   ["connector --p2p-cert none.pem --p2p-key k.pem --ca-cert c.pem", 1, "P2P certificate file not found: none.pem"],
   ["connector --p2p-cert c.pem --p2p-key none.pem --ca-cert c.pem", 1, "P2P private key file not found: none.pem"],
+  // Before any file is looked for.
+  ["server --cert none.pem --key k.pem --metrics-addr 127.0.0.1:9090", 2, "IPv4 addresses not supported. Use IPv6 format"],
+  ["server --cert none.pem --key k.pem --metrics-addr [::1]:1 --metrics-port 1", 2, "--metrics-port and --metrics-addr exclude"],
+  ["server --cert none.pem --key k.pem --alert-webhook http://10.0.0.1/x", 2, "the webhook address is http://10.0.0.1, not https"],
   ["certs init --days 0", 2, '--days "0": must be 1 to 3650'],
   ["certs init --days 1e3", 2, '--days "1e3": must be 1 to 3650'],
   ["certs init --service A", 2, '--service "A": may have only lower-case letters'],

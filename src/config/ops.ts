@@ -4,6 +4,7 @@
  */
 
 import * as z from "zod";
+import { parseMetricsAddress, parseWebhookUrl, requireOneMetricsAddress } from "./ops_address.ts";
 import { list, onOff, type SettingTable, type SettingValues, word } from "./setting.ts";
 import { duration, numberFromText, path, text } from "./value.ts";
 
@@ -154,8 +155,11 @@ function adminSettings() {
   } satisfies SettingTable;
 }
 
-/** The part of a role's settings object. */
+/** The part of a role's settings object. Throws a usage error for addresses that a start would refuse. */
 export function finishOps(values: SettingValues<ReturnType<typeof opsSettings>>): OpsSettings {
+  requireOneMetricsAddress(values.metrics_addr, values.metrics_port);
+  if (values.metrics_addr !== null) parseMetricsAddress(values.metrics_addr);
+  if (values.alert_webhook !== null) parseWebhookUrl(values.alert_webhook);
   return {
     metricsAddr: values.metrics_addr,
     metricsPort: values.metrics_port,

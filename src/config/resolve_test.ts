@@ -292,6 +292,26 @@ Deno.test("addresses that are none", async () => {
   ]);
 });
 
+Deno.test("addresses of metrics and alerts are refused as a start refuses them, in every role", async () => {
+  const wrong: readonly (readonly [file: Record<string, unknown>, why: string])[] = [
+    [{ metrics_addr: "127.0.0.1:9090" }, "IPv4 addresses not supported. Use IPv6 format: [::1]:9090"],
+    [{ metrics_addr: "[::ffff:127.0.0.1]:9090" }, "IPv4 addresses not supported"],
+    [{ metrics_addr: "[::1]" }, "is not [IPv6]:PORT"],
+    [{ metrics_addr: "[::1]:9090", metrics_port: 9090 }, "exclude each other"],
+    [{ metrics_addr: "[::1]:9090", metrics_port: 0 }, "exclude each other"],
+    [{ alert_webhook: "http://10.0.0.1/x" }, "the webhook address is http://10.0.0.1, not https"],
+    [{ alert_webhook: "https://169.254.169.254/x" }, "which no webhook has"],
+  ];
+  for (const [file, why] of wrong) {
+    await refused(SERVER, { file }, why);
+    await refused(CONNECTOR, { file: { server: "gw", ...file } }, why);
+    await refused(AGENT, { file: { server: "gw", forward: "1=x", ...file } }, why);
+  }
+  const right = { metrics_addr: "[::]:0", alert_webhook: "http://[::1]:8/x?token=a" };
+  const { ops } = await settings(SERVER, { file: right });
+  assertEquals([ops.metricsAddr, ops.alertWebhook], [right.metrics_addr, right.alert_webhook]);
+});
+
 Deno.test("the placeholder address means that nobody configured the server", async () => {
   for (const server of ["0.0.0.0", "0.0.0.0:4433", "[::]:4433", "[::]"]) {
     await refused(CONNECTOR, { flags: { server: [server] } }, "server address must be configured");

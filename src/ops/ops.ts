@@ -1,6 +1,6 @@
 /** Builds seeing and steering for one running role and takes it down again. The order of the parts is the order of this file. */
 import { type CertificateStatus, messageOf, metricCells, PosternError, type SecurityEventInput } from "../base/mod.ts";
-import type { OpsSettings } from "../config/mod.ts";
+import { type OpsSettings, parseWebhookUrl } from "../config/mod.ts";
 import type { CertificateSummary, Ipv6Address, Poller } from "../io/http/mod.ts";
 import { type AdminServer, createAdminApi, createAnswers, processStartTime, startAdminServer, TokenStore } from "./admin/mod.ts";
 import {
@@ -9,7 +9,6 @@ import {
   DEFAULT_ALERT_TRIES,
   openAlerts,
   openEventStream,
-  parseWebhookUrl,
   type SecurityEventStream,
 } from "./events/mod.ts";
 import { watchExpiry } from "./expiry_watch.ts";

@@ -7,7 +7,6 @@
  */
 import {
   Backoff,
-  formatIp,
   messageOf,
   metricCells,
   type MetricSample,
@@ -15,8 +14,8 @@ import {
   readMetrics,
   type SecurityEvent,
   type SecurityEventType,
-  usageError,
 } from "../../base/mod.ts";
+import { isForbiddenWebhookAddress } from "../../config/mod.ts";
 
 export interface AlertSettings {
   readonly url: URL;
@@ -63,23 +62,6 @@ export interface AlertSender {
   status(): { readonly queued: number; readonly sent: number; readonly failed: number; readonly last_error: string };
   /** Stops trying; what is queued is given up. */
   close(): void;
-}
-
-/** Reads the address of `--alert-webhook`. Throws a usage error. */
-export function parseWebhookUrl(text: string): URL {
-  const wrong = (why: string) =>
-    usageError(`the webhook address ${why}`, "write https://host/path; http:// is taken for 127.0.0.1 and [::1] only");
-  const url = URL.parse(text);
-  if (url === null) throw wrong("is not a URL");
-  if (url.username !== "" || url.password !== "") throw wrong("has a user name or password in it");
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  const ip = parseIp(host);
-  const isLocal = ip === null ? host === "localhost" : isLoopback(ip);
-  if (url.protocol !== "https:" && !(url.protocol === "http:" && isLocal)) {
-    throw wrong(`is ${url.protocol}//${url.host}, not https`);
-  }
-  if (ip !== null && isForbidden(ip)) throw wrong(`names ${formatIp(ip, 0, ip.length === 4 ? 4 : 16)}, which no webhook has`);
-  return url;
 }
 
 /** `onFailure` hears of each alert that was given up. */
@@ -162,32 +144,9 @@ async function refuseForbiddenName(hostname: string): Promise<void> {
     const addresses = await Deno.resolveDns(host, type).catch(() => []);
     for (const address of addresses) {
       const ip = parseIp(address);
-      if (ip !== null && isForbidden(ip)) throw new Error(`${host} leads to ${address}, which no webhook has`);
+      if (ip !== null && isForbiddenWebhookAddress(ip)) throw new Error(`${host} leads to ${address}, which no webhook has`);
     }
   }
-}
-
-/** Link-local (169.254/16, fe80::/10), multicast and unspecified addresses. v4-mapped ones count as what they map. */
-function isForbidden(ip: Uint8Array): boolean {
-  const v4 = mappedV4(ip);
-  if (v4 !== null) {
-    const [a = 0, b = 0] = v4;
-    return a === 0 || (a === 169 && b === 254) || a >= 224;
-  }
-  const [a = 0, b = 0] = ip;
-  return a === 0xff || (a === 0xfe && (b & 0xc0) === 0x80) || ip.every((byte) => byte === 0);
-}
-
-function isLoopback(ip: Uint8Array): boolean {
-  const v4 = mappedV4(ip);
-  if (v4 !== null) return v4[0] === 127;
-  return ip.every((byte, i) => byte === (i === 15 ? 1 : 0));
-}
-
-function mappedV4(ip: Uint8Array): Uint8Array | null {
-  if (ip.length === 4) return ip;
-  const isMapped = ip.subarray(0, 10).every((byte) => byte === 0) && ip[10] === 0xff && ip[11] === 0xff;
-  return isMapped ? ip.subarray(12) : null;
 }
 
 function pause(ms: number, stop: AbortSignal): Promise<void> {

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { PosternError, SECURITY_EVENTS, type SecurityEvent } from "../../base/mod.ts";
 import { EVENT_AGE_MAX_MS, EVENTS_MAX } from "./event_stream.ts";
-import { openAlerts, openEventStream, parseWebhookUrl } from "./mod.ts";
+import { openAlerts, openEventStream } from "./mod.ts";
+import { parseWebhookUrl } from "../../config/mod.ts";
 
 Deno.test("an event has the published fields, stamped by its type", () => {
   const stream = openEventStream(() => {}, () => Date.UTC(2026, 0, 26, 10, 30));

@@ -3,11 +3,4 @@
  * and, where they matter, sent to a webhook (`alerts.ts`). A further sink (a signed log, a forwarder) is one more function.
  */
 export { type EventQuery, openEventStream, type SecurityEventStream, type SecurityStatistics } from "./event_stream.ts";
-export {
-  type AlertSender,
-  type AlertSettings,
-  DEFAULT_ALERT_TIMEOUT_MS,
-  DEFAULT_ALERT_TRIES,
-  openAlerts,
-  parseWebhookUrl,
-} from "./alerts.ts";
+export { type AlertSender, type AlertSettings, DEFAULT_ALERT_TIMEOUT_MS, DEFAULT_ALERT_TRIES, openAlerts } from "./alerts.ts";

@@ -2,8 +2,8 @@
  * Whether the metrics listener runs, where, and with which files. There is no way to have it without mutual TLS: the type has no field
  * for that, and everything half-said is an error.
  */
-import { formatSocketAddress, parseIpv4, parseIpv6, parsePort, type RoleName, usageError } from "../../base/mod.ts";
-import type { OpsSettings } from "../../config/mod.ts";
+import { formatSocketAddress, type RoleName } from "../../base/mod.ts";
+import { type OpsSettings, parseMetricsAddress, requireOneMetricsAddress } from "../../config/mod.ts";
 import type { Ipv6Address } from "../../io/http/mod.ts";
 
 /** All of it is required. */
@@ -21,8 +21,6 @@ export const DEFAULT_METRICS_FILES = {
   keyPath: "/etc/postern/metrics/server.key",
   caPath: "/etc/postern/metrics/ca.crt",
 } as const;
-
-const ADDRESS_HINT = "--metrics-addr takes an IPv6 address and a port, such as [::1]:9090 or [::]:9090";
 
 /** Listens on `[::1]:9090`, which only this machine reaches. */
 export function metricsServerConfig(certPath: string, keyPath: string, caPath: string): MetricsServerConfig {
@@ -47,9 +45,7 @@ export type MetricsResolution =
 /** `exists` looks for a file. Throws a usage error for settings that contradict each other. */
 export function resolveMetricsServer(settings: OpsSettings, role: RoleName, exists: (path: string) => boolean): MetricsResolution {
   const { metricsAddr, metricsPort } = settings;
-  if (metricsAddr !== null && metricsPort !== null) {
-    throw usageError("--metrics-port and --metrics-addr exclude each other", "--metrics-addr has the port in it: keep that one");
-  }
+  requireOneMetricsAddress(metricsAddr, metricsPort);
   if (metricsPort === 0) return { kind: "off", isUnconfigured: false };
   const isUnconfigured = metricsAddr === null && metricsPort === null && settings.metricsCertPath === null &&
     settings.metricsKeyPath === null && settings.metricsCaPath === null && settings.metricsAcl === null &&
@@ -80,19 +76,4 @@ export function describeMetricsSettings(config: MetricsServerConfig): string[] {
     `  Server key:  ${config.keyPath}`,
     `  CA cert:     ${config.caPath} (for client verification)`,
   ];
-}
-
-function parseMetricsAddress(text: string): Ipv6Address {
-  const colon = text.lastIndexOf(":");
-  const host = text.slice(0, Math.max(colon, 0));
-  if (parseIpv4(host) !== null || parseIpv4(text) !== null || host === "localhost") {
-    throw usageError("IPv4 addresses not supported. Use IPv6 format: [::1]:9090", ADDRESS_HINT);
-  }
-  const bracketed = /^\[([^\]]*)\]:([0-9]+)$/.exec(text);
-  const address = bracketed?.[1] ?? "";
-  if (bracketed === null || parseIpv6(address) === null) throw usageError(`'${text}' is not [IPv6]:PORT`, ADDRESS_HINT);
-  if (/^::ffff:/i.test(address)) throw usageError("IPv4 addresses not supported. Use IPv6 format: [::1]:9090", ADDRESS_HINT);
-  const port = parsePort(bracketed[2] ?? "", { zero: true });
-  if (!port.ok) throw usageError(`the port of '${text}' ${port.why}`, ADDRESS_HINT);
-  return { address, port: port.value };
 }
