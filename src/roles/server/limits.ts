@@ -28,6 +28,15 @@ export const VALIDITY_LOOK_MAX_MS = 30_000;
 /** Signalling that waits for one peer, and what is read of a signalling stream at once. */
 export const SIGNAL_QUEUE_BYTES_MAX = 128 * 1024;
 export const SIGNAL_TURN_BYTES = 16 * 1024;
+/** Streams of signalling that one registered peer may have open; before its registration it may have one. */
+export const SIGNAL_STREAMS_PER_PEER_MAX = 4;
+/** Bytes of half messages that are held: of all peers, and of one that is not registered. */
+export const SIGNAL_HELD_BYTES_MAX = 4 * 1024 * 1024;
+export const SIGNAL_HELD_UNREGISTERED_BYTES_MAX = 4 * 1024;
+/** After so many malformed messages a stream is aborted. */
+export const SIGNAL_MALFORMED_PER_STREAM_MAX = 16;
+/** So many malformed messages with no good one between them end the connection. */
+export const SIGNAL_MALFORMED_PER_PEER_MAX = 64;
 /** From the refusal of a registration token to the close of its connection. */
 export const REFUSAL_LINGER_MS = 100;
 /** Counters and gauges are published this often. */

@@ -28,6 +28,13 @@ const ignored = (reason: string) => ({
   labels: { reason },
 });
 
+const signalStreamRefused = (reason: string) => ({
+  name: "ztna_signal_streams_refused_total",
+  kind: "counter" as const,
+  help: "Signalling streams that were aborted, by reason.",
+  labels: { reason },
+});
+
 const closed = (reason: string) => ({
   name: "ztna_peers_closed_total",
   kind: "counter" as const,
@@ -108,6 +115,10 @@ export const SERVER_METRICS = {
     kind: "counter",
     help: "Signalling messages that a peer had no room for.",
   },
+  signalStreamsMany: signalStreamRefused("too-many-streams"),
+  signalStreamsHeld: signalStreamRefused("held-bytes"),
+  signalStreamsLate: signalStreamRefused("late"),
+  signalStreamsMalformed: signalStreamRefused("malformed"),
   ...LIMIT_METRICS,
   tokensAccepted: {
     name: "ztna_registration_tokens_accepted_total",

@@ -43,6 +43,8 @@ export class Peer {
   validity: Timer | null = null;
   /** Signalling on its way to it; null until there was any. */
   signals: SignalOutbox | null = null;
+  /** Malformed signalling messages since the last good one. */
+  malformedSignals = 0;
   readonly #warned = new Set<string>();
   #nextStream = FIRST_STREAM;
 

@@ -6,15 +6,17 @@
 import { Timer } from "../../base/mod.ts";
 import { type Connection, EngineError } from "../../core/quic/mod.ts";
 import type { Registry } from "../../core/registry/mod.ts";
-import { type SignalOutcome, SignalReceiver, type SignalSend, SignalSessions } from "../../core/signal/mod.ts";
-import { AbortCode, encodeSignal, SIGNAL_ENCODED_MAX_BYTES, type SignalMessage } from "../../core/wire/mod.ts";
-import type { Deferred } from "../../io/mod.ts";
+import { type SignalOutcome, type SignalSend, SignalSessions } from "../../core/signal/mod.ts";
+import { AbortCode, CloseCode, encodeSignal, SIGNAL_ENCODED_MAX_BYTES, type SignalMessage } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
-import { SIGNAL_TURN_BYTES } from "./limits.ts";
+import { SIGNAL_MALFORMED_PER_PEER_MAX, SIGNAL_TURN_BYTES } from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
-import type { Peer, PeerStream } from "./peer.ts";
+import type { Peer } from "./peer.ts";
 import type { SampledLog } from "./sampled_log.ts";
 import { SignalOutbox } from "./signal_outbox.ts";
+import { SignalStream, type SignalStreamContext } from "./signal_stream.ts";
+
+type Malformed = { readonly kind: "malformed"; readonly why: string };
 
 export interface SignalRelayOptions {
   readonly plane: Plane;
@@ -31,12 +33,26 @@ export class SignalRelay {
   readonly #options: SignalRelayOptions;
   readonly #sessions: SignalSessions;
   readonly #scratchAt: number;
+  readonly #streams: SignalStreamContext;
   readonly #encoded = new Uint8Array(SIGNAL_ENCODED_MAX_BYTES);
   readonly #timer = new Timer((nowMs) => this.#expire(nowMs));
 
   constructor(options: SignalRelayOptions) {
     this.#options = options;
     this.#sessions = new SignalSessions(options.registry, { allowLoopback: options.allowLoopback });
+    const { registry, log, count } = options;
+    this.#streams = {
+      reactor: options.plane.platform.reactor,
+      receiverOptions: { legacy: options.allowLegacyServiceIds },
+      isRegistered: (peer) => registry.roleOf(peer.id) !== "none",
+      read: (stream, connection, nowMs) => this.#read(stream, connection, nowMs),
+      onGone: ({ peer, stream }) => peer.signals?.lost(stream),
+      onRefused: (peer, metric, why) => {
+        count(metric);
+        log.warn("signal-refused", `A signalling stream was aborted: ${why}`, { peer: peer.label, why });
+      },
+      heldBytes: 0,
+    };
     this.#scratchAt = options.plane.platform.layout.reserve(Math.max(SIGNAL_TURN_BYTES, SIGNAL_ENCODED_MAX_BYTES));
   }
 
@@ -44,22 +60,14 @@ export class SignalRelay {
     return this.#sessions.size;
   }
 
-  /** A stream that carries signalling, with the bytes of it that were read already. */
-  open(peer: Peer, stream: number, first: Uint8Array): PeerStream {
-    const receiver = new SignalReceiver({ legacy: this.#options.allowLegacyServiceIds });
-    const entry: PeerStream & Deferred = {
-      isDeferred: false,
-      onReadable: (connection, nowMs) => {
-        if (this.#read(peer, connection, stream, receiver, nowMs)) this.#options.plane.platform.reactor.defer(entry);
-      },
-      resume: (nowMs) => {
-        if (peer.streams.get(stream) === entry && !peer.connection.isFreed) entry.onReadable(peer.connection, nowMs);
-      },
-      onWritable: () => peer.signals?.flush(),
-      connectionLost: () => {},
-    };
-    peer.streams.set(stream, entry);
-    if (first.length > 0) receiver.handle(first);
+  /** A stream that carries signalling, with the bytes of it that were read already; null when the peer has too many of them. */
+  open(peer: Peer, stream: number, first: Uint8Array = new Uint8Array(0)): SignalStream | null {
+    const entry = new SignalStream(this.#streams, peer, stream);
+    if (!entry.admit()) return null;
+    if (first.length > 0) {
+      entry.receiver.handle(first);
+      entry.noteHeld(false, this.#options.plane.platform.reactor.nowMs);
+    }
     return entry;
   }
 
@@ -69,37 +77,38 @@ export class SignalRelay {
   }
 
   /** Returns whether there may be more to read, after the others have had their turn. */
-  #read(peer: Peer, connection: Connection, stream: number, receiver: SignalReceiver, nowMs: number): boolean {
+  #read(entry: SignalStream, connection: Connection, nowMs: number): boolean {
     const { engine } = this.#options.plane.platform;
+    const { peer, stream, receiver } = entry;
     const outbox = this.#outboxOf(peer);
     for (let budget = SIGNAL_TURN_BYTES; budget > 0;) {
       const count = connection.engine.streamRecv(stream, this.#scratchAt, SIGNAL_TURN_BYTES);
       if (count === EngineError.done) return false;
       connection.touch();
-      if (count < 0) return this.#end(peer, stream);
+      if (count < 0) return this.#end(entry);
       budget -= count;
       const isEnd = engine.streamFin;
       outbox.heardOn(stream);
-      const bytes = engine.arena.bytes.slice(this.#scratchAt, this.#scratchAt + count);
-      for (const message of receiver.handle(bytes)) this.#take(peer, message, nowMs);
-      if (isEnd) return this.#end(peer, stream);
+      const messages = receiver.handle(engine.arena.bytes.slice(this.#scratchAt, this.#scratchAt + count));
+      for (const message of messages) if (!this.#take(entry, message, nowMs)) return false;
+      if (isEnd) return this.#end(entry);
+      if (!entry.noteHeld(messages.length > 0, nowMs)) return false;
     }
     return true;
   }
 
-  #end(peer: Peer, stream: number): false {
-    peer.streams.delete(stream);
-    peer.signals?.lost(stream);
-    peer.connection.engine.streamShutdown(stream, "write", AbortCode.none);
+  #end(entry: SignalStream): false {
+    entry.leave();
+    entry.peer.signals?.lost(entry.stream);
+    entry.peer.connection.engine.streamShutdown(entry.stream, "write", AbortCode.none);
     return false;
   }
 
-  #take(peer: Peer, message: SignalMessage | { readonly kind: "malformed"; readonly why: string }, nowMs: number): void {
-    const { count, log } = this.#options;
-    if (message.kind === "malformed") {
-      count("signalsMalformed");
-      return log.warn("signal-refused", "A malformed signalling message", { peer: peer.label, why: message.why });
-    }
+  /** False when nothing more is heard on the stream. */
+  #take(entry: SignalStream, message: SignalMessage | Malformed, nowMs: number): boolean {
+    if (message.kind === "malformed") return this.#takeMalformed(entry, message.why, nowMs);
+    const { peer } = entry;
+    peer.malformedSignals = 0;
     const isOffer = message.kind === "candidate-offer";
     if (isOffer && peer.limiter.allowSignal(nowMs) !== null) return this.#overLimit(peer);
     const outcome = this.#sessions.handle(peer.id, message, nowMs);
@@ -108,6 +117,20 @@ export class SignalRelay {
     this.#note(peer, message, outcome);
     for (const send of outcome.sends) this.#send(send);
     this.#arm();
+    return true;
+  }
+
+  /** One is dropped (WIRE 1.6); one who keeps sending them loses the stream, and then the connection. */
+  #takeMalformed(entry: SignalStream, why: string, nowMs: number): boolean {
+    const { count, log } = this.#options;
+    const { peer } = entry;
+    count("signalsMalformed");
+    log.warn("signal-refused", "A malformed signalling message", { peer: peer.label, why });
+    if (peer.limiter.allowSignal(nowMs) !== null) this.#overLimit(peer);
+    const goesOn = entry.noteMalformed();
+    if (++peer.malformedSignals < SIGNAL_MALFORMED_PER_PEER_MAX) return goesOn;
+    if (!peer.connection.isOver) peer.connection.close(CloseCode.protocolError, "malformed signalling");
+    return false;
   }
 
   #note(peer: Peer, message: SignalMessage, { refused }: SignalOutcome): void {
@@ -120,9 +143,12 @@ export class SignalRelay {
     log.warn("signal-refused", `Refused a signalling message: ${refused}`, { peer: peer.label, kind: message.kind, why: refused });
   }
 
-  #overLimit(peer: Peer): void {
-    if (!peer.warnsOf("signals")) return;
-    this.#options.log.warn("limit-exceeded", "A peer sends more signalling than it may", { peer: peer.label });
+  /** Only the message is lost: the stream is heard on. */
+  #overLimit(peer: Peer): true {
+    if (peer.warnsOf("signals")) {
+      this.#options.log.warn("limit-exceeded", "A peer sends more signalling than it may", { peer: peer.label });
+    }
+    return true;
   }
 
   #send({ to, message }: SignalSend): void {
@@ -140,7 +166,7 @@ export class SignalRelay {
       peer,
       engine,
       this.#scratchAt,
-      (stream) => this.open(peer, stream, new Uint8Array(0)),
+      (stream) => this.open(peer, stream),
     );
   }
 

@@ -76,7 +76,11 @@ export class StreamService {
       if (peer.isV2) {
         entry = new StreamHead(this.#head, peer, stream, nowMs);
         peer.streams.set(stream, entry);
-      } else entry = this.#options.signals.open(peer, stream, new Uint8Array(0));
+      } else {
+        const signals = this.#options.signals.open(peer, stream);
+        if (signals === null) return;
+        entry = signals;
+      }
     }
     entry.onReadable(connection, nowMs);
   }
@@ -86,7 +90,7 @@ export class StreamService {
     if (purpose === "proof") return this.#options.proofs.begin(head, nowMs);
     if (!peer.isAdmitted) return false;
     if (purpose === "signalling") {
-      this.#options.signals.open(peer, stream, header.bytes.slice(0, header.length)).onReadable(peer.connection, nowMs);
+      this.#options.signals.open(peer, stream, header.bytes.slice(0, header.length))?.onReadable(peer.connection, nowMs);
       return true;
     }
     if (purpose !== "open") return false;
