@@ -305,6 +305,16 @@ Deno.test("config show: value and source of every setting", async () => {
   assertEquals(json.server, { value: { host: "gw", port: 5 }, source: { kind: "file", path: "c.yaml", key: "server", line: 1 } });
 });
 
+Deno.test("config show: of a webhook only its origin, in words and as JSON", async () => {
+  const files = { "c.yaml": "server: gw\nalert_webhook: https://alerts.example.com:8443/hook/s3cret?token=s3cret\n" };
+  const args = ["config", "show", "connector", "--config", "c.yaml", "--service", "a=h:1"];
+  const outs = [await runInTest(args, { files }), await runInTest([...args, "--json"], { files })].map(({ out }) => out);
+  for (const out of outs) {
+    assertMatch(out, /https:\/\/alerts\.example\.com:8443\/\[secret\]/);
+    assert(!out.includes("s3cret"), out);
+  }
+});
+
 Deno.test("certs inspect and check, in words and as JSON", async () => {
   assertMatch((await runInTest(["certs", "inspect", "c.pem"], WORLD)).out, /^Subject: {4}CN=self\n/);
   const [report] = JSON.parse((await runInTest(["certs", "inspect", "--json", "c.pem"], WORLD)).out);

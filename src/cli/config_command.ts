@@ -20,7 +20,7 @@ import type { Platform } from "./platform.ts";
 import { paintFor } from "./report.ts";
 import { formatExamples } from "./role_command.ts";
 import { addRoleFlags } from "./role_flags.ts";
-import { settingText } from "./setting_text.ts";
+import { settingText, shownValue } from "./setting_text.ts";
 import { DEFINITIONS, parseRole, readConfigFile, resolveRole } from "./settings.ts";
 import { formatTable } from "./table.ts";
 
@@ -138,9 +138,8 @@ function shownAsTable(table: SettingTable, { resolved }: Resolution<SettingTable
 }
 
 function shownAsJson(table: SettingTable, { resolved }: Resolution<SettingTable, unknown>): string {
-  const entries = Object.keys(table).map((key) => {
-    const isMasked = table[key]?.isSecret === true && resolved.values[key] !== null;
-    return [key, { value: isMasked ? "[secret]" : resolved.values[key], source: resolved.sources[key] }];
-  });
+  const entries = Object.keys(table).map(
+    (key) => [key, { value: shownValue(table, key, resolved.values[key]), source: resolved.sources[key] }],
+  );
   return JSON.stringify(Object.fromEntries(entries), null, 2) + "\n";
 }

@@ -4,7 +4,14 @@ import type { SettingTable } from "../config/mod.ts";
 /** The text of the value that was given for `key`; `-` for none. */
 export function settingText(table: SettingTable, key: string, value: unknown): string {
   if (value === null || value === undefined) return "-";
-  if (table[key]?.isSecret === true) return "[secret]";
-  if (Array.isArray(value)) return value.map((item) => typeof item === "string" ? item : JSON.stringify(item)).join(", ");
-  return typeof value === "string" ? value : JSON.stringify(value);
+  const shown = shownValue(table, key, value);
+  if (Array.isArray(shown)) return shown.map((item) => typeof item === "string" ? item : JSON.stringify(item)).join(", ");
+  return typeof shown === "string" ? shown : JSON.stringify(shown);
+}
+
+/** The value as it may be shown: nothing of a secret, and of an address that has one in it only whose it is. */
+export function shownValue(table: SettingTable, key: string, value: unknown): unknown {
+  if (value === null || value === undefined) return value;
+  const setting = table[key];
+  return setting?.isSecret === true ? "[secret]" : setting?.shownAs?.(value) ?? value;
 }

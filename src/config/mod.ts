@@ -15,13 +15,7 @@ export { LIMIT_KINDS, type LimitKey, type LimitSetting } from "./limit.ts";
 export { nearest } from "./problem.ts";
 export { fileSchema, type FlagValue, type Resolution, resolveSettings, type SettingInputs } from "./resolve.ts";
 export { type AnonymousGrant, type ListenAddress, SERVER, type ServerSettings, type ServerTable } from "./server.ts";
-export {
-  isForbiddenWebhookAddress,
-  maskWebhookUrl,
-  parseMetricsAddress,
-  parseWebhookUrl,
-  requireOneMetricsAddress,
-} from "./ops_address.ts";
+export { isForbiddenWebhookAddress, parseMetricsAddress, parseWebhookUrl, requireOneMetricsAddress } from "./ops_address.ts";
 export { finishOps, type MetricsAclRule, type OpsSettings, opsSettings } from "./ops.ts";
 export {
   flagOf,

@@ -4,7 +4,7 @@
  */
 
 import * as z from "zod";
-import { parseMetricsAddress, parseWebhookUrl, requireOneMetricsAddress } from "./ops_address.ts";
+import { maskWebhookUrl, parseMetricsAddress, parseWebhookUrl, requireOneMetricsAddress } from "./ops_address.ts";
 import { list, onOff, type SettingTable, type SettingValues, word } from "./setting.ts";
 import { duration, numberFromText, path, text } from "./value.ts";
 
@@ -131,7 +131,7 @@ function adminSettings() {
       schema: text,
       example: "https://alerts.example.com/postern",
       summary: "Where security events that matter are posted as JSON",
-      isSecret: false,
+      shownAs: maskWebhookUrl,
     }),
     events_max: word<number>("COUNT", EVENTS_FALLBACK, {
       schema: z.int({ error: "must be a whole number" }).min(EVENTS_LEAST, { error: `must be at least ${EVENTS_LEAST}` }).max(

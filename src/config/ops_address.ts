@@ -49,8 +49,8 @@ export function parseWebhookUrl(text: string): URL {
 }
 
 /** A webhook's address as it may be shown: its path and query are a secret with most services. */
-export function maskWebhookUrl(text: string): string {
-  return `${URL.parse(text)?.origin ?? ""}/[secret]`;
+export function maskWebhookUrl(text: string | null): string {
+  return text === null ? "-" : `${URL.parse(text)?.origin ?? ""}/[secret]`;
 }
 
 /** Link-local (169.254/16, fe80::/10), multicast and unspecified addresses. v4-mapped ones count as what they map. */

@@ -39,6 +39,8 @@ export interface Setting<T> {
   readonly isFileOnly: boolean;
   /** Shown as `[secret]` and never taken from the command line. */
   readonly isSecret: boolean;
+  /** What is shown of a value that is secret in part. */
+  readonly shownAs?: (value: T) => string;
 }
 
 // deno-lint-ignore no-explicit-any
@@ -120,6 +122,7 @@ interface SettingOptions<T> {
   readonly variableAliases?: readonly string[];
   readonly isFileOnly?: boolean;
   readonly isSecret?: boolean;
+  readonly shownAs?: (value: T) => string;
 }
 
 /** A setting with one value. */
@@ -151,6 +154,7 @@ function setting<T>(shape: SettingShape, placeholder: string | null, fallback: T
     variableAliases: options.variableAliases ?? [],
     isFileOnly: options.isFileOnly ?? false,
     isSecret: options.isSecret ?? false,
+    ...(options.shownAs === undefined ? {} : { shownAs: options.shownAs }),
     ...(options.fromText === undefined ? {} : { fromText: options.fromText }),
     ...(options.example === undefined ? {} : { example: options.example }),
   };
