@@ -125,6 +125,25 @@ Deno.test("one agent cannot take more than its share", () => {
   assertEquals(rig.up(1, { ...UDP, sourcePort: 149 }), "own");
 });
 
+Deno.test("one identity cannot take more than its share by many connections, also ones that ended", () => {
+  const rig = new Rig({ flowsMax: 1024, flowsPerAgentMax: 100, flowsPerIdentityMax: 250 });
+  for (let agent = 1; agent <= 4; agent++) rig.identities.set(agent, "greedy");
+  rig.identities.set(9, "modest");
+  const results: unknown[] = [];
+  for (let agent = 1; agent <= 4; agent++) {
+    for (let i = 0; i < 100; i++) results.push(rig.up(agent, { ...UDP, sourcePort: 100 * agent + i }));
+    if (agent === 1) rig.flows.removeAgent(agent);
+  }
+  assertEquals(results.filter((result) => result === "identityFull").length, 150);
+  assertEquals([rig.flows.size, rig.up(9, UDP), rig.up(10, { ...UDP, sourcePort: 7 })], [250, "own", "own"]);
+  // What it has goes on, and so does what an ended connection of it left.
+  assertEquals([rig.up(2, { ...UDP, sourcePort: 200 }), rig.up(4, { ...UDP, sourcePort: 100 })], ["own", "own"]);
+  rig.nowMs += 70_000;
+  rig.flows.sweep(rig.nowMs, 1024);
+  assertEquals(rig.flows.size, 0);
+  assertEquals(rig.up(4, { ...UDP, sourcePort: 499 }), "own");
+});
+
 const FIN = 0x11, SYN = 0x02, RST = 0x14, ACK = 0x10;
 
 /** Ten thousand connections of one agent, one every 10 ms, each ended by `end`; how many of them found no room. */

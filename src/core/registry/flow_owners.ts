@@ -4,13 +4,15 @@
  */
 
 import type { FlowLimits } from "./flow_age.ts";
-import { type FlowStore, NO_SLOT, ORPHAN_MIN } from "./flow_store.ts";
+import { type FlowGroup, type FlowStore, NO_SLOT, ORPHAN_MIN } from "./flow_store.ts";
 import type { ConnectorDirectory } from "./registration.ts";
 
 /** Owner of flows that nobody can get back: those of agents without an identity. */
 const NOBODY = ORPHAN_MIN;
 /** Identities whose flows can be got back at one time. */
 const IDENTITIES_MAX = 4_096;
+/** Groups without flows are forgotten when there are so many more than the last time. */
+const GROUPS_STEP = 1_024;
 
 export class FlowOwners {
   readonly #store: FlowStore;
@@ -20,21 +22,22 @@ export class FlowOwners {
   readonly #identities = new Map<number, string | null>();
   /** The number under which an identity's orphans are kept. */
   readonly #orphans = new Map<string, number>();
+  /** The flows of each identity, orphans included; those of agents without one stand under null. */
+  readonly #groups = new Map<string | null, FlowGroup>();
+  readonly #nobodys: FlowGroup = { count: 0 };
+  #groupsNextLook = GROUPS_STEP;
   #nextOrphan = NOBODY + 1;
 
   constructor(store: FlowStore, directory: ConnectorDirectory, limits: FlowLimits) {
     this.#store = store;
     this.#directory = directory;
     this.#limits = limits;
+    store.groupOf = (agent) => agent === NOBODY ? this.#nobodys : this.#groupOf(this.#identityOf(agent));
   }
 
   /** The flow that an earlier connection of this agent's identity left behind, now the agent's own; or {@linkcode NO_SLOT}. */
   adopt(agent: number, service: number, packet: Uint32Array): number {
-    let identity = this.#identities.get(agent);
-    if (identity === undefined) {
-      identity = this.#directory.agentIdentity(agent);
-      this.#identities.set(agent, identity);
-    }
+    const identity = this.#identityOf(agent);
     const orphan = identity === null ? undefined : this.#orphans.get(identity);
     if (orphan === undefined) return NO_SLOT;
     const slot = this.#store.findUpward(orphan, service, packet);
@@ -42,16 +45,43 @@ export class FlowOwners {
     return slot;
   }
 
+  /** Whether the connections of the agent's identity have as many flows together as one identity may have. */
+  isFull(agent: number): boolean {
+    const group = this.#groups.get(this.#identityOf(agent));
+    return group !== undefined && group.count >= this.#limits.flowsPerIdentityMax;
+  }
+
   /** Orphans all flows of an agent. */
   release(agent: number): void {
     const store = this.#store;
     const orphan = this.#orphanOf(this.#identities.get(agent) ?? null);
-    this.#identities.delete(agent);
     for (let slot = store.firstOf(agent); slot >= 0; slot = store.firstOf(agent)) {
       if (orphan !== NOBODY && store.countOf(orphan) >= this.#limits.flowsPerAgentMax) store.remove(store.firstOf(orphan));
       if (store.orphans >= this.#limits.orphansMax) store.remove(slot);
       else store.give(slot, orphan);
     }
+    this.#identities.delete(agent);
+  }
+
+  #identityOf(agent: number): string | null {
+    const known = this.#identities.get(agent);
+    if (known !== undefined) return known;
+    const identity = this.#directory.agentIdentity(agent);
+    this.#identities.set(agent, identity);
+    return identity;
+  }
+
+  #groupOf(identity: string | null): FlowGroup {
+    const known = this.#groups.get(identity);
+    if (known !== undefined) return known;
+    if (this.#groups.size >= this.#groupsNextLook) {
+      // An agent without flows asks for its group anew: nobody holds an empty one.
+      for (const [key, group] of this.#groups) if (group.count === 0) this.#groups.delete(key);
+      this.#groupsNextLook = this.#groups.size + GROUPS_STEP;
+    }
+    const group = { count: 0 };
+    this.#groups.set(identity, group);
+    return group;
   }
 
   #orphanOf(identity: string | null): number {
@@ -63,12 +93,15 @@ export class FlowOwners {
     const orphan = this.#nextOrphan;
     this.#nextOrphan = orphan < 0xffff_ffff ? orphan + 1 : NOBODY + 1;
     this.#orphans.set(identity, orphan);
+    this.#identities.set(orphan, identity);
     return orphan;
   }
 
   #forgetEmpty(): void {
     for (const [identity, orphan] of this.#orphans) {
-      if (this.#store.countOf(orphan) === 0) this.#orphans.delete(identity);
+      if (this.#store.countOf(orphan) > 0) continue;
+      this.#orphans.delete(identity);
+      this.#identities.delete(orphan);
     }
   }
 }

@@ -26,7 +26,13 @@ export const NO_SLOT = -1;
 /** Numbers of agents from here on stand for agents whose connection ended. No connection has such a number. */
 export const ORPHAN_MIN = 0x8000_0000;
 
+/** Agents whose flows are counted together. */
+export interface FlowGroup {
+  count: number;
+}
+
 interface AgentFlows {
+  readonly group: FlowGroup;
   head: number;
   tail: number;
   count: number;
@@ -36,6 +42,8 @@ export class FlowStore {
   readonly #max: number;
   readonly #keys: readonly [number, number, number];
   readonly #agents = new Map<number, AgentFlows>();
+  /** The group of an agent that has its first flow. */
+  groupOf: (agent: number) => FlowGroup = () => ({ count: 0 });
   #capacity = 0;
   #free = NO_SLOT;
   #size = 0;
@@ -187,7 +195,7 @@ export class FlowStore {
   #append(agent: number, slot: number): void {
     let flows = this.#agents.get(agent);
     if (flows === undefined) {
-      flows = { head: NO_SLOT, tail: NO_SLOT, count: 0 };
+      flows = { group: this.groupOf(agent), head: NO_SLOT, tail: NO_SLOT, count: 0 };
       this.#agents.set(agent, flows);
     }
     this.#agentPrevious[slot] = flows.tail;
@@ -196,6 +204,7 @@ export class FlowStore {
     else flows.head = slot;
     flows.tail = slot;
     flows.count++;
+    flows.group.count++;
     if (agent >= ORPHAN_MIN) this.#orphans++;
   }
 
@@ -208,6 +217,7 @@ export class FlowStore {
     else flows.head = next;
     if (next >= 0) this.#agentPrevious[next] = previous;
     else flows.tail = previous;
+    flows.group.count--;
     if (--flows.count === 0) this.#agents.delete(agent);
     if (agent >= ORPHAN_MIN) this.#orphans--;
   }

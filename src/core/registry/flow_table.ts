@@ -283,6 +283,7 @@ export class FlowTable {
     if (connector < 0) return FlowDrop.noConnector;
     const adopted = this.#owners.adopt(agent, service, words);
     if (adopted >= 0 && this.#age(adopted, nowMs) < FlowAge.dead) return adopted;
+    if (this.#owners.isFull(agent) && !this.#makeRoom(agent, nowMs)) return FlowDrop.identityFull;
     const outward = this.#outward.choose(connector, service, words, family, nowMs);
     if (outward === null) return FlowDrop.noAddress;
     let slot = store.add(agent, service, words, outward);

@@ -21,6 +21,7 @@ export const FlowDrop = {
   tableFull: -11,
   agentFull: -12,
   noAddress: -13,
+  identityFull: -14,
 } as const;
 export type FlowDropName = keyof typeof FlowDrop;
 
