@@ -71,6 +71,11 @@ export function resolveSettings<S extends SettingTable, R>(
   layer(fromPositions(definition, inputs.positional, problems));
   layer(fromFlags(definition.settings, inputs.flags, problems));
   problems.throwIfAny();
+  for (const [key, { noEffect }] of Object.entries(definition.settings)) {
+    const source = sources[key];
+    if (noEffect === null || source === undefined || source.kind === "default" || values[key] === null) continue;
+    warnings.push(`${formatSource(source)} has no effect: ${noEffect}`);
+  }
   const resolved = {
     values: values as SettingValues<S>,
     given: given as Resolved<S>["given"],

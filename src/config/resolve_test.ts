@@ -161,6 +161,12 @@ Deno.test("a repeated flag: the last word wins, a list takes them all and replac
   assertEquals([certPath, listen], ["b", [{ address: "127.0.0.1", port: 4433 }, { address: "::1", port: 0 }]]);
 });
 
+Deno.test("server: an external address is taken and checked as before, and said to have no effect", async () => {
+  const { warnings } = await resolve(SERVER, { flags: { external_ip: ["203.0.113.5"] } });
+  assertEquals(warnings, ["--external-ip has no effect: the server needs no address but those that it binds"]);
+  assertEquals((await resolve(SERVER, {})).warnings, []);
+});
+
 Deno.test("server: positions as in older unit files", async () => {
   const { listen, certPath, keyPath, externalIp } = await settings(SERVER, {
     positional: ["5000", "c.pem", "k.pem", "10.0.0.1", "203.0.113.5"],

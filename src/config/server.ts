@@ -96,7 +96,8 @@ const serverTable = {
   external_ip: word<string | null>("ADDRESS", null, {
     schema: externalIp,
     example: "203.0.113.5",
-    summary: "The address under which clients reach this server, if it is not a bound one",
+    summary: "No effect, kept for older files: the address of this server as clients see it",
+    noEffect: "the server needs no address but those that it binds",
   }),
   ca_cert: word<string | null>("FILE", null, {
     isTypical: true,

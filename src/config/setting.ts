@@ -41,6 +41,8 @@ export interface Setting<T> {
   readonly isSecret: boolean;
   /** What is shown of a value that is secret in part. */
   readonly shownAs?: (value: T) => string;
+  /** Kept for files and commands of earlier ztna-v1 peers: why it has no effect here. Who gives it is warned. */
+  readonly noEffect: string | null;
 }
 
 // deno-lint-ignore no-explicit-any
@@ -123,6 +125,7 @@ interface SettingOptions<T> {
   readonly isFileOnly?: boolean;
   readonly isSecret?: boolean;
   readonly shownAs?: (value: T) => string;
+  readonly noEffect?: string;
 }
 
 /** A setting with one value. */
@@ -149,6 +152,7 @@ function setting<T>(shape: SettingShape, placeholder: string | null, fallback: T
     offSummary: options.offSummary ?? null,
     schema: options.schema,
     summary: options.summary,
+    noEffect: options.noEffect ?? null,
     isTypical: options.isTypical ?? false,
     aliases: options.aliases ?? [],
     variableAliases: options.variableAliases ?? [],
