@@ -100,6 +100,7 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
         adminPath: null,
         ready: () => {},
         reload: () => source.steering.reload(),
+        reloaded: () => {},
         reopenLog: () => {},
         stopping: () => {},
         close: () => Promise.resolve(),

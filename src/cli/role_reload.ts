@@ -22,12 +22,21 @@ export interface RoleReloaderOptions {
   readonly load: () => Promise<LoadedRole>;
 }
 
+/** How one reading anew ended, whoever asked for it. */
+export interface ReloadResult {
+  /** Why it was refused; "" when the role went over to it. */
+  readonly error: string;
+  /** It came as far as the data plane, which counts what it takes and refuses itself. */
+  readonly wasHandedOver: boolean;
+}
+
 const LOOK_INTERVAL_MS = 1_000;
 
 export class RoleReloader {
   readonly #options: RoleReloaderOptions;
   #current: LoadedRole;
   #handle: RoleHandle | null = null;
+  #onResult: (result: ReloadResult) => void = () => {};
   #running: Promise<void> | null = null;
   #isAskedAgain = false;
   #timer: ReturnType<typeof setInterval> | null = null;
@@ -43,6 +52,11 @@ export class RoleReloader {
   /** What the role runs with. */
   get current(): CurrentRole {
     return this.#current;
+  }
+
+  /** Says from now on how each reading ended. */
+  onResult(listener: (result: ReloadResult) => void): void {
+    this.#onResult = listener;
   }
 
   /** The role runs: from now on its files are watched. */
@@ -87,10 +101,12 @@ export class RoleReloader {
     const { log, load } = this.#options;
     log.sink({ level: "info", event: "reloading", message: `${why} — reloading TLS certificates...`, fields: {} });
     this.#read = this.#seen = await this.#fingerprint();
+    let wasHandedOver = false;
     try {
       const loaded = await load();
       const before = this.#current;
       const level = changedLevel(before, loaded);
+      wasHandedOver = true;
       await this.#handle?.reload(loaded.start);
       if (level !== null) log.setLevel(level.text, level.source);
       this.#current = loaded;
@@ -98,9 +114,11 @@ export class RoleReloader {
       const kept = this.#noteUnchangeable(before.start, loaded.start);
       const fields = materialFields(loaded.start);
       const names = Object.entries(fields).map(([name, value]) => `${name}=${value}`).join(", ");
+      this.#onResult({ error: "", wasHandedOver });
       log.sink({ level: "info", event: "reloaded", message: `TLS certificates reloaded (${names})`, fields });
       return [`TLS certificates reloaded (${names})`, ...(level === null ? [] : [`The log level is ${log.filter()}`]), ...kept];
     } catch (error) {
+      this.#onResult({ error: messageOf(error), wasHandedOver });
       log.sink({
         level: "error",
         event: "reload-failed",

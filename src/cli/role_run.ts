@@ -5,7 +5,7 @@
 import type { Log } from "../ops/log/mod.ts";
 import type { Ops } from "../ops/mod.ts";
 import type { Platform, RoleHandle, StopSignal } from "./platform.ts";
-import type { RoleReloader } from "./role_reload.ts";
+import type { ReloadResult, RoleReloader } from "./role_reload.ts";
 import { Resync } from "./resync.ts";
 import { RoleSource } from "./role_source.ts";
 
@@ -60,6 +60,13 @@ class RoleRun {
         if (!this.#isStopping) this.end(why);
       },
     });
+    reloader.onResult((result) => this.#reloaded(result));
+  }
+
+  /** A reload that a changed file began is seen like one that somebody asked for. */
+  #reloaded({ error, wasHandedOver }: ReloadResult): void {
+    if (error !== "" && !wasHandedOver) this.#source.refusedToLoad();
+    this.#ops?.reloaded(error);
   }
 
   async untilItEnds(): Promise<void> {

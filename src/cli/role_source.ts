@@ -35,6 +35,8 @@ export interface RoleSourceOptions {
   readonly stop: (why: string) => void;
 }
 
+const RELOAD_FAILURES = "ztna_reload_failures_total";
+
 export class RoleSource implements OpsSource {
   readonly role: RoleStart["settings"]["role"];
   readonly version: string;
@@ -43,6 +45,7 @@ export class RoleSource implements OpsSource {
   readonly #startedAtMs: number;
   #handle: RoleHandle | null = null;
   #isStopping = false;
+  #refusedLoads = 0;
   /** What {@linkcode certificates} found for this start. */
   #read: { readonly start: RoleStart; readonly certificates: readonly CertificateStatus[] } | null = null;
 
@@ -73,6 +76,11 @@ export class RoleSource implements OpsSource {
     this.#isStopping = true;
   }
 
+  /** Files or settings were refused before the data plane heard of them. Its cells are its own, so that is counted here. */
+  refusedToLoad(): void {
+    this.#refusedLoads++;
+  }
+
   async status(flowsMax = 0): Promise<StatusSnapshot> {
     const handle = this.#handle;
     const plane = handle === null ? null : await handle.host.status(flowsMax);
@@ -90,7 +98,10 @@ export class RoleSource implements OpsSource {
   }
 
   metrics(): readonly MetricSample[] {
-    return this.#handle === null ? [] : readMetrics(this.#handle.host.metrics);
+    if (this.#handle === null) return [];
+    return readMetrics(this.#handle.host.metrics).map((sample) =>
+      sample.definition.name === RELOAD_FAILURES ? { ...sample, value: sample.value + this.#refusedLoads } : sample
+    );
   }
 
   traffic(): TrafficTotals {

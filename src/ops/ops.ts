@@ -19,7 +19,7 @@ import type { OpsNative } from "./native.ts";
 import { openNotifier, type ServiceNotifier } from "./process/mod.ts";
 import { adminSocketPaths } from "./socket_path.ts";
 import type { OpsSource } from "./source.ts";
-import { askStatus, createWatch, TrafficMeter, type Watch } from "./watch/mod.ts";
+import { askStatus, createWatch, type ReloadState, TrafficMeter, type Watch } from "./watch/mod.ts";
 
 export interface OpsOptions {
   readonly source: OpsSource;
@@ -42,6 +42,8 @@ export interface Ops {
   ready(status: string): void;
   /** For SIGHUP and the admin API: log file, metrics certificates, then the role itself. Resolves to what changed. */
   reload(): Promise<readonly string[]>;
+  /** The role has read its files anew, also by itself: `error` says why they were refused, "" that they hold. */
+  reloaded(error: string): void;
   /** For SIGUSR1. */
   reopenLog(): void;
   /** The role begins to end. */
@@ -84,6 +86,7 @@ export async function startOps(options: OpsOptions): Promise<Ops> {
       parts.notifier.startWatchdog(async () => await askStatus(source) !== null);
     },
     reload: () => reload(parts),
+    reloaded: (error) => noteReload(parts, error),
     reopenLog: () => log.reopen(),
     stopping: () => parts.notifier.stopping(),
     close: () => closeParts(parts),
@@ -108,6 +111,7 @@ interface Parts {
   reloading: Promise<readonly string[]> | null;
   /** Null until the role is at work. */
   readyStatus: string | null;
+  /** Of the role; the metrics listener knows its own. */
   lastReloadMs: number;
   lastReloadError: string;
 }
@@ -130,7 +134,7 @@ function buildParts(options: OpsOptions, alertUrl: URL | null): Parts {
     alerts,
     counters,
     certificates: () => certificatesOf(parts),
-    reloadState: () => parts,
+    reloadState: () => reloadState(parts),
   });
   const parts: Parts = {
     options,
@@ -216,7 +220,7 @@ function reload(parts: Parts): Promise<readonly string[]> {
 }
 
 async function reloadAll(parts: Parts): Promise<readonly string[]> {
-  const { source, log } = parts.options;
+  const { log } = parts.options;
   if (parts.readyStatus !== null) parts.notifier.reloading();
   log.reopen();
   const changes = ["the log file was opened again"];
@@ -230,16 +234,38 @@ async function reloadAll(parts: Parts): Promise<readonly string[]> {
       }
       changes.push("the metrics listener's certificates were read");
     }
-    changes.push(...await source.steering.reload());
-    parts.lastReloadError = "";
+    changes.push(...await reloadRole(parts));
     return changes;
-  } catch (error) {
-    parts.lastReloadError = messageOf(error);
-    throw error;
   } finally {
-    parts.lastReloadMs = Date.now();
     if (parts.readyStatus !== null) parts.notifier.ready(parts.readyStatus);
   }
+}
+
+async function reloadRole(parts: Parts): Promise<readonly string[]> {
+  try {
+    const changes = await parts.options.source.steering.reload();
+    noteReload(parts, "");
+    return changes;
+  } catch (error) {
+    noteReload(parts, messageOf(error));
+    throw error;
+  }
+}
+
+function noteReload(parts: Parts, error: string): void {
+  parts.lastReloadMs = Date.now();
+  parts.lastReloadError = error;
+}
+
+/** Of the role and the metrics listener together: the latest time, and what is wrong with either. */
+function reloadState({ lastReloadMs, lastReloadError, metricsServer }: Parts): ReloadState {
+  const metrics = metricsServer?.lastReload();
+  return {
+    lastReloadMs: Math.max(lastReloadMs, metrics?.atMs ?? 0),
+    lastReloadError: lastReloadError !== "" || metrics === undefined || metrics.error === ""
+      ? lastReloadError
+      : `the metrics listener: ${metrics.error}`,
+  };
 }
 
 async function closeParts(parts: Parts): Promise<void> {

@@ -288,6 +288,38 @@ async function overSocket(path: string, target: string): Promise<string> {
   return text.slice(text.indexOf("\r\n\r\n") + 4);
 }
 
+Deno.test("files that a role reads by itself are seen: damaged, health says why and it is counted; repaired, both say so", async () => {
+  await withSeen(async ({ gateway, roles: { server } }) => {
+    const path = join(gateway.folder, "server.sock");
+    const health = async () => JSON.parse(await overSocket(path, "/health/tls"));
+    const counted = async (name: string) => {
+      const line = (await overSocket(path, "/metrics")).split("\n").find((line) => line.startsWith(name));
+      return Number(line?.split(" ").at(-1));
+    };
+    const { cert } = gateway.pki.server;
+    const good = Deno.readTextFileSync(cert);
+    Deno.writeTextFileSync(cert, "damaged");
+    await server.until("reload-failed");
+    const degraded = await health();
+    assertEquals(degraded.status, "degraded");
+    assertMatch(degraded.last_reload_error, /No certificate in/);
+    assertEquals(await counted("ztna_reload_failures_total"), 1);
+    const asked = { from: server.lines.length };
+    server.signal("SIGHUP");
+    await server.until("reload-failed", {}, asked);
+    assertEquals(await counted("ztna_reload_failures_total"), 2);
+    const repaired = { from: server.lines.length };
+    Deno.writeTextFileSync(cert, good);
+    await server.until("reloaded", {}, repaired);
+    const { status, last_reload, last_reload_error } = await health();
+    assertEquals([status, last_reload_error], ["ok", ""]);
+    assert(last_reload > degraded.last_reload, last_reload);
+    assertEquals(await counted("ztna_reload_failures_total"), 2);
+    // The metrics listener's own certificate was read on SIGHUP and is the same.
+    assertEquals(await counted("postern_certificate_rotations_total"), 0);
+  });
+});
+
 Deno.test("without any metrics settings a role says so once and works; a socket that is taken is no reason to end", async () => {
   using folder = new TemporaryFolder();
   await using gateway = await Gateway.empty();

@@ -42,6 +42,8 @@ export interface MetricsServer {
   readonly certificates: () => { readonly server: CertificateSummary; readonly authorities: readonly CertificateSummary[] };
   /** When the certificates were read, milliseconds since the epoch. */
   readonly loadedAtMs: () => number;
+  /** When the files were last read, and why they were refused then; "" when they hold. */
+  readonly lastReload: () => { readonly atMs: number; readonly error: string };
   /** Reads the files now. False when they are refused: the old ones stay in use and the log says why. */
   reload(): Promise<boolean>;
   close(): Promise<void>;
@@ -96,17 +98,21 @@ function watched(
   firstFingerprint: string,
 ): MetricsServer {
   let current = first, fingerprint = firstFingerprint, loadedAtMs = Date.now();
+  let lastReload = { atMs: loadedAtMs, error: "" };
   let running: Promise<boolean> | null = null;
   const load = async (seen: string): Promise<boolean> => {
     fingerprint = seen;
     try {
       const next = await loadMetricsCredentials(config, options.native);
       listener.replaceContext(next.context);
+      if (next.server.fingerprint !== current.server.fingerprint) addToCell(options.counters, options.counters.index.rotations);
       current = next;
       loadedAtMs = Date.now();
+      lastReload = { atMs: loadedAtMs, error: "" };
       noteReload(options, next.server);
       return true;
     } catch (error) {
+      lastReload = { atMs: Date.now(), error: messageOf(error) };
       noteFailedReload(options, messageOf(error));
       return false;
     }
@@ -124,6 +130,7 @@ function watched(
     config,
     certificates: () => ({ server: current.server, authorities: current.authorities }),
     loadedAtMs: () => loadedAtMs,
+    lastReload: () => lastReload,
     reload: async () => {
       // A look that is under way may have begun before the change.
       await running;
@@ -212,8 +219,7 @@ function eventsOf({ reason, detail, offered }: TlsRefusal): SecurityEventInput[]
   return events;
 }
 
-function noteReload({ counters, record, log }: MetricsServerOptions, server: CertificateSummary): void {
-  addToCell(counters, counters.index.rotations);
+function noteReload({ record, log }: MetricsServerOptions, server: CertificateSummary): void {
   record({ event_type: "certificate_reloaded", details: { purpose: "metrics", subject: server.subject, serial: server.serial } });
   log({
     level: "info",

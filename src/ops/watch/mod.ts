@@ -3,5 +3,13 @@
  * `/readyz`, `/health/tls`, `/health/certs`, `/health/security`.
  */
 export { createWatch, type Watch, WATCH_PATHS, type WatchOptions } from "./watch.ts";
-export { askStatus, certificateHealth, EXPIRY_WARNING_DAYS, type HealthState, securityHealth, tlsHealth } from "./health.ts";
+export {
+  askStatus,
+  certificateHealth,
+  EXPIRY_WARNING_DAYS,
+  type HealthState,
+  type ReloadState,
+  securityHealth,
+  tlsHealth,
+} from "./health.ts";
 export { TrafficMeter } from "./traffic_meter.ts";
