@@ -17,6 +17,7 @@ import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
 import { bindSockets, createParts, type ServerParts } from "./parts.ts";
 import type { Peer } from "./peer.ts";
 import { registryLimits } from "./rules.ts";
+import { originOf } from "./event_origin.ts";
 import { serverStatus } from "./status.ts";
 
 type Counters = MetricCells<typeof SERVER_METRICS>;
@@ -201,7 +202,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#add("droppedOverLimit", 1);
     if (!peer.warnsOf(limit)) return;
     this.#parts.log.warn("limit-exceeded", `A peer sends more than it may: ${limit}`, { peer: peer.label, limit });
-    this.#plane.event({ event_type: "rate_limited", details: { peer: peer.label, limit } });
+    this.#plane.event({ ...originOf(peer.connection), event_type: "rate_limited", details: { peer: peer.label, limit } });
   }
 
   #dropUnregistered(peer: Peer, service: string): void {

@@ -9,6 +9,7 @@ import type { Plane } from "../control/mod.ts";
 import type { Admission } from "./admission.ts";
 import type { ServerMetric } from "./metrics.ts";
 import { Peer } from "./peer.ts";
+import { originOf } from "./event_origin.ts";
 import type { SampledLog } from "./sampled_log.ts";
 
 /** A TLS alert as an error of QUIC (RFC 9001 §4.8): certificate_required. */
@@ -63,13 +64,13 @@ export class Identification {
     const fields = { by: ending.by, code, subject: refusal?.offered?.subject ?? "" };
     if (refusal === null && !isBare) return plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
     log.warn("connection-refused", `A handshake failed: ${why}`, fields);
-    log.event({ event_type: "handshake_failure", details: { error: why, subject: fields.subject } });
+    log.event({ ...originOf(connection), event_type: "handshake_failure", details: { error: why, subject: fields.subject } });
   }
 
   #refuse(connection: Connection, reason: string): null {
     const { log } = this.#options;
     log.warn("connection-refused", `Refused a client: ${reason}`, { connection: connection.id });
-    log.event({ event_type: "auth_failure", details: { username: "", reason } });
+    log.event({ ...originOf(connection), event_type: "auth_failure", details: { username: "", reason } });
     // WIRE 2.9: earlier peers know the transport's code.
     const isV2 = connection.engine.applicationProtocol() === ALPN_V2;
     if (isV2) connection.engine.close(true, CloseCode.certificateMissing, reason);

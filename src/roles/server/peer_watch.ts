@@ -8,6 +8,7 @@ import { CloseCode } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { VALIDITY_LOOK_MAX_MS } from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
+import { originOf } from "./event_origin.ts";
 import type { Peer } from "./peer.ts";
 
 export class PeerWatch {
@@ -96,6 +97,7 @@ export class PeerWatch {
       code: problem.code,
     });
     this.#plane.event({
+      ...originOf(peer.connection),
       event_type: isExpired ? "certificate_expired" : "certificate_revoked",
       details: { subject: peer.certificate?.subject ?? identity.commonName, issuer: identity.issuer, serial: identity.serial },
     });

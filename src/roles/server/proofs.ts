@@ -25,6 +25,7 @@ import { REFUSAL_LINGER_MS } from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer, PeerStream } from "./peer.ts";
 import type { SampledLog } from "./sampled_log.ts";
+import { originOf } from "./event_origin.ts";
 import type { StreamHead } from "./stream_head.ts";
 
 /** Why a proof was not accepted. */
@@ -130,7 +131,11 @@ export class Proofs {
     peer.streams.delete(stream);
     count("tokensRefused");
     log.warn("connection-refused", `Refused a registration token: ${why}`, { peer: peer.label, why });
-    log.event({ event_type: "auth_failure", details: { username: "", reason: `registration token: ${why}` } });
+    log.event({
+      ...originOf(peer.connection),
+      event_type: "auth_failure",
+      details: { username: "", reason: `registration token: ${why}` },
+    });
     this.#answer(peer, stream, "denied", "the registration token is not accepted");
     // The answer leaves first: a close would overtake it.
     const close = new Timer(() => {

@@ -9,6 +9,7 @@ import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
+import { originOf } from "./event_origin.ts";
 import type { SampledLog } from "./sampled_log.ts";
 
 /** Room for the server's own small datagrams. */
@@ -119,7 +120,7 @@ export class Registrar {
     // One event for each peer and reason: the counter has them all.
     if (peer.warnsOf(`nack ${status}`)) {
       const event_type = status === "rate-limited" ? "rate_limited" : "registration_denied";
-      this.#plane.event({ event_type, details: { peer: peer.label, role, service, reason: why } });
+      this.#plane.event({ ...originOf(peer.connection), event_type, details: { peer: peer.label, role, service, reason: why } });
     }
     this.#reply(peer, encodeNack(this.#plane.platform.engine.arena.bytes, this.#replyAt, status, service));
   }

@@ -11,6 +11,7 @@ import type { Plane } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
 import type { ServerRules } from "./rules.ts";
+import { originOf } from "./event_origin.ts";
 import { RelayedStream } from "./stream_relay.ts";
 
 export interface RightsOptions {
@@ -84,7 +85,11 @@ export class Rights {
     const { plane, count } = this.#options;
     count("closedWithdrawn");
     plane.log("warn", "peer-revoked", `Closed a peer, its right was withdrawn: ${why}`, { peer: peer.label, role, service });
-    plane.event({ event_type: "registration_denied", details: { peer: peer.label, role, service, reason: `withdrawn: ${why}` } });
+    plane.event({
+      ...originOf(peer.connection),
+      event_type: "registration_denied",
+      details: { peer: peer.label, role, service, reason: `withdrawn: ${why}` },
+    });
     peer.connection.close(code, code === CloseCode.limits ? `a right was withdrawn: ${why}` : why);
   }
 }
