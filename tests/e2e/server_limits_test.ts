@@ -30,7 +30,7 @@ Deno.test("services: a connection has as many as it may have", async () => {
 });
 
 Deno.test("datagrams: what is too much is dropped and counted, the other agent's arrive all", async () => {
-  const datagrams = { ...RATE_LIMITS.datagrams, connection: { perSecond: 10, burst: 50 } };
+  const datagrams = { ...RATE_LIMITS.datagrams, connection: { perSecond: 1, burst: 50 } };
   await using rig = await ServerRig.start({ limits: { ...RATE_LIMITS, datagrams } });
   const connector = await rig.registered("connector", "web");
   const greedy = await rig.registered("agent", "web"), modest = await rig.registered("agent", "web");
@@ -41,10 +41,11 @@ Deno.test("datagrams: what is too much is dropped and counted, the other agent's
   }
   const text = () => connector.datagrams.map((datagram) => new TextDecoder().decode(datagram.subarray(28)));
   await rig.until(() => text().filter((one) => one.startsWith("modest")).length === 20);
-  await rig.untilCount("limit:datagrams-per-connection", 100);
-  const greedyArrived = text().filter((one) => one.startsWith("greedy")).length;
-  assert(greedyArrived >= 30 && greedyArrived <= 70, `${greedyArrived} of the greedy one's arrived`);
-  assertEquals(rig.count("droppedOverLimit"), rig.count("limit:datagrams-per-connection"));
+  const greedyArrived = () => text().filter((one) => one.startsWith("greedy")).length;
+  await rig.until(() => greedyArrived() + rig.count("droppedOverLimit") === 200);
+  assert(greedyArrived() >= 40 && greedyArrived() <= 70, `${greedyArrived()} of the greedy one's arrived`);
+  // The limiter's own count is shown at the next look at the gauges.
+  await rig.until(() => rig.count("limit:datagrams-per-connection") === rig.count("droppedOverLimit"));
   assertEquals(rig.logs.filter(({ event }) => event === "limit-exceeded").length, 1, "no flood in the log");
 });
 
