@@ -4,12 +4,13 @@
  */
 import { messageOf } from "../../base/mod.ts";
 import type { Connection, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
-import type { ConnectorPlan, P2pPlan, PeerStatus, Plane } from "../control/mod.ts";
+import { Admission, type ConnectorPlan, type P2pPlan, type PeerStatus, type Plane } from "../control/mod.ts";
 import type { HubListening, UplinkHub } from "../uplink/mod.ts";
 import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd } from "./datagram_end.ts";
+import { P2P_RATE_LIMITS } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
-import { createP2pProfile, P2pAdmission } from "./p2p_admission.ts";
+import { createP2pProfile, p2pAccepting, p2pResetHmac } from "./p2p_accepting.ts";
 import { P2pControl } from "./p2p_control.ts";
 import { droppedPackets, P2pListener } from "./p2p_listener.ts";
 import { P2pSignals } from "./p2p_signals.ts";
@@ -30,7 +31,7 @@ export class P2p {
   readonly #plane: Plane;
   readonly #plan: P2pPlan | null;
   readonly #count: Count;
-  readonly #admission: P2pAdmission | null;
+  readonly #admission: Admission | null;
   readonly #control: P2pControl | null;
   #parts: P2pParts | null = null;
   #listener: P2pListener | null = null;
@@ -41,7 +42,7 @@ export class P2p {
     this.#plane = plane;
     this.#plan = plan.p2p ?? null;
     this.#count = count;
-    this.#admission = this.#plan === null ? null : new P2pAdmission(plane);
+    this.#admission = this.#plan === null ? null : new Admission(plane, P2P_RATE_LIMITS);
     this.#control = this.#plan === null ? null : new P2pControl({
       plane,
       count,
@@ -77,8 +78,8 @@ export class P2p {
     };
     return {
       binds: this.#plan.binds,
-      accepting: admission.acceptOptions(),
-      resetHmac: admission.resetHmac(),
+      accepting: p2pAccepting(this.#plane, admission),
+      resetHmac: p2pResetHmac(this.#plane),
       guests,
       takesPacket: (socket, offset, length, from) => control.take(socket, offset, length, from),
     };

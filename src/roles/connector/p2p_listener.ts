@@ -19,18 +19,18 @@ import {
 } from "../../core/wire/mod.ts";
 import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
 import type { LogFields } from "../../base/mod.ts";
-import type { P2pPlan, PeerStatus, Plane } from "../control/mod.ts";
+import type { Admission, P2pPlan, PeerStatus, Plane } from "../control/mod.ts";
 import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd } from "./datagram_end.ts";
 import { P2P_EXPIRY_LOOK_MS, P2P_LOG_RATE } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
-import { createP2pProfile, type P2pAdmission } from "./p2p_admission.ts";
+import { createP2pProfile } from "./p2p_accepting.ts";
 import { P2pPeer, type P2pPeerParts } from "./p2p_peer.ts";
 
 export interface P2pListenerOptions extends Pick<P2pPeerParts, "services" | "serverConnectionOf"> {
   readonly plane: Plane;
   readonly plan: P2pPlan;
-  readonly admission: P2pAdmission;
+  readonly admission: Admission;
   readonly streams: BackendStreams;
   readonly datagrams: DatagramEnd;
   readonly count: (metric: ConnectorMetric, amount: number) => void;

@@ -1,7 +1,9 @@
 /**
  * How the two isolates of a role talk. `plan` makes what the data plane is started with, `host` starts and steers it from the
- * control plane, `command_ring` is the way down, `messages` what is said, `plane` the data plane's side.
+ * control plane, `command_ring` is the way down, `messages` what is said, `plane` the data plane's side. `admission` says whom a
+ * role that listens lets in.
  */
+export { Admission, type AdmissionNotes } from "./admission.ts";
 export * from "./command_ring.ts";
 export * from "./graceful_end.ts";
 export * from "./host.ts";

@@ -5,8 +5,7 @@
 import { identityFrom } from "../../core/auth/mod.ts";
 import type { Connection, Ending } from "../../core/quic/mod.ts";
 import { ALPN_V2, CloseCode, V1_REFUSAL_REASON, V1_REFUSAL_TRANSPORT_CODE } from "../../core/wire/mod.ts";
-import type { Plane } from "../control/mod.ts";
-import type { Admission } from "./admission.ts";
+import type { Admission, Plane } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import { Peer } from "./peer.ts";
 import { originOf } from "./event_origin.ts";

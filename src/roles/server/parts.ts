@@ -5,8 +5,7 @@
 import { Endpoint, type EndpointHandler } from "../../core/quic/mod.ts";
 import { FlowTable, Registry } from "../../core/registry/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
-import type { Plane, ServerPlan } from "../control/mod.ts";
-import { Admission } from "./admission.ts";
+import { Admission, type Plane, type ServerPlan } from "../control/mod.ts";
 import { Identification } from "./identification.ts";
 import * as limits from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
@@ -45,7 +44,10 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
     limits: registryLimits(plan),
   });
   const flows = new FlowTable(registry, random32Of(plane));
-  const admission = new Admission(plane, plan.limits, log);
+  const admission = new Admission(plane, plan.limits, {
+    onRefused: (limit, from) => log.warn("limit-exceeded", `A client was not let in: ${limit}`, { limit, from }),
+    onTokenRefused: (why, from) => log.warn("retry-token-refused", `Invalid retry token from ${from}: ${why}`, { from, why }),
+  });
   const authorization = () => rules.authorization;
   const proofs = new Proofs({
     plane,
