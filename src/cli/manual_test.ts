@@ -3,16 +3,16 @@
  * After a change: `deno test -A src/cli/manual_test.ts -- --update && deno fmt docs`.
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import type { Command } from "commander";
 import { EXIT_CODES } from "../base/mod.ts";
 import { ROLES } from "../config/mod.ts";
 import { OPS_COMMANDS } from "../ops/commands/mod.ts";
 import type { Platform } from "./platform.ts";
+import { code, readManual, table, testManualBlocks } from "../../tools/manual_fixture.ts";
 import { createProgram } from "./program.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const MANUAL = new URL("docs/OPERATIONS.md", ROOT);
 
 /** Enough of the world to build the tree of commands. */
 const NO_WORLD = { version: "", isTerminal: () => false, environment: () => ({}) } as unknown as Platform;
@@ -45,20 +45,10 @@ const BLOCKS = new Map([
   ["exit codes", table(["Code", "Meaning"], Object.entries(EXIT_CODES).map(([exit, meaning]) => [exit, meaning]))],
 ]);
 
-for (const [name, text] of BLOCKS) {
-  Deno.test(`docs/OPERATIONS.md: ${name}`, () => {
-    const manual = Deno.readTextFileSync(MANUAL);
-    // Up to the block's own end, also when the block is empty.
-    const marked = new RegExp(`(<!-- generated: ${name} -->\n)((?:(?!<!-- end -->)[^])*)(<!-- end -->)`);
-    const found = marked.exec(manual);
-    assert(found !== null, `the marker <!-- generated: ${name} --> is missing`);
-    if (!Deno.args.includes("--update")) assertEquals(plain(found[2] ?? ""), plain(text));
-    else Deno.writeTextFileSync(MANUAL, manual.replace(marked, () => `${found[1]}\n${text}\n\n${found[3]}`));
-  });
-}
+testManualBlocks(BLOCKS);
 
 Deno.test("docs/OPERATIONS.md: every variable that is read beside those of the settings, and no other", () => {
-  const listed = /<!-- list: other variables -->\n([^]*?)<!-- end -->/.exec(Deno.readTextFileSync(MANUAL))?.[1] ?? "";
+  const listed = /<!-- list: other variables -->\n([^]*?)<!-- end -->/.exec(readManual())?.[1] ?? "";
   const rows = listed.split("\n").flatMap((line) =>
     [...line.split("|")[1]?.matchAll(/`([A-Z_]+)`/g) ?? []].map(([, name]) => name ?? "")
   );
@@ -83,19 +73,4 @@ function variablesRead(folder: URL): Set<string> {
   for (const part of ["src/", "ffi/"]) walk(new URL(part, folder));
   for (const file of ["main.ts", "worker.ts"]) look(new URL(file, folder));
   return names;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
-}
-
-function code(text: string): string {
-  return `\`${text}\``;
-}
-
-/** Without what the formatter adds: padding and empty lines. */
-function plain(text: string): string {
-  const lines = text.split("\n").map((line) => line.replaceAll(/ +/g, " ").replaceAll(/-{3,}/g, "---").trim());
-  return lines.filter((line) => line !== "").join("\n");
 }

@@ -14,6 +14,7 @@ import {
   SERVER,
   type SettingTable,
 } from "./mod.ts";
+import { NO_OPS } from "./ops_fixture.ts";
 
 interface Said {
   readonly flags?: Readonly<Record<string, FlagValue>>;
@@ -59,23 +60,6 @@ async function refused<S extends SettingTable, R>(
     assert(`${error.message}\n${error.hint}`.includes(phrase), `"${phrase}" is not in: ${error.message}\n${error.hint}`);
   }
 }
-
-const NO_OPS = {
-  metricsAddr: null,
-  metricsPort: null,
-  metricsCertPath: null,
-  metricsKeyPath: null,
-  metricsCaPath: null,
-  metricsAcl: null,
-  hasAdminSocket: true,
-  adminSocketPath: null,
-  adminUids: [],
-  adminGids: [],
-  alertWebhook: null,
-  eventsMax: 10_000,
-  eventsKeepMs: 2_592_000_000,
-  logFilePath: null,
-};
 
 Deno.test("defaults of each role", async () => {
   assertEquals(await settings(SERVER, {}), {

@@ -11,17 +11,10 @@ import { type Route, ROUTES } from "../../src/ops/admin/mod.ts";
 import { AGENT_METRICS } from "../../src/roles/agent/mod.ts";
 import { CONNECTOR_METRICS } from "../../src/roles/connector/mod.ts";
 import { SERVER_METRICS } from "../../src/roles/server/mod.ts";
+import { code, table, testManualBlocks } from "../../tools/manual_fixture.ts";
 import { native } from "./ops_fixture.ts";
 
 const ROLE_METRICS = { server: SERVER_METRICS, connector: CONNECTOR_METRICS, agent: AGENT_METRICS };
-const MANUAL = new URL("../../docs/OPERATIONS.md", import.meta.url);
-
-const code = (text: string) => `\`${text}\``;
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
-}
 
 /** One row a family: its labels with all values that are fixed. */
 function metricsTable(definitions: Iterable<MetricDefinition>): string {
@@ -72,23 +65,7 @@ const BLOCKS: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-/** Without what the formatter adds: padding and empty lines. */
-function plain(text: string): string {
-  const lines = text.split("\n").map((line) => line.replaceAll(/ +/g, " ").replaceAll(/-{3,}/g, "---").trim());
-  return lines.filter((line) => line !== "").join("\n");
-}
-
-for (const [name, text] of BLOCKS) {
-  Deno.test(`docs/OPERATIONS.md: ${name}`, () => {
-    const manual = Deno.readTextFileSync(MANUAL);
-    // Up to the block's own end, also when the block is empty.
-    const marked = new RegExp(`(<!-- generated: ${name} -->\n)((?:(?!<!-- end -->)[^])*)(<!-- end -->)`);
-    const found = marked.exec(manual);
-    assert(found !== null, `the marker <!-- generated: ${name} --> is missing`);
-    if (!Deno.args.includes("--update")) assertEquals(plain(found[2] ?? ""), plain(text));
-    else Deno.writeTextFileSync(MANUAL, manual.replace(marked, () => `${found[1]}\n${text}\n\n${found[3]}`));
-  });
-}
+testManualBlocks(BLOCKS);
 
 Deno.test("every metric has one kind and one help, and a name that Prometheus takes", () => {
   const seen = new Map<string, MetricDefinition>();

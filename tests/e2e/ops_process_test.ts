@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { ofThreads } from "./threads_fixture.ts";
 
 const CHILD = new URL("ops_child.ts", import.meta.url).pathname;
 const NET_ADMIN = 12;
@@ -37,16 +38,6 @@ async function start(command: string[], args: string[]): Promise<Started> {
     await child.status;
   };
   return { pid: child.pid, said: JSON.parse(text), end };
-}
-
-/** One field of the status of every thread. */
-function ofThreads(pid: number, field: string): Set<string> {
-  const values = new Set<string>();
-  for (const thread of Deno.readDirSync(`/proc/${pid}/task`)) {
-    const text = Deno.readTextFileSync(`/proc/${pid}/task/${thread.name}/status`);
-    values.add(new RegExp(`^${field}:\\s*(\\S+)`, "m").exec(text)?.[1] ?? "missing");
-  }
-  return values;
 }
 
 const isRoot = Deno.uid() === 0;

@@ -8,26 +8,10 @@ import type {
   StatusSnapshot,
 } from "../../src/base/mod.ts";
 import type { OpsSettings } from "../../src/config/mod.ts";
+import { NO_OPS } from "../../src/config/ops_fixture.ts";
 import { createLog, type LogDestination, parseFilter } from "../../src/ops/log/mod.ts";
 import { type Ops, type OpsSource, startOps } from "../../src/ops/mod.ts";
 import { opsNative } from "./ops_metrics_fixture.ts";
-
-export const NO_OPS: OpsSettings = {
-  metricsAddr: null,
-  metricsPort: 0,
-  metricsCertPath: null,
-  metricsKeyPath: null,
-  metricsCaPath: null,
-  metricsAcl: null,
-  hasAdminSocket: true,
-  adminSocketPath: null,
-  adminUids: [],
-  adminGids: [],
-  alertWebhook: null,
-  eventsMax: 10_000,
-  eventsKeepMs: 2_592_000_000,
-  logFilePath: null,
-};
 
 const STARTED_MS = Date.now() - 3_725_000;
 
@@ -148,7 +132,7 @@ export async function withRole(
   try {
     ops = await startOps({
       source: sourceOf(world),
-      settings: { ...NO_OPS, adminSocketPath: path, ...settings },
+      settings: { ...NO_OPS, metricsPort: 0, adminSocketPath: path, ...settings },
       log,
       native: opsNative,
       environment: (name) => environment[name],

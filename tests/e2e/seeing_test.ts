@@ -8,6 +8,7 @@ import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
 import { type RoleProcess, runPostern, TemporaryFolder } from "./processes_fixture.ts";
 import { drain, hashToEnd, readExactly, sleep, writeAll, writePattern } from "./tcp_fixture.ts";
+import { ofThreads } from "./threads_fixture.ts";
 
 const ROLES = ["server", "connector", "agent"] as const;
 type RoleName = typeof ROLES[number];
@@ -101,16 +102,6 @@ async function scrapeUntil(seen: Seen, port: number, line: string): Promise<stri
     await sleep(200);
   }
   throw new Error(`no ${line} in\n${out.slice(0, 2000)}`);
-}
-
-/** One field of the status of every thread. */
-function ofThreads(pid: number, field: string): Set<string> {
-  const values = new Set<string>();
-  for (const thread of Deno.readDirSync(`/proc/${pid}/task`)) {
-    const text = Deno.readTextFileSync(`/proc/${pid}/task/${thread.name}/status`);
-    values.add(new RegExp(`^${field}:\\s*(\\S+)`, "m").exec(text)?.[1] ?? "missing");
-  }
-  return values;
 }
 
 const FAMILY: Readonly<Record<RoleName, string>> = {

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { PosternError } from "../../src/base/mod.ts";
 import type { OpsSettings } from "../../src/config/mod.ts";
+import { NO_OPS } from "../../src/config/ops_fixture.ts";
 import {
   loadMetricsCredentials,
   type MetricsServerConfig,
@@ -17,23 +18,6 @@ import type { OpsNative } from "../../src/ops/mod.ts";
 import { makePoller } from "../e2e/ops_fixture.ts";
 import { opsNative, writeCredentials } from "../e2e/ops_metrics_fixture.ts";
 import { createAuthority } from "../pki/mod.ts";
-
-const NOTHING: OpsSettings = {
-  metricsAddr: null,
-  metricsPort: null,
-  metricsCertPath: null,
-  metricsKeyPath: null,
-  metricsCaPath: null,
-  metricsAcl: null,
-  hasAdminSocket: true,
-  adminSocketPath: null,
-  adminUids: [],
-  adminGids: [],
-  alertWebhook: null,
-  eventsMax: 10_000,
-  eventsKeepMs: 2_592_000_000,
-  logFilePath: null,
-};
 
 async function withFiles(use: (config: MetricsServerConfig) => Promise<void>): Promise<void> {
   const folder = Deno.makeTempDirSync();
@@ -69,7 +53,7 @@ async function refusedStart(config: MetricsServerConfig, native = opsNative): Pr
 Deno.test("metrics server config: default [::1]:9090", () => {
   const config = metricsServerConfig("/c", "/k", "/a");
   assertEquals(config, { listen: { address: "::1", port: 9090 }, certPath: "/c", keyPath: "/k", caPath: "/a" });
-  const on = resolveMetricsServer({ ...NOTHING, metricsCertPath: "/c" }, "server", () => false);
+  const on = resolveMetricsServer({ ...NO_OPS, metricsCertPath: "/c" }, "server", () => false);
   assert(on.kind === "on");
   assertEquals(on.config.listen, { address: "::1", port: 9090 });
 });
@@ -216,8 +200,8 @@ Deno.test("a listener that would let anonymous clients in is taken down before i
 
 Deno.test("without any setting and without default files there is no listener; anything partial wants all three", () => {
   const nowhere = () => false;
-  assertEquals(resolveMetricsServer(NOTHING, "server", nowhere), { kind: "off", isUnconfigured: true });
-  assertEquals(resolveMetricsServer({ ...NOTHING, metricsPort: 0 }, "server", () => true), { kind: "off", isUnconfigured: false });
+  assertEquals(resolveMetricsServer(NO_OPS, "server", nowhere), { kind: "off", isUnconfigured: true });
+  assertEquals(resolveMetricsServer({ ...NO_OPS, metricsPort: 0 }, "server", () => true), { kind: "off", isUnconfigured: false });
   const partial: readonly Partial<OpsSettings>[] = [
     { metricsAddr: "[::1]:1" },
     { metricsPort: 1 },
@@ -226,19 +210,19 @@ Deno.test("without any setting and without default files there is no listener; a
     { metricsCaPath: "/a" },
     { metricsAcl: [] },
   ];
-  for (const setting of partial) assertEquals(resolveMetricsServer({ ...NOTHING, ...setting }, "server", nowhere).kind, "on");
+  for (const setting of partial) assertEquals(resolveMetricsServer({ ...NO_OPS, ...setting }, "server", nowhere).kind, "on");
   for (const present of ["server.crt", "server.key", "ca.crt"]) {
-    assertEquals(resolveMetricsServer(NOTHING, "server", (path) => path === `/etc/postern/metrics/${present}`).kind, "on");
+    assertEquals(resolveMetricsServer(NO_OPS, "server", (path) => path === `/etc/postern/metrics/${present}`).kind, "on");
   }
 });
 
 Deno.test("each role has a port of its own, and a port alone means [::1]", () => {
   const ports = (["server", "connector", "agent"] as const).map((role) => {
-    const resolution = resolveMetricsServer({ ...NOTHING, metricsCaPath: "/a" }, role, () => false);
+    const resolution = resolveMetricsServer({ ...NO_OPS, metricsCaPath: "/a" }, role, () => false);
     return resolution.kind === "on" ? resolution.config.listen.port : null;
   });
   assertEquals(ports, [9090, 9091, 9092]);
-  const resolution = resolveMetricsServer({ ...NOTHING, metricsPort: 9500 }, "server", () => false);
+  const resolution = resolveMetricsServer({ ...NO_OPS, metricsPort: 9500 }, "server", () => false);
   assert(resolution.kind === "on");
   assertEquals(resolution.config.listen, { address: "::1", port: 9500 });
 });
@@ -250,7 +234,7 @@ Deno.test("an address and a port together, or an address that is none, are usage
     assertEquals(error.exitCode, 2, text);
   }
   const both = assertThrows(
-    () => resolveMetricsServer({ ...NOTHING, metricsAddr: "[::1]:1", metricsPort: 1 }, "server", () => false),
+    () => resolveMetricsServer({ ...NO_OPS, metricsAddr: "[::1]:1", metricsPort: 1 }, "server", () => false),
     PosternError,
   );
   assertEquals(both.exitCode, 2);
