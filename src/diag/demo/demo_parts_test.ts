@@ -54,6 +54,19 @@ Deno.test("log: whole lines come out as they are written; what is no record is k
   }
 });
 
+Deno.test("log: what is due after its end does nothing", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "postern-log-" });
+  try {
+    const log = new LogFile(`${folder}/a.log`);
+    log[Symbol.dispose]();
+    Deno.writeTextFileSync(log.path, "late\n", { append: true });
+    log.read();
+    assertEquals(log.lines, []);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("log: the kernel says when a file in the folder has grown", async () => {
   const folder = await Deno.makeTempDir({ prefix: "postern-log-" });
   const changed = Promise.withResolvers<void>();

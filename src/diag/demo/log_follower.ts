@@ -26,6 +26,7 @@ export class LogFile implements Disposable {
   readonly #buffer = new Uint8Array(READ_BYTES);
   readonly #decoder = new TextDecoder();
   #partial = "";
+  #isOpen = true;
 
   /** Creates the file, which the child then appends to. */
   constructor(path: string) {
@@ -33,8 +34,9 @@ export class LogFile implements Disposable {
     this.#file = Deno.openSync(path, { create: true, read: true, append: true, mode: 0o600 });
   }
 
-  /** Takes in what was written since. */
+  /** Takes in what was written since; nothing once it is disposed, for a timer that was due may come after its end. */
   read(): void {
+    if (!this.#isOpen) return;
     for (let count; (count = this.#file.readSync(this.#buffer)) !== null && count > 0;) {
       const lines = (this.#partial + this.#decoder.decode(this.#buffer.subarray(0, count), { stream: true })).split("\n");
       this.#partial = (lines.pop() ?? "").slice(-READ_BYTES);
@@ -43,6 +45,7 @@ export class LogFile implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isOpen = false;
     this.#file.close();
   }
 
