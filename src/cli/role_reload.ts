@@ -210,7 +210,10 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
     : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName]];
   const more: [string, unknown][] = settings.role === "connector"
     ? [
-      ["tcp_idle_timeout", settings.tcpIdleMs],
+      ["tcp_idle_timeout", settings.packetTimes.tcpIdleMs],
+      ["tcp_drain_timeout", settings.packetTimes.tcpDrainMs],
+      ["tcp_keepalive", settings.packetTimes.tcpKeepaliveMs],
+      ["udp_idle_timeout", settings.packetTimes.udpIdleMs],
       ["p2p_bind", settings.p2p?.binds ?? null],
       ["external_ip", settings.p2p?.externalIp ?? null],
     ]

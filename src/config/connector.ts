@@ -3,13 +3,12 @@
 import * as z from "zod";
 import { type HostPort, parseHostPort, parseServiceId, usageError } from "../base/mod.ts";
 import { legacyHint, settingError } from "./problem.ts";
+import { finishPacketTimes, type PacketTimes, packetTimeSettings } from "./packet_times.ts";
 import { finishP2p, type P2pSettings, p2pSettings } from "./p2p.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
 import { formatSource, list, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
 import { finishUplink, type UplinkSettings, uplinkSettings } from "./uplink.ts";
-import { type BindAddress, bindAddress, duration, isUnspecified, refuse, text } from "./value.ts";
-
-const TCP_IDLE_DEFAULT_MS = 3_600_000;
+import { type BindAddress, bindAddress, isUnspecified, refuse, text } from "./value.ts";
 
 /** One service and where it really runs. */
 export interface ServiceBackend {
@@ -40,8 +39,8 @@ export interface ConnectorSettings extends CommonSettings, UplinkSettings {
   /** At least one. A service that is named several times has several backends, the first one preferred. */
   readonly services: readonly ServiceBackend[];
   readonly serviceAddresses: readonly ServiceAddress[];
-  /** Without any data a TCP session that came by packets is reset after this time. */
-  readonly tcpIdleMs: number;
+  /** How long what agents began with packets may be silent. */
+  readonly packetTimes: PacketTimes;
   /** Null: no agent connects directly, and nothing listens. */
   readonly p2p: P2pSettings | null;
 }
@@ -165,12 +164,7 @@ const connectorTable = {
     summary:
       "How it is seen whether backends are up: by connecting (tcp, the default), by an HTTP request for a path, or not at all; of one service or of all",
   }),
-  tcp_idle_timeout: word<number>("DURATION", TCP_IDLE_DEFAULT_MS, {
-    schema: duration,
-    fallbackText: "1h",
-    example: "1h",
-    summary: "TCP sessions that agents began with packets are reset after so long without data",
-  }),
+  ...packetTimeSettings,
   ...p2pSettings,
   ...commonSettings("connector"),
 } satisfies SettingTable;
@@ -221,7 +215,7 @@ function finishConnector(resolved: Resolved<ConnectorTable>): ConnectorSettings 
     ...uplink,
     services,
     serviceAddresses: finishAddresses(resolved),
-    tcpIdleMs: values.tcp_idle_timeout,
+    packetTimes: finishPacketTimes(resolved),
     p2p: finishP2p(resolved, uplink.caCertPath),
   };
 }

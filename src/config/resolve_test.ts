@@ -112,7 +112,7 @@ Deno.test("defaults of each role", async () => {
     ...uplink,
     services: [{ service: "default", host: "127.0.0.1", port: 8080, protocol: "both", check: { kind: "tcp" } }],
     serviceAddresses: [],
-    tcpIdleMs: 3_600_000,
+    packetTimes: { tcpIdleMs: 3_600_000, tcpDrainMs: 5_000, tcpKeepaliveMs: 60_000, udpIdleMs: 60_000 },
     p2p: null,
   });
   assertEquals(await settings(AGENT, { flags: { forward: ["9000=web"] } }), {
@@ -276,10 +276,13 @@ Deno.test("addresses that are none", async () => {
   }
   await refused(SERVER, { flags: { bind: ["127.0.0.1", "127.0.0.1"] } }, "named twice");
   await refused(SERVER, { file: { bind: [] } }, "must name an address");
-  assertEquals((await settings(SERVER, { flags: { bind: ["::1", "[2001:DB8::1]:5"] } })).listen, [
+  assertEquals((await settings(SERVER, { flags: { bind: ["::1", "[2001:DB8::1]:5", "fd00::1", "1:2:3:4:5:6:7:8"] } })).listen, [
     { address: "::1", port: 4433 },
     { address: "2001:db8::1", port: 5 },
+    { address: "fd00::1", port: 4433 },
+    { address: "1:2:3:4:5:6:7:8", port: 4433 },
   ]);
+  await refused(SERVER, { flags: { bind: ["fd00::1:80"] } }, "could end with a port: write [fd00::1:80] for the address alone");
 });
 
 Deno.test("addresses of metrics and alerts are refused as a start refuses them, in every role", async () => {
@@ -404,6 +407,8 @@ Deno.test("connector: protocols, several backends, inner addresses", async () =>
     { service: "a", address: "10.0.0.1", port: null },
     { service: "dns", address: "fd00::5", port: 53 },
   ]);
+  const bare = await settings(CONNECTOR, { flags: { service: ["a=h:1"], service_ip: ["fd00::5", "a=fd00::6"] } });
+  assertEquals(bare.serviceAddresses.map(({ address, port }) => [address, port]), [["fd00::5", null], ["fd00::6", null]]);
   const forward = await settings(CONNECTOR, { flags: { service: ["a"], forward: ["h:1/udp"], service_ip: ["10.0.0.1:80"] } });
   assertEquals(forward.services[0]?.protocol, "udp");
   assertEquals(forward.serviceAddresses, [{ service: "a", address: "10.0.0.1", port: 80 }]);
@@ -419,6 +424,21 @@ Deno.test("connector: protocols, several backends, inner addresses", async () =>
     "is both a's and b's",
   );
   await refused(CONNECTOR, { flags: { service: ["a=h:1"], service_ip: ["0.0.0.0"] } }, "unspecified");
+});
+
+Deno.test("connector: how long what agents began with packets may be silent", async () => {
+  const flags = { tcp_idle_timeout: ["1d"], tcp_drain_timeout: ["30s"], tcp_keepalive: ["45s"], udp_idle_timeout: ["10s"] };
+  const { packetTimes } = await settings(CONNECTOR, { flags });
+  assertEquals(packetTimes, { tcpIdleMs: 86_400_000, tcpDrainMs: 30_000, tcpKeepaliveMs: 45_000, udpIdleMs: 10_000 });
+  for (
+    const [name, value, why] of [
+      ["tcp_idle_timeout", "0s", "must be from 1s to 8760h"],
+      ["tcp_drain_timeout", "25h", "must be from 1s to 24h"],
+      ["tcp_keepalive", "2m", "must be from 1s to 90s"],
+      ["udp_idle_timeout", "61s", "must be from 1s to 60s"],
+      ["udp_idle_timeout", "10", "must be whole numbers with units"],
+    ] as const
+  ) await refused(CONNECTOR, { flags: { [name]: [value] } }, why);
 });
 
 Deno.test("service ids follow the default grammar unless the legacy one is asked for", async () => {

@@ -71,6 +71,12 @@ export const duration = text.transform((value, context): number => {
   return parsed.ok ? parsed.value : refuse(context, parsed.why);
 });
 
+/** A {@linkcode duration} from `least` to `most`, both written as one. */
+export function durationWithin(least: string, most: string) {
+  const [leastMs, mostMs] = [least, most].map((bound) => duration.parse(bound)) as [number, number];
+  return duration.refine((value) => value >= leastMs && value <= mostMs, { error: `must be from ${least} to ${most}` });
+}
+
 /** A name or an address that a certificate is compared with. */
 export const serverName = text.transform((value, context) =>
   parseServerName(value)?.value ?? refuse(context, "must be a DNS name or an IP address")
@@ -109,11 +115,14 @@ export function refuse(context: z.RefinementCtx, why: string): never {
 
 /** The parts of a {@linkcode BindAddress}, or why the text is none. `localhost` is 127.0.0.1. */
 export function parseBindAddress(value: string): BindAddress | string {
-  const match = /^(?:\[([^\]]*)\]|([^:[\]]+))(?::(.*))?$/s.exec(value);
-  if (match === null) {
-    const bare = canonicalIp(value);
-    return bare === null ? "must be ADDRESS or ADDRESS:PORT, with brackets round IPv6" : { address: bare, port: null };
+  const whole = canonicalIp(value);
+  if (whole?.includes(":") === true) {
+    // Of `fd00::1:80` nobody knows whether 80 was meant to be the port.
+    const isPortMissed = canonicalIp(value.slice(0, value.lastIndexOf(":"))) !== null;
+    return isPortMissed ? `could end with a port: write [${whole}] for the address alone` : { address: whole, port: null };
   }
+  const match = /^(?:\[([^\]]*)\]|([^:[\]]+))(?::(.*))?$/s.exec(value);
+  if (match === null) return "must be ADDRESS or ADDRESS:PORT, with brackets round IPv6";
   const address = match[2] === "localhost" ? "127.0.0.1" : canonicalIp(match[1] ?? match[2] ?? "");
   if (address === null) return "must be an IP address or localhost, with :PORT behind it if wanted";
   if ((match[1] !== undefined) !== address.includes(":")) return "must have brackets round an IPv6 address only";

@@ -61,6 +61,27 @@ Deno.test("a session without data is reset after the idle time", async () => {
   assert((result?.ms ?? 0) > 900, `${result?.ms} ms`);
 });
 
+Deno.test("after the agent's FIN: a backend that says nothing is ended by FIN, one that stops within its answer by RST, in a set time", async () => {
+  /** With a backend that reads to the end, waits, says so many bytes, and then ends or does not. */
+  const through = async (drain: string, answer: number, delayMs: number, ends: boolean) => {
+    const over = Promise.withResolvers<void>();
+    await using backend = new Backend(async (connection) => {
+      if ((await readToEnd(connection)).bytes.length === 0) return;
+      await sleep(delayMs);
+      await writeAll(connection, patternOf(answer));
+      if (!ends) await over.promise;
+    });
+    await using packets = await PacketGateway.start("--service", `web=127.0.0.1:${backend.port}`, "--tcp-drain-timeout", drain);
+    const [result] = await packets.run({ do: "tcp", to: VIRTUAL, send: 10 });
+    over.resolve();
+    if (result?.end === "reset") await packets.gateway.connector.until("backend-failed", { service: "web" });
+    return [result?.received, result?.end];
+  };
+  assertEquals(await through("1s", 0, 0, false), [0, "finished"]);
+  assertEquals(await through("8s", 1_000, 0, false), [1_000, "reset"]);
+  assertEquals(await through("1m", 1_000, 2_000, true), [1_000, "finished"]);
+});
+
 Deno.test("another backend takes over; a service whose only one is down is withdrawn, and registered again when it is back", async () => {
   await using good = named("good");
   const port = closedPort();

@@ -45,6 +45,7 @@ const COUNTER_HELP = {
   sessionsTimedOut: "TCP sessions whose peer no longer acknowledged",
   sessionsIdle: "TCP sessions reset for idleness",
   sessionsDrained: "TCP sessions to which we sent FIN because the owner was silent after the peer's",
+  sessionsUnfinished: "TCP sessions reset because the owner stopped in the middle of what it said after the peer's FIN",
   backendTimeouts: "TCP sessions refused because the owner gave no word in time",
   handshakeTimeouts: "TCP sessions whose peer never finished the handshake",
   resetsSent: "RSTs sent",

@@ -47,7 +47,10 @@ export interface NetStackLimits {
   readonly userTimeoutMs: number;
   /** Without any data in either direction a session is reset after this time. */
   readonly idleMs: number;
-  /** After the peer's FIN, with nothing left to send: how long the owner may be silent before we send ours. */
+  /**
+   * After the peer's FIN, with nothing left to send: how long the owner may be silent before we send ours, or RST when it had
+   * begun to answer and has not ended.
+   */
   readonly drainMs: number;
   /** Silence after which a keepalive is sent (RFC 9293 §3.8.4), and from one unanswered keepalive to the next. */
   readonly keepaliveMs: number;

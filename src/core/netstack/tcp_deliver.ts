@@ -171,6 +171,7 @@ export function deliver(session: TcpSession): void {
   if (receive.beyond.count === 0) receive.ring.release();
   if (receive.isFinReceived && !receive.isFinDelivered) {
     receive.isFinDelivered = true;
+    receive.answerFrom = session.send.dataEnd;
     session.handler.onFin(session);
   }
   if (session.isLingering) settle(session);

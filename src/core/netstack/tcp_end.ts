@@ -14,6 +14,7 @@ const CLOSE_COUNTERS: Readonly<Record<CloseWhy, CounterName | null>> = {
   "timeout": "sessionsTimedOut",
   "backend-timeout": "backendTimeouts",
   "idle": "sessionsIdle",
+  "unfinished": "sessionsUnfinished",
   "unreachable": "sessionsReset",
   "path-closed": "sessionsAborted",
 };

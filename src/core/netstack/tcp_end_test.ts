@@ -97,21 +97,46 @@ Deno.test("an idle session is reset, a busy one is not", () => {
   assertEquals([peer.closed, peer.told()], ["idle", ["RA seq=1 ack=11 win=0"]]);
 });
 
-Deno.test("after the peer's FIN a silent owner is given five seconds, anew with every progress, then we end too", () => {
+Deno.test("after the peer's FIN a silent owner is given five seconds, then we end too", () => {
   const peer = new TestPeer().establish();
-  peer.send({ flags: "FA", seq: 1 });
-  for (let i = 0; i < 4; i++) {
-    peer.poll();
-    peer.pass(4_000);
-    peer.write("drip");
-    peer.poll();
-    peer.send({ flags: "A", seq: 2, ack: 5 + 4 * i });
-  }
-  assertEquals(peer.session?.state, "closeWait");
-  peer.pass(5_000);
-  assertEquals([peer.told(), peer.session?.state, peer.stack.counters.sessionsDrained], [["FA seq=17 ack=2"], "lastAck", 1]);
-  peer.send({ flags: "A", seq: 2, ack: 18 });
+  peer.write("greeting");
+  peer.poll();
+  peer.send({ flags: "FA", seq: 1, ack: 9 });
+  peer.poll();
+  peer.pass(4_999);
+  assertEquals([peer.told(), peer.session?.state], [[], "closeWait"]);
+  peer.pass(1);
+  assertEquals([peer.told(), peer.session?.state, peer.stack.counters.sessionsDrained], [["FA seq=9 ack=2"], "lastAck", 1]);
+  peer.send({ flags: "A", seq: 2, ack: 10 });
   assertEquals(peer.closed, "finished");
+});
+
+Deno.test("an owner that answers after the peer's FIN gets the time anew with every progress; half an answer ends with RST", () => {
+  const answer = (peer: TestPeer) => {
+    peer.send({ flags: "FA", seq: 1 });
+    for (let i = 0; i < 4; i++) {
+      peer.poll();
+      peer.pass(4_000);
+      peer.write("drip");
+      peer.poll();
+      peer.send({ flags: "A", seq: 2, ack: 5 + 4 * i });
+    }
+    assertEquals(peer.session?.state, "closeWait");
+  };
+  const whole = new TestPeer().establish();
+  answer(whole);
+  whole.shutdown();
+  assertEquals([whole.told(), whole.session?.state], [["FA seq=17 ack=2"], "lastAck"]);
+
+  const half = new TestPeer().establish();
+  answer(half);
+  half.pass(5_000);
+  assertEquals([half.told(), half.closed, half.stack.counters.sessionsUnfinished], [["RA seq=17 ack=2 win=0"], "unfinished", 1]);
+
+  const patient = new TestPeer({ limits: { drainMs: 60_000 } }).establish();
+  answer(patient);
+  patient.pass(59_000);
+  assertEquals(patient.session?.state, "closeWait");
 });
 
 Deno.test("keepalives ask a silent peer, and end the session of a dead one", () => {

@@ -198,6 +198,8 @@ export class ReceiveSide {
   hasEarlyFin = false;
   isFinReceived = false;
   isFinDelivered = false;
+  /** The number behind what the owner had written when it heard of the peer's FIN: what lies beyond is its answer. */
+  answerFrom = 0;
   /** Acknowledgements to be sent at once. More than one only where each is a duplicate that the peer must count. */
   acksDue = 0;
   segmentsUnacknowledged = 0;

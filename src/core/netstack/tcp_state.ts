@@ -89,6 +89,8 @@ export type CloseWhy =
   /** The owner gave no word about a SYN in time. */
   | "backend-timeout"
   | "idle"
+  /** The owner stopped in the middle of its answer to a peer that has ended its direction. */
+  | "unfinished"
   /** An ICMP error said that nobody is there, before the session stood. */
   | "unreachable"
   /** The path went away. */

@@ -105,6 +105,8 @@ function onQuiet(session: TcpSession): void {
   const { environment, send } = session;
   const { limits, nowMs, counters } = environment;
   if (isDraining(session) && session.progressMs + limits.drainMs <= nowMs) {
+    // A FIN would make half an answer look whole.
+    if (send.dataEnd !== session.receive.answerFrom) return resetSession(session, "unfinished");
     counters.sessionsDrained++;
     shutdownSession(session);
     session.progressMs = nowMs;

@@ -12,7 +12,6 @@ import { ADDRESS_SLOT_BYTES } from "./backend_stream.ts";
 import { BackendStreams } from "./backend_streams.ts";
 import { BackendWatch } from "./backend_watch.ts";
 import { DatagramEnd } from "./datagram_end.ts";
-import { TCP_IDLE_DEFAULT_MS } from "./limits.ts";
 import type { CONNECTOR_METRICS, ConnectorMetric } from "./metrics.ts";
 import { P2p } from "./p2p.ts";
 import { REGISTRATION_FRAME_BYTES } from "./registration.ts";
@@ -62,7 +61,7 @@ export class ConnectorPlane implements RolePlane {
       plane,
       services,
       addressSlot,
-      idleMs: plan.tcpIdleMs ?? TCP_IDLE_DEFAULT_MS,
+      times: plan.packetTimes ?? null,
       count,
       flush: (nowMs) => this.#hub.endpoint.endTurn(nowMs),
     });

@@ -26,7 +26,7 @@ import {
   ROUTED_ID_AT,
   routedIdLength,
 } from "../../core/wire/mod.ts";
-import type { Plane } from "../control/mod.ts";
+import type { PacketTimesPlan, Plane } from "../control/mod.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import * as limits from "./limits.ts";
 import { type PacketLink, PacketLinks } from "./packet_links.ts";
@@ -39,7 +39,8 @@ export interface DatagramEndOptions {
   readonly plane: Plane;
   readonly services: ServiceTable;
   readonly addressSlot: number;
-  readonly idleMs: number;
+  /** Null: those of the network stack. */
+  readonly times: PacketTimesPlan | null;
   readonly count: (metric: ConnectorMetric, amount: number) => void;
   /** Lets the connection's packets leave now. */
   readonly flush: (nowMs: number) => void;
@@ -61,8 +62,6 @@ export interface WayBack {
   readonly isWrapped: boolean;
 }
 
-/** Between the network stack's own end of waiting for a backend and ours, so that it is ours that comes first. */
-const PENDING_SLACK_MS = 500;
 const ENTROPY_BYTES = 16;
 
 export class DatagramEnd implements NetStackOwner {
@@ -85,8 +84,7 @@ export class DatagramEnd implements NetStackOwner {
     this.#log = new SessionLog(plane);
     const seed = new Uint8Array(ENTROPY_BYTES);
     entropy(seed);
-    const pendingMs = limits.BACKEND_CONNECT_TIMEOUT_MS + PENDING_SLACK_MS;
-    this.stack = new NetStack(this, { entropy: seed, limits: { pendingMs, idleMs: options.idleMs } });
+    this.stack = new NetStack(this, { entropy: seed, limits: limits.stackLimits(options.times) });
     this.#links = new PacketLinks(this.stack);
     this.#packetAt = layout.reserve(2 * limits.SESSION_CHUNK_BYTES);
     this.#context = {
@@ -102,7 +100,7 @@ export class DatagramEnd implements NetStackOwner {
       },
       onClosed: (session, why) => {
         this.#sessions.delete(session.session.id);
-        if (why === "reset" || why === "timeout") count("tcpErrors", 1);
+        if (why === "reset" || why === "timeout" || why === "unfinished") count("tcpErrors", 1);
         this.#log.closed(session, why);
       },
       sendPacket: (flow, offset, length) => {

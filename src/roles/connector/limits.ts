@@ -1,5 +1,7 @@
 /** The bounds of a connector. */
+import { NETSTACK_LIMITS, type NetStackLimits } from "../../core/netstack/mod.ts";
 import { type Rate, RATE_LIMITS, type RateLimits } from "../../core/ratelimit/mod.ts";
+import type { PacketTimesPlan } from "../control/mod.ts";
 
 /** From the start of a connect to the backend until its answer: then the open is answered `backend-timeout`, a SYN with RST. */
 export const BACKEND_CONNECT_TIMEOUT_MS = 5_000;
@@ -25,8 +27,6 @@ export const PACKETS_PER_FLUSH = 64;
 export const AGENT_DATAGRAM_MAX_BYTES = 1_156;
 /** Warnings about refused packets in one second. */
 export const WARNINGS_PER_SECOND = 5;
-/** TCP sessions without any data are reset after this time, unless the configuration says another. */
-export const TCP_IDLE_DEFAULT_MS = 3_600_000;
 
 /** How long what runs of a service that was taken out of the configuration may go on. */
 export const SERVICE_DRAIN_MS = 30_000;
@@ -67,3 +67,20 @@ export const RESOLVE_INTERVAL_MS = 30_000;
 export const RESOLVE_FAILED_INTERVAL_MS = 5_000;
 /** Of the answer to an HTTP look so much is read to find its status. */
 export const HEALTH_ANSWER_MAX_BYTES = 1_024;
+
+/** Between the network stack's own end of waiting for a backend and ours, so that it is ours that comes first. */
+const PENDING_SLACK_MS = 500;
+
+/** What the network stack is told; null: its own times. */
+export function stackLimits(times: PacketTimesPlan | null): Partial<NetStackLimits> {
+  const pendingMs = BACKEND_CONNECT_TIMEOUT_MS + PENDING_SLACK_MS;
+  if (times === null) return { pendingMs };
+  return {
+    pendingMs,
+    idleMs: times.tcpIdleMs,
+    drainMs: times.tcpDrainMs,
+    keepaliveMs: times.tcpKeepaliveMs,
+    keepaliveIntervalMs: Math.min(NETSTACK_LIMITS.keepaliveIntervalMs, times.tcpKeepaliveMs),
+    udpFlowIdleMs: times.udpIdleMs,
+  };
+}

@@ -1,11 +1,30 @@
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { CONNECTOR } from "../../config/mod.ts";
 import { NETSTACK_LIMITS } from "../../core/netstack/mod.ts";
 import { FLOW_LIMITS } from "../../core/registry/mod.ts";
+import { stackLimits } from "./limits.ts";
 
-Deno.test("a silent session is asked, and given up, before the server forgets whose it is", () => {
-  const { keepaliveMs, keepaliveIntervalMs, keepaliveProbesMax, sessionsMax, sessionsPerAgentMax } = NETSTACK_LIMITS;
-  const { tcpIdleMs, tcpLingerMs } = FLOW_LIMITS;
-  assert(keepaliveMs + keepaliveIntervalMs < tcpIdleMs, "a living agent's flow never ages");
-  assert(keepaliveMs + keepaliveIntervalMs * keepaliveProbesMax < tcpIdleMs + tcpLingerMs, "a dead one's session ends first");
-  assert(sessionsPerAgentMax * 4 <= sessionsMax, "one agent leaves most sessions to others");
+/** The longest that the setting takes, in milliseconds. */
+function longest(setting: "tcp_keepalive" | "udp_idle_timeout"): number {
+  const takes = (seconds: number) => CONNECTOR.settings[setting].schema.safeParse(`${seconds}s`).success;
+  let seconds = 1;
+  while (takes(seconds + 1)) seconds++;
+  return 1_000 * seconds;
+}
+
+Deno.test("whatever the settings say, a silent session is asked, and given up, before the server forgets whose it is", () => {
+  const { tcpIdleMs, tcpLingerMs, udpIdleMs } = FLOW_LIMITS;
+  const times = { tcpIdleMs: 1, tcpDrainMs: 1, tcpKeepaliveMs: longest("tcp_keepalive"), udpIdleMs: longest("udp_idle_timeout") };
+  for (const limits of [NETSTACK_LIMITS, { ...NETSTACK_LIMITS, ...stackLimits(times) }]) {
+    const { keepaliveMs, keepaliveIntervalMs, keepaliveProbesMax } = limits;
+    assert(keepaliveMs + keepaliveIntervalMs < tcpIdleMs, "a living agent's flow never ages");
+    assert(keepaliveMs + keepaliveIntervalMs * keepaliveProbesMax < tcpIdleMs + tcpLingerMs, "a dead one's session ends first");
+    assert(limits.udpFlowIdleMs <= udpIdleMs, "a UDP flow does not outlive the server's");
+  }
+  assertEquals([times.tcpKeepaliveMs, times.udpIdleMs], [90_000, 60_000]);
+});
+
+Deno.test("one agent leaves most sessions to others", () => {
+  const { sessionsMax, sessionsPerAgentMax } = NETSTACK_LIMITS;
+  assert(sessionsPerAgentMax * 4 <= sessionsMax);
 });

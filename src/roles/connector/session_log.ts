@@ -45,6 +45,10 @@ export class SessionLog {
   }
 
   closed({ service, session }: BackendSession, why: CloseWhy): void {
+    if (why === "unfinished" && this.#mayWarn()) {
+      const message = `A backend of ${service.id} stopped in the middle of an answer: the session of the agent was reset`;
+      this.#plane.log("warn", "backend-failed", message, { service: service.id, session: session.id });
+    }
     this.#plane.log("debug", "session-closed", "A TCP session of an agent ended", {
       service: service.id,
       session: session.id,

@@ -107,6 +107,14 @@ export interface DestinationPlan {
   readonly port: number | null;
 }
 
+/** How long what agents began with packets may be silent, in milliseconds. */
+export interface PacketTimesPlan {
+  readonly tcpIdleMs: number;
+  readonly tcpDrainMs: number;
+  readonly tcpKeepaliveMs: number;
+  readonly udpIdleMs: number;
+}
+
 /** How a connector takes direct connections of agents (WIRE 6.10). */
 export interface P2pPlan {
   /** At most one address of a family; the connection to the server uses the same sockets. */
@@ -126,8 +134,8 @@ export interface ConnectorPlan {
   readonly services: readonly ServicePlan[];
   /** A service that is not named here is reached under any address of 10.100.0.0/24. */
   readonly destinations?: readonly DestinationPlan[];
-  /** Without any data a TCP session that came by packets is reset after this time. */
-  readonly tcpIdleMs?: number;
+  /** Default: those of the network stack. */
+  readonly packetTimes?: PacketTimesPlan;
   /** Absent: nobody is let in directly, and nothing listens. */
   readonly p2p?: P2pPlan;
 }
