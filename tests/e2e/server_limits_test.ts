@@ -21,7 +21,7 @@ Deno.test("registrations: the eleventh in a moment is told so, another client re
 });
 
 Deno.test("services: a connection has as many as it may have", async () => {
-  await using rig = await ServerRig.start({ servicesPerConnectionMax: 2 });
+  await using rig = await ServerRig.start({ limits: { ...RATE_LIMITS, services: { ...RATE_LIMITS.services, connection: 2 } } });
   const client = await rig.client(["agent.*.ztna"]);
   await rig.until(() => client.isUp);
   const statuses: string[] = [];
@@ -89,7 +89,7 @@ Deno.test("a limit changes while connections live", async () => {
   const client = await rig.client(["agent.*.ztna"]);
   await rig.until(() => client.isUp);
   assertEquals(await rig.register(client, "agent", "a"), "ack");
-  assertEquals(rig.reload({ servicesPerConnectionMax: 1 }).error, null);
+  assertEquals(rig.reload({ limits: { ...RATE_LIMITS, services: { ...RATE_LIMITS.services, connection: 1 } } }).error, null);
   assertEquals(await rig.register(client, "agent", "b"), "rate-limited");
   const registrations = { ...RATE_LIMITS.registrations, connection: { perSecond: 1, burst: 1 } };
   assertEquals(rig.reload({ limits: { ...RATE_LIMITS, registrations } }).error, null);

@@ -214,7 +214,6 @@ export function serverPlan(authority: Authority, identity: Issued): ServerPlan {
     resetKey: null,
     tokenIssuers: [],
     limits: RATE_LIMITS,
-    servicesPerConnectionMax: 64,
     cidRotationMs: 300_000,
   };
 }

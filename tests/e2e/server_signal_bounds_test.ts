@@ -36,6 +36,7 @@ Deno.test("a registered peer has four signalling streams", async () => {
   const client = await rig.registered("agent", "web");
   for (let stream = 0; stream < 6; stream++) client.write(4 * stream, halfMessage(100), false);
   await rig.until(() => rig.count("signalStreamsMany") === 2);
+  await rig.until(() => rig.count("heldSignalBytes") === 400);
   assertEquals([rig.count("signalStreamsHeld"), client.isUp], [0, true]);
 });
 

@@ -43,7 +43,6 @@ export function serverPlan(tls: TlsMaterial, options: ServerPlanOptions = {}): S
     resetKey: new Uint8Array(32).fill(7),
     tokenIssuers: [],
     limits: RATE_LIMITS,
-    servicesPerConnectionMax: 64,
     cidRotationMs,
   };
 }

@@ -86,7 +86,7 @@ export class ServerLimiter {
     this.#handshakes?.spend(1);
     source.handshakes?.spend(1);
     source.connections++;
-    const peer = new PeerLimiter(this.refused, source, createBuckets(this.#limits, "connection", nowMs), this.#buckets);
+    const peer = new PeerLimiter(this.refused, sourceKey, source, createBuckets(this.#limits, "connection", nowMs), this.#buckets);
     this.#peers.add(peer);
     return { kind: "admitted", peer };
   }
@@ -124,15 +124,18 @@ export class ServerLimiter {
 
 /** The limits of one connection. The functions return null when allowed, else the limit that refused (already counted). */
 export class PeerLimiter {
+  /** Of `sourcePrefixKey`. */
+  readonly sourceKey: string;
   /** For {@linkcode ServerLimiter}. */
   readonly source: Source;
   readonly buckets: Buckets;
   readonly #refused: LimitCounters;
   readonly #all: Buckets;
-  #meters: Record<Metered, Meter[]> = { registrations: [], datagrams: [], bytes: [], signals: [] };
+  #meters: Record<Metered, Meter[]> = { registrations: [], datagrams: [], bytes: [], opens: [], signals: [] };
 
-  constructor(refused: LimitCounters, source: Source, buckets: Buckets, all: Buckets) {
+  constructor(refused: LimitCounters, sourceKey: string, source: Source, buckets: Buckets, all: Buckets) {
     this.#refused = refused;
+    this.sourceKey = sourceKey;
     this.source = source;
     this.buckets = buckets;
     this.#all = all;
@@ -141,6 +144,10 @@ export class PeerLimiter {
 
   allowRegistration(nowMs: number): LimitName | null {
     return this.#take("registrations", 1, nowMs);
+  }
+
+  allowOpen(nowMs: number): LimitName | null {
+    return this.#take("opens", 1, nowMs);
   }
 
   allowSignal(nowMs: number): LimitName | null {
@@ -156,6 +163,34 @@ export class PeerLimiter {
     if (taken !== null) return taken;
     spendAll(datagrams, 1);
     return null;
+  }
+
+  /** Bytes of streams that may be moved now; {@linkcode spendBytes} takes them. Counts nothing. */
+  bytesAllowed(nowMs: number): number {
+    let allowed = Number.MAX_SAFE_INTEGER;
+    const meters = this.#meters.bytes;
+    for (let i = 0; i < meters.length; i++) {
+      const available = meters[i]?.bucket.available(nowMs) ?? 0;
+      if (available < allowed) allowed = available;
+    }
+    return allowed;
+  }
+
+  /** Takes bytes that {@linkcode bytesAllowed} has just allowed. */
+  spendBytes(count: number): void {
+    const meters = this.#meters.bytes;
+    for (let i = 0; i < meters.length; i++) meters[i]?.bucket.spend(count);
+  }
+
+  /** Counts that a stream has to wait for bytes to be allowed. */
+  noteBytesWait(nowMs: number): LimitName | null {
+    const refusedBy = firstRefusal(this.#meters.bytes, 1, nowMs);
+    return refusedBy === null ? null : this.#count(refusedBy);
+  }
+
+  /** Counts a refusal because of what others keep count of: the registry, the flow table, signalling. */
+  note(name: LimitName): void {
+    this.#refused[name]++;
   }
 
   /** Lists anew which buckets there are, after a change of limits. */
@@ -202,7 +237,7 @@ function bucketOf(rate: Rate | null, old: TokenBucket | null, nowMs: number): To
 }
 
 function createBuckets(limits: RateLimits, scope: LimitScope, nowMs: number): Buckets {
-  const buckets: Buckets = { registrations: null, datagrams: null, bytes: null, signals: null };
+  const buckets: Buckets = { registrations: null, datagrams: null, bytes: null, opens: null, signals: null };
   updateBuckets(buckets, limits, scope, nowMs);
   return buckets;
 }

@@ -1,14 +1,27 @@
 /** Each limit is reached alone, is counted under its name, and leaves other clients alone. */
 import { assert, assertEquals } from "@std/assert";
-import { LIMIT_NAMES, type LimitName, type PeerLimiter, type Rate, RATE_LIMITS, type RateLimits, ServerLimiter } from "./mod.ts";
+import {
+  LIMIT_NAMES,
+  type LimitName,
+  METERED,
+  type PeerLimiter,
+  type Rate,
+  RATE_LIMITS,
+  type RateLimits,
+  ServerLimiter,
+} from "./mod.ts";
 
 const NONE = { connection: null, source: null, all: null };
 const UNLIMITED: RateLimits = {
   connections: { source: 1000, all: 1000 },
+  services: { connection: 1000, source: 1000, identity: 1000 },
+  flows: { connection: 1000, identity: 1000, anonymous: 1000 },
+  sessions: { connection: 1000, identity: 1000 },
   handshakes: { source: null, all: null },
   registrations: NONE,
   datagrams: NONE,
   bytes: NONE,
+  opens: NONE,
   signals: NONE,
   sourcesMax: 100,
 };
@@ -62,7 +75,7 @@ Deno.test("a connection that was refused costs neither its source nor the server
 });
 
 Deno.test("every meter is limited in every scope, and others are unaffected", () => {
-  for (const metered of ["registrations", "datagrams", "bytes", "signals"] as const) {
+  for (const metered of METERED) {
     for (const scope of ["connection", "source", "all"] as const) {
       const limiter = new ServerLimiter({ ...UNLIMITED, [metered]: { ...NONE, [scope]: TWO } }, 0);
       const one = admitted(limiter, "a");
@@ -71,6 +84,8 @@ Deno.test("every meter is limited in every scope, and others are unaffected", ()
       const use = (peer: PeerLimiter, nowMs = 0) =>
         metered === "registrations"
           ? peer.allowRegistration(nowMs)
+          : metered === "opens"
+          ? peer.allowOpen(nowMs)
           : metered === "signals"
           ? peer.allowSignal(nowMs)
           : peer.allowDatagram(1, nowMs);
@@ -95,6 +110,24 @@ Deno.test("a datagram that is refused for its bytes is not counted as a datagram
   assertEquals([peer.allowDatagram(50, 0), peer.allowDatagram(10, 0)], [null, null]);
   assertEquals(peer.allowDatagram(10, 0), "datagrams-per-connection");
   assertEquals(admitted(limiter, "a").allowDatagram(40, 0), null);
+});
+
+Deno.test("bytes of streams are what the scarcest of the scopes has left, and share it with datagrams", () => {
+  const limiter = new ServerLimiter({
+    ...UNLIMITED,
+    bytes: { connection: { perSecond: 1_000, burst: 500 }, source: null, all: { perSecond: 100, burst: 800 } },
+  }, 0);
+  const one = admitted(limiter, "a"), other = admitted(limiter, "b");
+  assertEquals([one.bytesAllowed(0), one.noteBytesWait(0)], [500, null]);
+  one.spendBytes(400);
+  assertEquals([one.bytesAllowed(0), one.allowDatagram(101, 0), one.allowDatagram(100, 0)], [100, "bytes-per-connection", null]);
+  assertEquals([one.bytesAllowed(0), other.bytesAllowed(0)], [0, 300]);
+  assertEquals([one.noteBytesWait(0), other.noteBytesWait(0)], ["bytes-per-connection", null]);
+  other.spendBytes(300);
+  assertEquals([other.noteBytesWait(0), one.bytesAllowed(1_000)], ["bytes-per-all", 100]);
+  assertEquals(counted(limiter), [["bytes-per-connection", 2], ["bytes-per-all", 1]]);
+  limiter.configure(UNLIMITED, 1_000);
+  assertEquals(one.bytesAllowed(1_000) > 1e12, true);
 });
 
 Deno.test("new limits hold at once for live connections, and can be lifted and set again", () => {

@@ -38,6 +38,12 @@ export class TokenBucket {
     return this.#milliTokens >= count * 1000;
   }
 
+  /** Whole tokens that are there. */
+  available(nowMs: number): number {
+    this.#refill(nowMs);
+    return Math.floor(this.#milliTokens / 1000);
+  }
+
   /** Takes `count` tokens that {@linkcode has} just found to be there. */
   spend(count: number): void {
     this.#milliTokens -= count * 1000;

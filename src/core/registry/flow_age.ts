@@ -20,8 +20,10 @@ export const FLOW_LIMITS = {
   /** A power of two. About 134 bytes each; memory is taken as it is needed. */
   flowsMax: 262_144,
   flowsPerAgentMax: 8_192,
-  /** Of all connections of one identity together, and of all that have none: what others have must remain possible. */
+  /** Of all connections of one identity together, and of all from one source that have none. */
   flowsPerIdentityMax: 32_768,
+  /** Of all connections without an identity together: what others have must remain possible. */
+  flowsAnonymousMax: 131_072,
   /** Lingering flows of connections that ended; beyond this the oldest are forgotten. */
   orphansMax: 65_536,
   tcpIdleMs: 120_000,

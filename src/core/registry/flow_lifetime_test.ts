@@ -11,6 +11,7 @@ const UDP: Sample = { ...TCP, protocol: "udp" };
 class Rig implements ConnectorDirectory {
   readonly epoch = 1;
   readonly identities = new Map<number, string>();
+  readonly sources = new Map<number, string>();
   readonly flows: FlowTable;
   nowMs = 0;
 
@@ -29,6 +30,10 @@ class Rig implements ConnectorDirectory {
 
   agentIdentity(peer: number): string | null {
     return this.identities.get(peer) ?? null;
+  }
+
+  agentShare(peer: number): string {
+    return this.identities.get(peer) ?? this.sources.get(peer) ?? "elsewhere";
   }
 
   /** Sends as the agent; returns whether the source was left as it is, or the drop. */
@@ -142,6 +147,25 @@ Deno.test("one identity cannot take more than its share by many connections, als
   rig.flows.sweep(rig.nowMs, 1024);
   assertEquals(rig.flows.size, 0);
   assertEquals(rig.up(4, { ...UDP, sourcePort: 499 }), "own");
+});
+
+Deno.test("agents without an identity share by their source, and have all together no more than their part", () => {
+  const rig = new Rig({ flowsMax: 1024, flowsPerIdentityMax: 100, flowsAnonymousMax: 250 });
+  rig.identities.set(9, "named");
+  for (const agent of [1, 2]) rig.sources.set(agent, "greedy");
+  for (const agent of [3, 4]) rig.sources.set(agent, `source ${agent}`);
+  const ask = (agent: number, count: number) => {
+    const results = Array.from({ length: count }, (_, i) => rig.up(agent, { ...UDP, sourcePort: 1000 * agent + i }));
+    return ["own", "identityFull", "anonymousFull"].map((word) => results.filter((result) => result === word).length);
+  };
+  assertEquals([ask(1, 60), ask(2, 60)], [[60, 0, 0], [40, 20, 0]]);
+  assertEquals([ask(3, 90), ask(4, 90), ask(9, 90)], [[90, 0, 0], [60, 0, 30], [90, 0, 0]]);
+  // Other shares hold at once, and only for what comes.
+  rig.flows.configure({ ...FLOW_LIMITS, flowsPerIdentityMax: 95, flowsAnonymousMax: 1024 });
+  assertEquals([ask(4, 90), ask(9, 100)], [[90, 0, 0], [95, 5, 0]]);
+  // Who goes makes room for others from the same source.
+  rig.flows.removeAgent(1);
+  assertEquals(ask(2, 60), [60, 0, 0]);
 });
 
 const FIN = 0x11, SYN = 0x02, RST = 0x14, ACK = 0x10;

@@ -5,6 +5,7 @@
 
 import type { FlowLimits } from "./flow_age.ts";
 import { type FlowGroup, type FlowStore, NO_SLOT, ORPHAN_MIN } from "./flow_store.ts";
+import { FlowDrop } from "./inner_packet.ts";
 import type { ConnectorDirectory } from "./registration.ts";
 
 /** Owner of flows that nobody can get back: those of agents without an identity. */
@@ -17,14 +18,15 @@ const GROUPS_STEP = 1_024;
 export class FlowOwners {
   readonly #store: FlowStore;
   readonly #directory: ConnectorDirectory;
-  readonly #limits: FlowLimits;
+  #limits: FlowLimits;
   /** The identity of every agent that has flows or had some. */
   readonly #identities = new Map<number, string | null>();
   /** The number under which an identity's orphans are kept. */
   readonly #orphans = new Map<string, number>();
-  /** The flows of each identity, orphans included; those of agents without one stand under null. */
-  readonly #groups = new Map<string | null, FlowGroup>();
-  readonly #nobodys: FlowGroup = { count: 0 };
+  /** The flows of each identity, orphans included, and of each source from which agents without one come. */
+  readonly #groups = new Map<string, FlowGroup>();
+  readonly #anonymous: FlowGroup = { count: 0, within: null };
+  readonly #nobodys: FlowGroup = { count: 0, within: null };
   #groupsNextLook = GROUPS_STEP;
   #nextOrphan = NOBODY + 1;
 
@@ -32,7 +34,11 @@ export class FlowOwners {
     this.#store = store;
     this.#directory = directory;
     this.#limits = limits;
-    store.groupOf = (agent) => agent === NOBODY ? this.#nobodys : this.#groupOf(this.#identityOf(agent));
+    store.groupOf = (agent) => agent === NOBODY ? this.#nobodys : this.#groupOf(agent);
+  }
+
+  configure(limits: FlowLimits): void {
+    this.#limits = limits;
   }
 
   /** The flow that an earlier connection of this agent's identity left behind, now the agent's own; or {@linkcode NO_SLOT}. */
@@ -45,10 +51,12 @@ export class FlowOwners {
     return slot;
   }
 
-  /** Whether the connections of the agent's identity have as many flows together as one identity may have. */
-  isFull(agent: number): boolean {
-    const group = this.#groups.get(this.#identityOf(agent));
-    return group !== undefined && group.count >= this.#limits.flowsPerIdentityMax;
+  /** Why the agent gets no further flow: those that it shares with have as many as they may have. 0 when it does. */
+  refusal(agent: number): number {
+    const group = this.#groups.get(this.#shareOf(agent));
+    if (group !== undefined && group.count >= this.#limits.flowsPerIdentityMax) return FlowDrop.identityFull;
+    const isAnonymous = this.#identityOf(agent) === null;
+    return isAnonymous && this.#anonymous.count >= this.#limits.flowsAnonymousMax ? FlowDrop.anonymousFull : 0;
   }
 
   /** Orphans all flows of an agent. */
@@ -71,16 +79,21 @@ export class FlowOwners {
     return identity;
   }
 
-  #groupOf(identity: string | null): FlowGroup {
-    const known = this.#groups.get(identity);
+  #shareOf(agent: number): string {
+    return this.#identityOf(agent) ?? this.#directory.agentShare(agent);
+  }
+
+  #groupOf(agent: number): FlowGroup {
+    const share = this.#shareOf(agent);
+    const known = this.#groups.get(share);
     if (known !== undefined) return known;
     if (this.#groups.size >= this.#groupsNextLook) {
       // An agent without flows asks for its group anew: nobody holds an empty one.
       for (const [key, group] of this.#groups) if (group.count === 0) this.#groups.delete(key);
       this.#groupsNextLook = this.#groups.size + GROUPS_STEP;
     }
-    const group = { count: 0 };
-    this.#groups.set(identity, group);
+    const group = { count: 0, within: this.#identityOf(agent) === null ? this.#anonymous : null };
+    this.#groups.set(share, group);
     return group;
   }
 

@@ -26,9 +26,10 @@ export const NO_SLOT = -1;
 /** Numbers of agents from here on stand for agents whose connection ended. No connection has such a number. */
 export const ORPHAN_MIN = 0x8000_0000;
 
-/** Agents whose flows are counted together. */
+/** Agents whose flows are counted together, also in the group that this one is within. */
 export interface FlowGroup {
   count: number;
+  readonly within: FlowGroup | null;
 }
 
 interface AgentFlows {
@@ -43,7 +44,7 @@ export class FlowStore {
   readonly #keys: readonly [number, number, number];
   readonly #agents = new Map<number, AgentFlows>();
   /** The group of an agent that has its first flow. */
-  groupOf: (agent: number) => FlowGroup = () => ({ count: 0 });
+  groupOf: (agent: number) => FlowGroup = () => ({ count: 0, within: null });
   #capacity = 0;
   #free = NO_SLOT;
   #size = 0;
@@ -205,6 +206,7 @@ export class FlowStore {
     flows.tail = slot;
     flows.count++;
     flows.group.count++;
+    if (flows.group.within !== null) flows.group.within.count++;
     if (agent >= ORPHAN_MIN) this.#orphans++;
   }
 
@@ -218,6 +220,7 @@ export class FlowStore {
     if (next >= 0) this.#agentPrevious[next] = previous;
     else flows.tail = previous;
     flows.group.count--;
+    if (flows.group.within !== null) flows.group.within.count--;
     if (--flows.count === 0) this.#agents.delete(agent);
     if (agent >= ORPHAN_MIN) this.#orphans--;
   }

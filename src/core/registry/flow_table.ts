@@ -34,7 +34,7 @@ export interface FlowCounters {
 export class FlowTable {
   readonly counters: FlowCounters = { learned: 0, rewritten: 0, expired: 0 };
   readonly #directory: ConnectorDirectory;
-  readonly #limits: FlowLimits;
+  #limits: FlowLimits;
   readonly #store: FlowStore;
   readonly #outward: OutwardSource;
   readonly #owners: FlowOwners;
@@ -49,6 +49,13 @@ export class FlowTable {
     this.#store = new FlowStore(limits.flowsMax, random32);
     this.#outward = new OutwardSource(this.#store, directory, limits, random32);
     this.#owners = new FlowOwners(this.#store, directory, limits);
+  }
+
+  /** Other shares of the table from now on; what stands stays. The size of the table and the times remain. */
+  configure(limits: FlowLimits): void {
+    const { flowsPerAgentMax, flowsPerIdentityMax, flowsAnonymousMax } = limits;
+    this.#limits = { ...this.#limits, flowsPerAgentMax, flowsPerIdentityMax, flowsAnonymousMax };
+    this.#owners.configure(this.#limits);
   }
 
   get size(): number {
@@ -283,7 +290,8 @@ export class FlowTable {
     if (connector < 0) return FlowDrop.noConnector;
     const adopted = this.#owners.adopt(agent, service, words);
     if (adopted >= 0 && this.#age(adopted, nowMs) < FlowAge.dead) return adopted;
-    if (this.#owners.isFull(agent) && !this.#makeRoom(agent, nowMs)) return FlowDrop.identityFull;
+    const refusal = this.#owners.refusal(agent);
+    if (refusal < 0 && !this.#makeRoom(agent, nowMs)) return refusal;
     const outward = this.#outward.choose(connector, service, words, family, nowMs);
     if (outward === null) return FlowDrop.noAddress;
     let slot = store.add(agent, service, words, outward);

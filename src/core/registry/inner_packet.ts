@@ -22,6 +22,7 @@ export const FlowDrop = {
   agentFull: -12,
   noAddress: -13,
   identityFull: -14,
+  anonymousFull: -15,
 } as const;
 export type FlowDropName = keyof typeof FlowDrop;
 

@@ -4,6 +4,9 @@ export const REGISTRY_LIMITS = {
   /** Connections that may hold a registration. */
   peersMax: 65_536,
   servicesPerPeerMax: 64,
+  /** Registrations of all connections from one source, and of all of one identity. */
+  servicesPerSourceMax: 8_192,
+  servicesPerIdentityMax: 4_096,
   servicesMax: 16_384,
   connectorsPerServiceMax: 64,
   /** Connections of one identity may take a service from each other this often in the window; then the older one stays. */

@@ -29,6 +29,8 @@ export type RefusalReason =
   | "replacement-loop"
   | "pool-full"
   | "services-per-connection"
+  | "services-per-source"
+  | "services-per-identity"
   | "services-in-all"
   | "peers-in-all";
 
@@ -53,6 +55,8 @@ export type RegistrationOutcome =
 export interface ConnectorOptions {
   /** `Identity.key`, or null for a connection without one. */
   readonly identity: string | null;
+  /** Of `sourcePrefixKey`: where the connection comes from. */
+  readonly source?: string;
   /** How logs call the connection. */
   readonly label: string;
   /** Whether the connection speaks ztna-v2. */
@@ -85,6 +89,8 @@ export interface ConnectorDirectory {
   connectorServices(peer: number): readonly number[];
   /** `Identity.key` of an agent, or null for one without. */
   agentIdentity(peer: number): string | null;
+  /** Whose share of what all have the agent takes: its identity's, or its source's. */
+  agentShare(peer: number): string;
 }
 
 /** A refusal as an outcome. */
@@ -99,6 +105,8 @@ const REFUSAL_TEXTS: Readonly<Record<RefusalReason, string>> = {
   "replacement-loop": "two connections of one identity keep taking the service from each other; issue one certificate per replica",
   "pool-full": "the service has as many connectors as it may have",
   "services-per-connection": "the connection has as many services as it may have",
+  "services-per-source": "the connections from this address have as many services as they may have",
+  "services-per-identity": "the connections of this identity have as many services as they may have",
   "services-in-all": "the server has as many services as it may have",
   "peers-in-all": "the server has as many registered connections as it may have",
 };

@@ -21,6 +21,7 @@ import {
   ROLE_TABLE,
   type Unregistration,
 } from "./registration.ts";
+import { type Owner, ServiceShares, shareOf } from "./service_shares.ts";
 
 interface Service {
   readonly number: number;
@@ -36,7 +37,7 @@ interface Peer {
   readonly services: Service[];
   readonly serviceNumbers: number[];
   readonly connector: Connector | null;
-  readonly identity: string | null;
+  readonly owner: Owner;
 }
 
 const NOTHING: readonly number[] = [];
@@ -51,6 +52,7 @@ export class Registry implements ConnectorDirectory {
   readonly #byNumber = new Map<number, Service>();
   /** Numbers of services that nobody uses at the moment, the one forgotten longest first. */
   readonly #retired = new Map<string, number>();
+  readonly #shares = new ServiceShares();
   #nextNumber = 1;
   #epoch = 1;
 
@@ -78,23 +80,25 @@ export class Registry implements ConnectorDirectory {
     this.#limits = limits;
   }
 
-  /** Lets `peer`, the number of a live connection, use `service`. `identity` is its `Identity.key`, null without one. */
-  registerAgent(peer: number, service: string, identity: string | null = null): RegistrationOutcome {
-    const refusal = this.#refusal(peer, "agent", service);
+  /** Lets `peer`, the number of a live connection, use `service`. `identity` and `source` are those of {@linkcode Owner}. */
+  registerAgent(peer: number, service: string, identity: string | null = null, source = ""): RegistrationOutcome {
+    const owner = { identity, source };
+    const refusal = this.#refusal(peer, "agent", service, owner);
     if (refusal !== null) return refusal;
-    const entry = this.#peer(peer, "agent", identity, null);
+    const entry = this.#peer(peer, "agent", owner, null);
     const known = this.#intern(service);
     const isNew = !entry.serviceNumbers.includes(known.number);
     if (isNew) {
       known.agents++;
-      addService(entry, known);
+      this.#addService(entry, known);
     }
     return { kind: "registered", service: known.number, isNew, replaced: null };
   }
 
   /** Lets `peer` serve `service`, beside connectors of other identities and in place of an older one of its own. */
   registerConnector(peer: number, service: string, options: ConnectorOptions, nowMs: number): RegistrationOutcome {
-    const refusal = this.#refusal(peer, "connector", service);
+    const owner = { identity: options.identity, source: options.source ?? "" };
+    const refusal = this.#refusal(peer, "connector", service, owner);
     if (refusal !== null) return refusal;
     const connector = this.#peers.get(peer)?.connector ?? { peer, ...options, isHealthy: true, activeStreams: 0 };
     const known = this.#intern(service);
@@ -107,11 +111,11 @@ export class Registry implements ConnectorDirectory {
     const isNew = outcome.kind !== "already" && outcome.kind !== "back";
     if (isNew) {
       this.#epoch++;
-      addService(this.#peer(peer, "connector", options.identity, connector), known);
+      this.#addService(this.#peer(peer, "connector", owner, connector), known);
     }
     if (outcome.kind !== "replaced") return { kind: "registered", service: known.number, isNew, replaced: null };
     const older = this.#peers.get(outcome.old.peer);
-    if (older !== undefined) removeService(older, known);
+    if (older !== undefined) this.#removeService(older, known);
     const message = `Connector replacement: service '${service}' was ${outcome.old.label}, now ${connector.label}`;
     const replaced = { service, oldPeer: outcome.old.peer, newPeer: peer, message };
     return { kind: "registered", service: known.number, isNew, replaced };
@@ -133,6 +137,7 @@ export class Registry implements ConnectorDirectory {
     const entry = this.#peers.get(peer);
     if (entry === undefined) return { role: "none", services: [], orphaned: [] };
     this.#peers.delete(peer);
+    this.#shares.add(entry.owner, -entry.services.length);
     const orphaned: string[] = [];
     for (const service of entry.services) {
       if (entry.role === "agent") service.agents--;
@@ -178,7 +183,12 @@ export class Registry implements ConnectorDirectory {
   }
 
   agentIdentity(peer: number): string | null {
-    return this.#peers.get(peer)?.identity ?? null;
+    return this.#peers.get(peer)?.owner.identity ?? null;
+  }
+
+  agentShare(peer: number): string {
+    const entry = this.#peers.get(peer);
+    return entry === undefined ? "" : shareOf(entry.owner);
   }
 
   connectorForFlow(service: number, current: number): number {
@@ -240,7 +250,7 @@ export class Registry implements ConnectorDirectory {
     return [...this.#byId.values()].map(({ id, agents, pool }) => ({ id, agents, connectors: pool.connectors() }));
   }
 
-  #refusal(peer: number, role: "agent" | "connector", service: string): RegistrationOutcome | null {
+  #refusal(peer: number, role: "agent" | "connector", service: string, owner: Owner): RegistrationOutcome | null {
     if (!parseServiceId(service, { legacy: this.#allowLegacyServiceIds }).ok) {
       return refused(NackStatus.invalid, "invalid-service-id");
     }
@@ -252,19 +262,35 @@ export class Registry implements ConnectorDirectory {
     if ((entry?.services.length ?? 0) >= this.#limits.servicesPerPeerMax) {
       return refused(NackStatus.rateLimited, "services-per-connection");
     }
+    const shared = this.#shares.refusal(owner, this.#limits);
+    if (shared !== null) return refused(NackStatus.rateLimited, shared);
     if (known === undefined && this.#byId.size >= this.#limits.servicesMax) {
       return refused(NackStatus.rateLimited, "services-in-all");
     }
     return null;
   }
 
-  #peer(peer: number, role: "agent" | "connector", identity: string | null, connector: Connector | null): Peer {
+  #peer(peer: number, role: "agent" | "connector", owner: Owner, connector: Connector | null): Peer {
     let entry = this.#peers.get(peer);
     if (entry === undefined) {
-      entry = { role, services: [], serviceNumbers: [], connector, identity };
+      entry = { role, services: [], serviceNumbers: [], connector, owner };
       this.#peers.set(peer, entry);
     }
     return entry;
+  }
+
+  #addService(peer: Peer, service: Service): void {
+    peer.services.push(service);
+    peer.serviceNumbers.push(service.number);
+    this.#shares.add(peer.owner, 1);
+  }
+
+  #removeService(peer: Peer, service: Service): void {
+    const at = peer.services.indexOf(service);
+    if (at < 0) return;
+    peer.services.splice(at, 1);
+    peer.serviceNumbers.splice(at, 1);
+    this.#shares.add(peer.owner, -1);
   }
 
   #intern(id: string): Service {
@@ -291,16 +317,4 @@ export class Registry implements ConnectorDirectory {
     }
     this.#retired.set(service.id, service.number);
   }
-}
-
-function addService(peer: Peer, service: Service): void {
-  peer.services.push(service);
-  peer.serviceNumbers.push(service.number);
-}
-
-function removeService(peer: Peer, service: Service): void {
-  const at = peer.services.indexOf(service);
-  if (at < 0) return;
-  peer.services.splice(at, 1);
-  peer.serviceNumbers.splice(at, 1);
 }

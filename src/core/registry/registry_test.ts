@@ -246,6 +246,34 @@ Deno.test("takeover without identity only on request, and not from an authentica
   assertEquals(refusal(registry.registerConnector(4, "db", connector(null), 0)), [0x03, "taken"]);
 });
 
+Deno.test("connections of one source and of one identity share their services, and others have their own", () => {
+  const limits = { ...REGISTRY_LIMITS, servicesPerSourceMax: 3, servicesPerIdentityMax: 2 };
+  const registry = new Registry({ limits });
+  registry.registerAgent(1, "a", "greedy", "here");
+  registry.registerAgent(2, "b", "greedy", "here");
+  assertEquals(refusal(registry.registerAgent(3, "c", "greedy", "there")), [0x04, "services-per-identity"]);
+  assertEquals(refusal(registry.registerConnector(4, "c", connector("other", { source: "here" }), 0)), null);
+  assertEquals(refusal(registry.registerAgent(5, "d", "third", "here")), [0x04, "services-per-source"]);
+  assertEquals(refusal(registry.registerAgent(5, "d", "third", "there")), null);
+  assertEquals(refusal(registry.registerAgent(2, "b", "greedy", "here")), null, "what it has it may say again");
+  registry.unregister(1);
+  assertEquals(refusal(registry.registerAgent(3, "c", "greedy", "there")), null);
+  // Without an identity the source stands for it.
+  registry.registerAgent(6, "e", null, "anonymous");
+  registry.registerAgent(7, "f", null, "anonymous");
+  assertEquals(refusal(registry.registerAgent(8, "g", null, "anonymous")), [0x04, "services-per-identity"]);
+  assertEquals([registry.agentShare(6) === registry.agentShare(7), registry.agentShare(3)], [true, "greedy"]);
+});
+
+Deno.test("a service that a newer connection took over is not counted twice", () => {
+  const registry = new Registry({ limits: { ...REGISTRY_LIMITS, servicesPerIdentityMax: 2 } });
+  for (let peer = 1; peer <= 20; peer++) {
+    assertEquals(refusal(registry.registerConnector(peer, "a", connector("one"), peer * 100_000)), null);
+    if (peer > 1) registry.unregister(peer - 1);
+  }
+  assertEquals(refusal(registry.registerConnector(20, "b", connector("one"), 3_000_000)), null);
+});
+
 Deno.test("every bound holds and leaves nothing behind", () => {
   const limits = { ...REGISTRY_LIMITS, servicesPerPeerMax: 2, servicesMax: 3, peersMax: 3, connectorsPerServiceMax: 1 };
   const registry = new Registry({ limits });

@@ -2,6 +2,8 @@
 export const SIGNAL_LIMITS = {
   sessionsMax: 4_096,
   sessionsPerAgentMax: 8,
+  /** That all agents of one identity began. */
+  sessionsPerIdentityMax: 256,
   sessionsPerConnectorMax: 256,
   /** From the offer to the end, whatever happens in between. */
   lifetimeMs: 5_000,

@@ -20,6 +20,8 @@ export interface SignalDirectory {
   isAgentForService(peer: number, service: string): boolean;
   /** A connector of the service, -1 when there is none. */
   connectorFor(service: string): number;
+  /** Whose share of the sessions an agent takes: its identity's, or its source's. */
+  agentShare(peer: number): string;
 }
 
 export interface SignalSend {
@@ -32,6 +34,7 @@ export type SignalRefusal =
   | "no-connector"
   | "session-in-use"
   | "agent-sessions"
+  | "identity-sessions"
   | "connector-sessions"
   | "sessions-in-all"
   | "unknown-session"
@@ -54,6 +57,7 @@ interface Session {
   readonly service: string;
   readonly agent: number;
   readonly connector: number;
+  readonly share: string;
   readonly agentCandidates: readonly Candidate[];
   readonly expiresAtMs: number;
   state: SessionState;
@@ -64,16 +68,23 @@ const NOTHING: readonly SignalSend[] = [];
 export class SignalSessions {
   readonly #directory: SignalDirectory;
   readonly #options: SignalOptions;
-  readonly #limits: SignalLimits;
+  #limits: SignalLimits;
   /** In the order of creation, which is that of expiry. */
   readonly #sessions = new Set<Session>();
   /** The sessions of each connection, agent or connector, by their ids: an id means one thing on one connection. */
   readonly #byPeer = new Map<number, Map<bigint, Session>>();
+  /** How many sessions agents of each share began. */
+  readonly #byShare = new Map<string, number>();
 
   constructor(directory: SignalDirectory, options: SignalOptions) {
     this.#directory = directory;
     this.#options = options;
     this.#limits = options.limits ?? SIGNAL_LIMITS;
+  }
+
+  /** Other bounds from now on; what stands stays. */
+  configure(limits: SignalLimits): void {
+    this.#limits = limits;
   }
 
   get size(): number {
@@ -131,6 +142,8 @@ export class SignalSessions {
     if (this.#find(agent, id) !== undefined) return refuse("session-in-use", agent, id);
     if (this.#sessions.size >= this.#limits.sessionsMax) return refuse("sessions-in-all", agent, id);
     if (this.#countOf(agent) >= this.#limits.sessionsPerAgentMax) return refuse("agent-sessions", agent, id);
+    const share = this.#directory.agentShare(agent);
+    if ((this.#byShare.get(share) ?? 0) >= this.#limits.sessionsPerIdentityMax) return refuse("identity-sessions", agent, id);
     const connector = this.#directory.connectorFor(service);
     if (connector < 0) {
       const text = `No Connector available for service '${sanitizeForLog(service)}'`;
@@ -141,7 +154,7 @@ export class SignalSessions {
     if (this.#countOf(connector) >= this.#limits.sessionsPerConnectorMax) return refuse("connector-sessions", agent, id);
     const agentCandidates = filterCandidates(candidates, this.#options);
     const expiresAtMs = nowMs + this.#limits.lifetimeMs;
-    this.#add({ id, service, agent, connector, agentCandidates, expiresAtMs, state: "offered" });
+    this.#add({ id, service, agent, connector, share, agentCandidates, expiresAtMs, state: "offered" });
     const message: SignalMessage = { kind: "candidate-offer", sessionId: id, service, candidates: agentCandidates };
     return { refused: null, sends: [{ to: connector, message }] };
   }
@@ -186,6 +199,7 @@ export class SignalSessions {
 
   #add(session: Session): void {
     this.#sessions.add(session);
+    this.#byShare.set(session.share, (this.#byShare.get(session.share) ?? 0) + 1);
     for (const peer of [session.agent, session.connector]) {
       const own = this.#byPeer.get(peer) ?? new Map<bigint, Session>();
       own.set(session.id, session);
@@ -200,6 +214,9 @@ export class SignalSessions {
     session.state = next;
     if (next !== "closed") return true;
     this.#sessions.delete(session);
+    const left = (this.#byShare.get(session.share) ?? 0) - 1;
+    if (left > 0) this.#byShare.set(session.share, left);
+    else this.#byShare.delete(session.share);
     for (const peer of [session.agent, session.connector]) {
       const own = this.#byPeer.get(peer);
       assert(own !== undefined, "a session's peer has no sessions");
@@ -219,6 +236,7 @@ const REFUSALS: Readonly<Record<SignalRefusal, readonly [SignalError, string]>> 
   "no-connector": ["no-connector-available", "No Connector available"],
   "session-in-use": ["invalid-message", "The session id is in use"],
   "agent-sessions": ["peer-rejected", "Too many sessions on this connection"],
+  "identity-sessions": ["peer-rejected", "Too many sessions of this identity"],
   "connector-sessions": ["peer-rejected", "The connector has too many sessions"],
   "sessions-in-all": ["peer-rejected", "The server has too many sessions"],
   "unknown-session": ["session-not-found", "No such session"],

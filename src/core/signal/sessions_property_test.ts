@@ -44,6 +44,7 @@ Deno.test("random messages never reach a third connection", () => {
       const sessions = new SignalSessions({
         isAgentForService: (peer, service) => AGENTS.includes(peer) && service === "web",
         connectorFor: () => CONNECTORS[turn++ % 2] ?? -1,
+        agentShare: (peer) => `agent ${peer}`,
       }, { allowLoopback: false, limits });
       /** The two ends of every session that was ever begun, by the message that began it. */
       const pairs = new Set<string>();

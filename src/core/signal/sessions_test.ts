@@ -32,6 +32,7 @@ class Rig {
     this.sessions = new SignalSessions({
       isAgentForService: (peer, service) => (peer === AGENT || peer === AGENT_2) && service === "web",
       connectorFor: () => this.connector,
+      agentShare: () => "the same",
     }, { allowLoopback: false, limits: { ...SIGNAL_LIMITS, ...limits } });
   }
 
@@ -244,11 +245,18 @@ Deno.test("what a peer writes in an error is harmless when it arrives", () => {
   assert(message.message.startsWith("no\\u001b[2J\\u000a") && message.message.length <= 256);
 });
 
-Deno.test("sessions are bounded per agent, per connector and in all", () => {
+Deno.test("sessions are bounded per agent, per identity, per connector and in all", () => {
   const perAgent = new Rig({ sessionsPerAgentMax: 1 });
   perAgent.offer(AGENT, 1n);
   assertEquals(refusal(perAgent.offer(AGENT, 2n)), ["agent-sessions", ["1 peer-rejected"]]);
   assertEquals(perAgent.offer(AGENT_2, 2n).refused, null);
+  const perIdentity = new Rig({ sessionsPerIdentityMax: 1 });
+  perIdentity.offer(AGENT, 1n);
+  assertEquals(refusal(perIdentity.offer(AGENT_2, 2n)), ["identity-sessions", ["2 peer-rejected"]]);
+  perIdentity.sessions.configure({ ...SIGNAL_LIMITS, sessionsPerIdentityMax: 2 });
+  assertEquals(perIdentity.offer(AGENT_2, 2n).refused, null);
+  perIdentity.sessions.removePeer(AGENT);
+  assertEquals(perIdentity.offer(AGENT_2, 3n).refused, null);
   const perConnector = new Rig({ sessionsPerConnectorMax: 1 });
   perConnector.offer(AGENT, 1n);
   assertEquals(refusal(perConnector.offer(AGENT_2, 2n)), ["connector-sessions", ["2 peer-rejected"]]);

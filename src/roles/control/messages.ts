@@ -38,7 +38,6 @@ export interface ServerPlan {
   /** SubjectPublicKeyInfo (DER, Ed25519) of those who may issue registration tokens. With any, TLS requires no certificate. */
   readonly tokenIssuers: readonly Uint8Array[];
   readonly limits: RateLimits;
-  readonly servicesPerConnectionMax: number;
   /** How often a connection gets a new connection ID of ours. */
   readonly cidRotationMs: number;
 }

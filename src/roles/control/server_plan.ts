@@ -3,7 +3,6 @@ import { PosternError } from "../../base/mod.ts";
 import type { LimitKey, LimitSetting, RevocationMaterial, RoleMaterial, ServerSettings } from "../../config/mod.ts";
 import { type DenyEntry, parseDenyList } from "../../core/auth/mod.ts";
 import { METERED, RATE_LIMITS, type RateLimits } from "../../core/ratelimit/mod.ts";
-import { REGISTRY_LIMITS } from "../../core/registry/mod.ts";
 import type { RevocationPlan, ServerPlan } from "./messages.ts";
 import { tlsOf } from "./tls_material.ts";
 
@@ -25,7 +24,6 @@ export function serverPlan(settings: ServerSettings, material: RoleMaterial): Se
     resetKey: keys?.reset ?? null,
     tokenIssuers: material.server?.tokenIssuers ?? [],
     limits: rateLimits(settings.limits),
-    servicesPerConnectionMax: lastOf(settings.limits, "services-per-connection")?.amount ?? REGISTRY_LIMITS.servicesPerPeerMax,
     cidRotationMs: settings.cidRotationMs,
   };
 }
@@ -38,7 +36,7 @@ export function rateLimits(settings: readonly LimitSetting[]): RateLimits {
     if (set === undefined) return fallback;
     return set.amount === null ? null : { perSecond: set.amount, burst: set.burst ?? set.amount };
   };
-  const { connections, handshakes } = RATE_LIMITS;
+  const { connections, services, flows, sessions, handshakes } = RATE_LIMITS;
   const metered = METERED.map((name) => [name, {
     connection: rate(`${name}-per-connection`, RATE_LIMITS[name].connection),
     source: rate(`${name}-per-source`, RATE_LIMITS[name].source),
@@ -49,6 +47,20 @@ export function rateLimits(settings: readonly LimitSetting[]): RateLimits {
     connections: {
       source: count("connections-per-source", connections.source),
       all: count("connections-per-all", connections.all),
+    },
+    services: {
+      connection: count("services-per-connection", services.connection),
+      source: count("services-per-source", services.source),
+      identity: count("services-per-identity", services.identity),
+    },
+    flows: {
+      connection: count("flows-per-connection", flows.connection),
+      identity: count("flows-per-identity", flows.identity),
+      anonymous: count("flows-per-anonymous", flows.anonymous),
+    },
+    sessions: {
+      connection: count("sessions-per-connection", sessions.connection),
+      identity: count("sessions-per-identity", sessions.identity),
     },
     handshakes: { source: rate("handshakes-per-source", handshakes.source), all: rate("handshakes-per-all", handshakes.all) },
     ...Object.fromEntries(metered),

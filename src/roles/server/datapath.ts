@@ -7,7 +7,8 @@
  */
 import { type MetricCells, sanitizeForLog, Timer } from "../../base/mod.ts";
 import { type Connection, type Ending, type Endpoint, type EndpointHandler, EngineError } from "../../core/quic/mod.ts";
-import { flowDropName, type FlowTable, type Registry } from "../../core/registry/mod.ts";
+import type { LimitName } from "../../core/ratelimit/mod.ts";
+import { FlowDrop, type FlowDropName, type FlowTable, type Registry } from "../../core/registry/mod.ts";
 import { classifyFrame, CloseCode, encodeRoutedHeader, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
 import type { UdpSocket } from "../../io/mod.ts";
 import { GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane, type ServerPlan } from "../control/mod.ts";
@@ -16,9 +17,22 @@ import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
 import { bindSockets, createParts, type ServerParts } from "./parts.ts";
 import type { Peer } from "./peer.ts";
-import { registryLimits } from "./rules.ts";
+import { flowLimits, registryLimits, signalLimits } from "./rules.ts";
 import { originOf } from "./event_origin.ts";
 import { serverStatus } from "./status.ts";
+
+/** By the number of a drop less one: its counter, and the limit that an operator sets if one is the reason. */
+const FLOW_DROPS = Object.keys(FlowDrop) as FlowDropName[];
+const FLOW_METRICS = FLOW_DROPS.map((name): ServerMetric => `flow:${name}`);
+const FLOW_LIMITS_AT = FLOW_DROPS.map((name): LimitName | null =>
+  name === "agentFull"
+    ? "flows-per-connection"
+    : name === "identityFull"
+    ? "flows-per-identity"
+    : name === "anonymousFull"
+    ? "flows-per-anonymous"
+    : null
+);
 
 type Counters = MetricCells<typeof SERVER_METRICS>;
 
@@ -46,6 +60,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       peers: this.#peers,
       count: (metric, amount = 1) => this.#add(metric, amount),
       admit: (peer, nowMs) => this.#admit(peer, nowMs),
+      onOverLimit: (peer, limit) => this.#noteOverLimit(peer, limit),
       closeIfReplaced: (peer) => this.#closeIfReplaced(peer),
     });
     this.#parts = parts;
@@ -62,7 +77,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       limiter: admission.limiter,
       sockets: this.#sockets,
       streams: () => streams.active,
-      signalSessions: () => signals.sessions,
+      signals,
     }, reactor.nowMs);
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
     reactor.setTimer(this.#sweep, reactor.nowMs + limits.FLOW_SWEEP_INTERVAL_MS);
@@ -146,7 +161,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   #relayUp(agent: Peer, service: number, offset: number, length: number, nowMs: number): void {
     const slot = this.#flows.fromAgent(agent.id, service, this.#plane.platform.engine.arena.bytes, offset, length, nowMs);
-    if (slot < 0) return this.#countDrop(slot);
+    if (slot < 0) return this.#countDrop(agent, slot);
     const connector = this.#peers.get(this.#flows.connectorOf(slot));
     if (connector === undefined) return this.#add("droppedPeerGone", 1);
     this.#forward(agent, connector, slot, "agent", offset, length);
@@ -154,7 +169,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   #relayDown(connector: Peer, service: number, offset: number, length: number, nowMs: number): void {
     const slot = this.#flows.fromConnector(connector.id, service, this.#plane.platform.engine.arena.bytes, offset, length, nowMs);
-    if (slot < 0) return this.#countDrop(slot);
+    if (slot < 0) return this.#countDrop(connector, slot);
     const agent = this.#peers.get(this.#flows.agentOf(slot));
     if (agent === undefined) return this.#add("droppedPeerGone", 1);
     this.#forward(connector, agent, slot, "connector", offset, length);
@@ -193,13 +208,20 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     if (this.#parts.tooLarge.answer(from, to, slot, side, offset, length)) this.#add("tooLargeAnswered", 1);
   }
 
-  #countDrop(reason: number): void {
-    const name = flowDropName(reason);
-    this.#add(name === null ? "droppedMalformed" : `flow:${name}`, 1);
+  #countDrop(from: Peer, reason: number): void {
+    this.#add(FLOW_METRICS[-reason - 1] ?? "droppedMalformed", 1);
+    const limit = FLOW_LIMITS_AT[-reason - 1] ?? null;
+    if (limit === null) return;
+    from.limiter.note(limit);
+    this.#noteOverLimit(from, limit);
   }
 
-  #dropOverLimit(peer: Peer, limit: string): void {
+  #dropOverLimit(peer: Peer, limit: LimitName): void {
     this.#add("droppedOverLimit", 1);
+    this.#noteOverLimit(peer, limit);
+  }
+
+  #noteOverLimit(peer: Peer, limit: LimitName): void {
     if (!peer.warnsOf(limit)) return;
     this.#parts.log.warn("limit-exceeded", `A peer sends more than it may: ${limit}`, { peer: peer.label, limit });
     this.#plane.event({ ...originOf(peer.connection), event_type: "rate_limited", details: { peer: peer.label, limit } });
@@ -291,6 +313,8 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     if (!this.#plane.isStopping) this.#endpoint.accept(this.#parts.rules.profile);
     this.#parts.admission.limiter.configure(plan.limits, nowMs);
     this.#registry.configure(registryLimits(plan));
+    this.#flows.configure(flowLimits(plan));
+    this.#parts.signals.configure(signalLimits(plan));
     const revoked = this.#parts.watch.replace(plan.revocation.denied);
     this.#plane.answer(id, revoked + this.#parts.rights.judgeAll(), null);
   }

@@ -16,7 +16,7 @@ export interface GaugeSources {
   readonly limiter: ServerLimiter;
   readonly sockets: readonly UdpSocket[];
   readonly streams: () => number;
-  readonly signalSessions: () => number;
+  readonly signals: { readonly sessions: number; readonly heldBytes: number };
 }
 
 export class Gauges {
@@ -37,9 +37,10 @@ export class Gauges {
     this.#nextMs = nowMs + PUBLISH_INTERVAL_MS;
     this.#set("uptimeSeconds", Math.floor((nowMs - this.#beganMs) / 1000));
     this.#publishEndpoint();
-    const { flows, limiter, sockets, streams, signalSessions } = this.#sources;
+    const { flows, limiter, sockets, streams, signals } = this.#sources;
     this.#set("activeStreams", streams());
-    this.#set("activeSignalSessions", signalSessions());
+    this.#set("activeSignalSessions", signals.sessions);
+    this.#set("heldSignalBytes", signals.heldBytes);
     this.#set("flows", flows.size);
     this.#set("flowsLearned", flows.counters.learned);
     this.#set("flowsRewritten", flows.counters.rewritten);

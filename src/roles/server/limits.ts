@@ -12,6 +12,8 @@ export const BINDS_MAX = 8;
 /** Bytes moved in one direction of one stream before the others have their turn, and at once. */
 export const STREAM_TURN_BYTES = 256 * 1024;
 export const STREAM_CHUNK_BYTES = 64 * 1024;
+/** Streams that their agent's limits hold back are looked at this often. */
+export const STREAM_PACE_MS = 20;
 /** From our OPEN to the connector's RESULT. Longer than a connector's own time for its backend. */
 export const RESULT_TIMEOUT_MS = 10_000;
 /** How long open streams may finish after a request to stop. */

@@ -108,6 +108,11 @@ export const SERVER_METRICS = {
     help: "Signalling sessions that were passed on to a connector.",
   },
   activeSignalSessions: { name: "ztna_signaling_sessions", kind: "gauge", help: "Signalling sessions that are open now." },
+  heldSignalBytes: {
+    name: "ztna_signal_held_bytes",
+    kind: "gauge",
+    help: "Bytes of signalling messages whose rest has not come.",
+  },
   signalsRefused: { name: "ztna_signals_refused_total", kind: "counter", help: "Signalling messages that were refused." },
   signalsMalformed: { name: "ztna_signals_malformed_total", kind: "counter", help: "Signalling messages that were malformed." },
   signalsDropped: {

@@ -3,6 +3,7 @@
  * `datapath.ts`; here nothing happens.
  */
 import { Endpoint, type EndpointHandler } from "../../core/quic/mod.ts";
+import type { LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowTable, Registry } from "../../core/registry/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
 import { Admission, type Plane, type ServerPlan } from "../control/mod.ts";
@@ -14,7 +15,7 @@ import { PeerWatch } from "./peer_watch.ts";
 import { Proofs } from "./proofs.ts";
 import { Registrar } from "./registrar.ts";
 import { Rights } from "./rights.ts";
-import { registryLimits, ServerRules } from "./rules.ts";
+import { flowLimits, registryLimits, ServerRules, signalLimits } from "./rules.ts";
 import { SampledLog } from "./sampled_log.ts";
 import { SignalRelay } from "./signal_relay.ts";
 import { StreamService } from "./stream_service.ts";
@@ -26,6 +27,8 @@ export interface PartsHost {
   readonly count: (metric: ServerMetric, amount?: number) => void;
   /** A peer that had to prove a token has done so. */
   readonly admit: (peer: Peer, nowMs: number) => void;
+  /** A peer asks for more than it may: told once for each limit. */
+  readonly onOverLimit: (peer: Peer, limit: LimitName) => void;
   /** A connector may serve nothing any more. */
   readonly closeIfReplaced: (peer: number) => void;
 }
@@ -43,22 +46,12 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
     allowConnectorTakeover: plan.allowConnectorTakeover,
     limits: registryLimits(plan),
   });
-  const flows = new FlowTable(registry, random32Of(plane));
-  const admission = new Admission(plane, plan.limits, {
-    onRefused: (limit, from) => log.warn("limit-exceeded", `A client was not let in: ${limit}`, { limit, from }),
-    onTokenRefused: (why, from) => log.warn("retry-token-refused", `Invalid retry token from ${from}: ${why}`, { from, why }),
-  });
+  const flows = new FlowTable(registry, random32Of(plane), flowLimits(plan));
+  const admission = createAdmission(plane, plan, log);
   const authorization = () => rules.authorization;
-  const proofs = new Proofs({
-    plane,
-    log,
-    issuers: () => rules.tokenIssuers,
-    allowLegacyServiceIds,
-    count,
-    onAdmitted: host.admit,
-  });
-  const { allowLoopback } = rules;
-  const signals = new SignalRelay({ plane, registry, peers, log, allowLegacyServiceIds, allowLoopback, count });
+  const shared = { plane, registry, peers, log, allowLegacyServiceIds, count, onOverLimit: host.onOverLimit };
+  const proofs = new Proofs({ ...shared, issuers: () => rules.tokenIssuers, onAdmitted: host.admit });
+  const signals = new SignalRelay({ ...shared, limits: signalLimits(plan), allowLoopback: rules.allowLoopback });
   return {
     log,
     rules,
@@ -87,19 +80,21 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
     }),
     tooLarge: new TooLarge(plane, flows, registry),
     streams: new StreamService({
-      plane,
-      registry,
-      peers,
+      ...shared,
       signals,
       proofs,
-      log,
-      allowLegacyServiceIds,
       authorization,
-      count,
       onOver: (stream) => stream.connector !== null && host.closeIfReplaced(stream.connector.id),
     }),
     endpoint: createEndpoint(plane, plan, handler, rules, admission),
   };
+}
+
+function createAdmission(plane: Plane, plan: ServerPlan, log: SampledLog): Admission {
+  return new Admission(plane, plan.limits, {
+    onRefused: (limit, from) => log.warn("limit-exceeded", `A client was not let in: ${limit}`, { limit, from }),
+    onTokenRefused: (why, from) => log.warn("retry-token-refused", `Invalid retry token from ${from}: ${why}`, { from, why }),
+  });
 }
 
 function createEndpoint(

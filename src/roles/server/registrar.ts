@@ -3,6 +3,7 @@
  * (WIRE 3.6). Deny is the default: a registration needs the name in the certificate, then a place in the registry.
  */
 import { authorize, type AuthorizeOptions, formatDenyReason, type Role } from "../../core/auth/mod.ts";
+import { isLimitName } from "../../core/ratelimit/mod.ts";
 import { formatRefusal, NackStatus, type Registry, type Replacement } from "../../core/registry/mod.ts";
 import { decodeRegistration, decodeWithdrawal, encodeAck, encodeNack, encodeQad } from "../../core/wire/mod.ts";
 import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
@@ -62,10 +63,14 @@ export class Registrar {
     const decision = authorize(peer.identity, role, service, authorization());
     if (!decision.allowed) return this.#nack(peer, "not-authorised", service, role, formatDenyReason(decision.why));
     const identity = peer.identity?.key ?? null;
+    const source = peer.limiter.sourceKey;
     const outcome = role === "agent"
-      ? registry.registerAgent(peer.id, service, identity)
-      : registry.registerConnector(peer.id, service, { identity, label: peer.label, takesStreams: peer.isV2 }, nowMs);
-    if (outcome.kind === "refused") return this.#nack(peer, NACK_NAMES[outcome.status], service, role, formatRefusal(outcome.why));
+      ? registry.registerAgent(peer.id, service, identity, source)
+      : registry.registerConnector(peer.id, service, { identity, source, label: peer.label, takesStreams: peer.isV2 }, nowMs);
+    if (outcome.kind === "refused") {
+      if (isLimitName(outcome.why)) peer.limiter.note(outcome.why);
+      return this.#nack(peer, NACK_NAMES[outcome.status], service, role, formatRefusal(outcome.why));
+    }
     if (outcome.replaced !== null) this.#noteReplacement(outcome.replaced);
     if (decision.by === "legacy-certificate" && peer.warnsOf("legacy-certificate")) {
       this.#options.log.warn("registered", `${peer.label} registers with a certificate without a ZTNA name`, { role, service });

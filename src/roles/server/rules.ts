@@ -5,7 +5,8 @@
 import { messageOf } from "../../base/mod.ts";
 import type { AuthorizeOptions } from "../../core/auth/mod.ts";
 import { type AcceptOptions, type AcceptPolicy, type EngineProfile, RetryTokens } from "../../core/quic/mod.ts";
-import { REGISTRY_LIMITS, type RegistryLimits } from "../../core/registry/mod.ts";
+import { FLOW_LIMITS, type FlowLimits, REGISTRY_LIMITS, type RegistryLimits } from "../../core/registry/mod.ts";
+import { SIGNAL_LIMITS, type SignalLimits } from "../../core/signal/mod.ts";
 import type { Plane, RetryKeyPlan, ServerPlan } from "../control/mod.ts";
 import { HANDSHAKE_MS, RESETS_PER_SECOND_MAX, RETRIES_PER_SECOND_MAX } from "./limits.ts";
 import { createServerProfile } from "./profile.ts";
@@ -87,7 +88,20 @@ export class ServerRules {
 
 /** The registry's bounds with those that an operator sets. */
 export function registryLimits(plan: ServerPlan): RegistryLimits {
-  return { ...REGISTRY_LIMITS, servicesPerPeerMax: plan.servicesPerConnectionMax };
+  const { connection, source, identity } = plan.limits.services;
+  return { ...REGISTRY_LIMITS, servicesPerPeerMax: connection, servicesPerSourceMax: source, servicesPerIdentityMax: identity };
+}
+
+/** The flow table's, likewise. */
+export function flowLimits(plan: ServerPlan): FlowLimits {
+  const { connection, identity, anonymous } = plan.limits.flows;
+  return { ...FLOW_LIMITS, flowsPerAgentMax: connection, flowsPerIdentityMax: identity, flowsAnonymousMax: anonymous };
+}
+
+/** Those of signalling, likewise. */
+export function signalLimits(plan: ServerPlan): SignalLimits {
+  const { connection, identity } = plan.limits.sessions;
+  return { ...SIGNAL_LIMITS, sessionsPerAgentMax: connection, sessionsPerIdentityMax: identity };
 }
 
 function authorizationOf(plan: ServerPlan): AuthorizeOptions {

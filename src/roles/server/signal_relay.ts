@@ -5,8 +5,15 @@
  */
 import { Timer } from "../../base/mod.ts";
 import { type Connection, EngineError } from "../../core/quic/mod.ts";
+import type { LimitName } from "../../core/ratelimit/mod.ts";
 import type { Registry } from "../../core/registry/mod.ts";
-import { type SignalOutcome, type SignalSend, SignalSessions } from "../../core/signal/mod.ts";
+import {
+  type SignalLimits,
+  type SignalOutcome,
+  type SignalRefusal,
+  type SignalSend,
+  SignalSessions,
+} from "../../core/signal/mod.ts";
 import { AbortCode, CloseCode, encodeSignal, SIGNAL_ENCODED_MAX_BYTES, type SignalMessage } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { SIGNAL_MALFORMED_PER_PEER_MAX, SIGNAL_TURN_BYTES } from "./limits.ts";
@@ -16,6 +23,12 @@ import type { SampledLog } from "./sampled_log.ts";
 import { SignalOutbox } from "./signal_outbox.ts";
 import { SignalStream, type SignalStreamContext } from "./signal_stream.ts";
 
+/** Refusals because of limits that an operator sets. */
+const SESSION_LIMITS: { readonly [R in SignalRefusal]?: LimitName } = {
+  "agent-sessions": "sessions-per-connection",
+  "identity-sessions": "sessions-per-identity",
+};
+
 type Malformed = { readonly kind: "malformed"; readonly why: string };
 
 export interface SignalRelayOptions {
@@ -23,10 +36,13 @@ export interface SignalRelayOptions {
   readonly registry: Registry;
   readonly peers: ReadonlyMap<number, Peer>;
   readonly log: SampledLog;
+  readonly limits: SignalLimits;
   readonly allowLegacyServiceIds: boolean;
   /** Candidates on this machine itself are passed on. */
   readonly allowLoopback: boolean;
   readonly count: (metric: ServerMetric) => void;
+  /** A peer asks for more than it may. */
+  readonly onOverLimit: (peer: Peer, limit: LimitName) => void;
 }
 
 export class SignalRelay {
@@ -39,7 +55,7 @@ export class SignalRelay {
 
   constructor(options: SignalRelayOptions) {
     this.#options = options;
-    this.#sessions = new SignalSessions(options.registry, { allowLoopback: options.allowLoopback });
+    this.#sessions = new SignalSessions(options.registry, { allowLoopback: options.allowLoopback, limits: options.limits });
     const { registry, log, count } = options;
     this.#streams = {
       reactor: options.plane.platform.reactor,
@@ -58,6 +74,16 @@ export class SignalRelay {
 
   get sessions(): number {
     return this.#sessions.size;
+  }
+
+  /** Bytes of half messages that are held, all peers together. */
+  get heldBytes(): number {
+    return this.#streams.heldBytes;
+  }
+
+  /** Other bounds of sessions from now on. */
+  configure(limits: SignalLimits): void {
+    this.#sessions.configure(limits);
   }
 
   /** A stream that carries signalling, with the bytes of it that were read already; null when the peer has too many of them. */
@@ -134,12 +160,17 @@ export class SignalRelay {
   }
 
   #note(peer: Peer, message: SignalMessage, { refused }: SignalOutcome): void {
-    const { count, log } = this.#options;
+    const { count, log, onOverLimit } = this.#options;
     if (refused === null) {
       if (message.kind === "candidate-offer") count("signalSessions");
       return;
     }
     count("signalsRefused");
+    const limit = SESSION_LIMITS[refused] ?? null;
+    if (limit !== null) {
+      peer.limiter.note(limit);
+      onOverLimit(peer, limit);
+    }
     log.warn("signal-refused", `Refused a signalling message: ${refused}`, { peer: peer.label, kind: message.kind, why: refused });
   }
 

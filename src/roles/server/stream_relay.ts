@@ -7,7 +7,8 @@
  *      └─── refused at any step: refusing ──RESULT sent──► over
  */
 import { Timer } from "../../base/mod.ts";
-import { abortStream, type Connection, type Engine, EngineError, HeaderReader, readRest, sendWhole } from "../../core/quic/mod.ts";
+import { abortStream, type Connection, type Engine, HeaderReader, readRest, sendWhole } from "../../core/quic/mod.ts";
+import type { LimitName } from "../../core/ratelimit/mod.ts";
 import {
   AbortCode,
   type AgentIdentity,
@@ -20,8 +21,10 @@ import {
   STREAM_HEADER_TIMEOUT_MS,
 } from "../../core/wire/mod.ts";
 import type { Deferred, Reactor } from "../../io/mod.ts";
-import { RESULT_TIMEOUT_MS, STREAM_CHUNK_BYTES, STREAM_TURN_BYTES } from "./limits.ts";
+import { RESULT_TIMEOUT_MS, STREAM_CHUNK_BYTES } from "./limits.ts";
 import type { Peer, PeerStream } from "./peer.ts";
+import type { PacedStream, StreamPacer } from "./stream_pacer.ts";
+import type { StreamPump } from "./stream_pump.ts";
 
 /** The answer to "may this agent open this service, and where does it go?". */
 export type StreamRoute =
@@ -39,13 +42,17 @@ export interface StreamRelayContext {
   readonly onJoined: (stream: RelayedStream) => void;
   readonly onRefused: (stream: RelayedStream, code: ResultCode, reason: string) => void;
   readonly onMalformed: (stream: RelayedStream, why: string) => void;
+  readonly pump: StreamPump;
+  readonly pacer: StreamPacer;
+  /** A limit lets the agent's streams wait. */
+  readonly onPaced: (agent: Peer, limit: LimitName) => void;
   readonly onBytes: (isUp: boolean, bytes: number) => void;
   readonly onOver: (stream: RelayedStream) => void;
 }
 
 type State = "header" | "opening" | "asked" | "answering" | "refusing" | "joined" | "over";
 
-export class RelayedStream implements Deferred, PeerStream {
+export class RelayedStream implements Deferred, PeerStream, PacedStream {
   isDeferred = false;
   readonly agent: Peer;
   readonly agentStream: number;
@@ -67,6 +74,10 @@ export class RelayedStream implements Deferred, PeerStream {
   #connectorEndedEarly = false;
   #sentEndUp = false;
   #sentEndDown = false;
+  /** It waits until its agent's limits allow more; it has waited since it last moved freely. */
+  #isPaced = false;
+  #wasPaced = false;
+  #upIsNext = false;
   /** What a connector had said to the end before its connection closed, as far as the agent has not got it yet. */
   #rest: Uint8Array | null = null;
 
@@ -300,58 +311,48 @@ export class RelayedStream implements Deferred, PeerStream {
 
   /** Moves bytes one way. Returns whether the end was passed on. */
   #pump(from: Connection, fromStream: number, to: Connection, toStream: number, isUp: boolean, isAtEnd: boolean): boolean {
-    const { chunkAt, engine } = this.#context;
-    if (isAtEnd) return this.#passEnd(to, toStream);
-    let budget = STREAM_TURN_BYTES;
-    for (;;) {
-      const room = to.engine.streamCapacity(toStream);
-      if (room < 0) {
-        // A connector that refuses wants nothing more; its answer says why and may stand behind this one's turn (WIRE 7.6).
-        if (this.#state === "asked") return false;
-        this.abort(AbortCode.aborted);
-        return false;
-      }
-      if (room === 0) to.engine.streamWantWrite(toStream, 1);
-      // Without room nothing is read, but a reset or a bare end must be seen all the same.
-      const count = from.engine.streamRecv(fromStream, chunkAt, Math.min(room, STREAM_CHUNK_BYTES));
-      if (count === EngineError.done) return false;
-      if (count < 0) {
-        this.abort(AbortCode.aborted);
-        return false;
-      }
-      const isEnd = engine.streamFin;
-      from.touch();
-      if (count > 0) {
-        if (to.engine.streamSend(toStream, chunkAt, count, isEnd) !== count) {
-          this.abort(AbortCode.aborted);
-          return false;
-        }
-        to.touch();
-        this.#count(isUp, count);
-        if (isEnd) return true;
-      } else if (isEnd) return this.#passEnd(to, toStream);
-      if (room === 0) return false;
-      budget -= count;
-      if (budget <= 0) {
-        this.#context.reactor.defer(this);
-        return false;
-      }
+    const { pump, reactor } = this.#context;
+    const { nowMs } = reactor;
+    const outcome = isAtEnd
+      ? pump.passEnd(to, toStream)
+      : pump.run(from, fromStream, to, toStream, this.agent.limiter, this.#isPaced, nowMs);
+    if (!isAtEnd && pump.moved > 0) this.#count(isUp, pump.moved);
+    if (outcome === "ended") return true;
+    if (outcome === "more") reactor.defer(this);
+    else if (outcome === "paced") this.#pace(nowMs);
+    // A connector that refuses wants nothing more; its answer says why and may stand behind this one's turn (WIRE 7.6).
+    else if (outcome === "broken" || (outcome === "deaf" && this.#state !== "asked")) this.abort(AbortCode.aborted);
+    return false;
+  }
+
+  /** Waits until the agent's limits allow more. */
+  #pace(nowMs: number): void {
+    this.#isPaced = true;
+    this.#context.pacer.add(this, nowMs);
+    if (this.#wasPaced) return;
+    this.#wasPaced = true;
+    const limit = this.agent.limiter.noteBytesWait(nowMs);
+    if (limit !== null) this.#context.onPaced(this.agent, limit);
+  }
+
+  resumePaced(): boolean {
+    this.#isPaced = false;
+    const before = this.bytesUp + this.bytesDown;
+    // Neither direction may always be the first to take what there is.
+    this.#upIsNext = !this.#upIsNext;
+    if (this.#upIsNext) this.resume();
+    else {
+      this.#pumpDown();
+      this.#pumpUp();
     }
+    if (!this.#isPaced) this.#wasPaced = false;
+    return this.bytesUp + this.bytesDown > before;
   }
 
   #count(isUp: boolean, bytes: number): void {
     if (isUp) this.bytesUp += bytes;
     else this.bytesDown += bytes;
     this.#context.onBytes(isUp, bytes);
-  }
-
-  #passEnd(to: Connection, toStream: number): boolean {
-    if (to.engine.streamSend(toStream, this.#context.chunkAt, 0, true) < 0) {
-      this.abort(AbortCode.aborted);
-      return false;
-    }
-    to.touch();
-    return true;
   }
 
   #malformed(why: string): void {
@@ -374,6 +375,7 @@ export class RelayedStream implements Deferred, PeerStream {
     if (this.#state === "over") return;
     this.#state = "over";
     this.#context.reactor.cancelTimer(this.#timer);
+    this.#context.pacer.remove(this);
     this.agent.streams.delete(this.agentStream);
     this.agent.connection.leave(this.agentStream);
     this.connector?.streams.delete(this.connectorStream);

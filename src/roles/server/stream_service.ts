@@ -4,6 +4,7 @@
  */
 import type { AuthorizeOptions } from "../../core/auth/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
+import type { LimitName } from "../../core/ratelimit/mod.ts";
 import type { Registry } from "../../core/registry/mod.ts";
 import { AbortCode, type ResultCode, type StreamPurpose } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
@@ -15,6 +16,8 @@ import type { SampledLog } from "./sampled_log.ts";
 import type { SignalRelay } from "./signal_relay.ts";
 import { StreamHead, type StreamHeadContext } from "./stream_head.ts";
 import { RelayedStream, type StreamRelayContext } from "./stream_relay.ts";
+import { StreamPacer } from "./stream_pacer.ts";
+import { StreamPump } from "./stream_pump.ts";
 import { routeStream } from "./stream_route.ts";
 
 export interface StreamServiceOptions {
@@ -28,6 +31,8 @@ export interface StreamServiceOptions {
   /** As they are at this moment. */
   readonly authorization: () => AuthorizeOptions;
   readonly count: (metric: ServerMetric, amount?: number) => void;
+  /** A peer asks for more than it may. */
+  readonly onOverLimit: (peer: Peer, limit: LimitName) => void;
   /** A stream that was joined is over. */
   readonly onOver: (stream: RelayedStream) => void;
 }
@@ -108,16 +113,22 @@ export class StreamService {
   }
 
   #relayContext(chunkAt: number): StreamRelayContext {
-    const { plane, registry, peers, log, count, authorization, allowLegacyServiceIds, onOver } = this.#options;
+    const { plane, registry, peers, log, count, authorization, allowLegacyServiceIds, onOverLimit, onOver } = this.#options;
     return {
       engine: plane.platform.engine,
       reactor: plane.platform.reactor,
       chunkAt,
       allowLegacyServiceIds,
-      route: (agent, service) =>
-        plane.isStopping
-          ? { kind: "refused", code: "busy", reason: "the server is stopping" }
-          : routeStream(agent, service, registry, peers, authorization()),
+      pump: new StreamPump(plane.platform.engine, chunkAt),
+      pacer: new StreamPacer(plane.platform.reactor),
+      route: (agent, service) => {
+        if (plane.isStopping) return { kind: "refused", code: "busy", reason: "the server is stopping" };
+        const limit = agent.limiter.allowOpen(plane.platform.reactor.nowMs);
+        if (limit === null) return routeStream(agent, service, registry, peers, authorization());
+        onOverLimit(agent, limit);
+        return { kind: "refused", code: "busy", reason: `too many opens (${limit})` };
+      },
+      onPaced: onOverLimit,
       onJoined: (stream) => {
         count("openedStreams");
         if (stream.connector !== null) registry.streamOpened(stream.connector.id);
