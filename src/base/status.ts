@@ -31,8 +31,10 @@ export interface UplinkStatus {
 
 export interface ServiceStatus {
   readonly id: string;
-  /** An agent registers nothing: `offered` until its port is used, then what the last open was answered. */
-  readonly state: "registered" | "pending" | "denied" | "unserved" | "offered" | "open";
+  /** An agent's: how far its registration is, or what the last open was answered. `withdrawn`: the server took back what it had given. */
+  readonly state: "registered" | "pending" | "denied" | "withdrawn" | "unserved" | "open";
+  /** Why, where more is known than the state says: `not-authorised`; else "". */
+  readonly why: string;
   /** Server: live connectors and agents of the service. Clients: their own registration counts as one. */
   readonly connectors: number;
   readonly agents: number;

@@ -4,41 +4,78 @@ import * as z from "zod";
 import { parsePort, parseServiceId, usageError } from "../base/mod.ts";
 import { legacyHint, settingError } from "./problem.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
-import { list, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
+import { list, onOff, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
 import { finishUplink, type UplinkSettings, uplinkSettings } from "./uplink.ts";
-import { parseBindAddress, portNumber, refuse, text } from "./value.ts";
+import { canonicalIp, isLoopback, isUnspecified, parseBindAddress, portNumber, refuse, text } from "./value.ts";
 
-/** A local TCP listener whose connections go to a service. */
+/** A local port that leads to a service. */
 export interface LocalForward {
   /** The IP address to listen on. */
   readonly address: string;
   /** 0 is any free one; the `ready` event names it. */
   readonly port: number;
   readonly service: string;
+  readonly protocol: "tcp" | "udp";
+  /** The port of the service's inner address that packets are sent to; null: the local port. */
+  readonly servicePort: number | null;
+}
+
+/** The inner address of a service (IPv4). */
+export interface VirtualAddress {
+  readonly service: string;
+  readonly address: string;
 }
 
 /** What an agent is started with: plain data, it crosses isolates. */
 export interface AgentSettings extends CommonSettings, UplinkSettings {
   readonly role: "agent";
-  /** At least one; no address twice. */
+  /** At least one; no address twice for one protocol. */
   readonly forwards: readonly LocalForward[];
+  /** No service and no address twice. */
+  readonly virtualAddresses: readonly VirtualAddress[];
 }
 
-/** `PORT=SERVICE` or `ADDRESS:PORT=SERVICE`; without an address it is 127.0.0.1. */
+/** UDP forwards of one agent: each has a part of the data plane's memory. */
+const UDP_FORWARDS_MAX = 64;
+const FORWARD_FORM = "[ADDRESS:]PORT=SERVICE[:PORT][/udp]";
+
+/** `PORT=SERVICE` or `ADDRESS:PORT=SERVICE` (without an address it is 127.0.0.1), and what may stand behind the service. */
 const localForward = text.transform((value, context): LocalForward => {
   const equals = value.indexOf("=");
-  if (equals < 0) return refuse(context, "must be [ADDRESS:]PORT=SERVICE");
-  const listen = value.slice(0, equals);
-  const service = value.slice(equals + 1);
-  if (/^[0-9]+$/.test(listen)) {
-    const alone = parsePort(listen, { zero: true });
-    return alone.ok ? { address: "127.0.0.1", port: alone.value, service } : refuse(context, alone.why);
-  }
-  const parsed = parseBindAddress(listen);
-  if (typeof parsed === "string") return refuse(context, parsed);
-  if (parsed.port === null) return refuse(context, "needs a port: [ADDRESS:]PORT=SERVICE");
-  return { address: parsed.address, port: parsed.port, service };
+  if (equals < 0) return refuse(context, `must be ${FORWARD_FORM}`);
+  const listen = parseListen(value.slice(0, equals), FORWARD_FORM);
+  if (typeof listen === "string") return refuse(context, listen);
+  const target = /^(.*?)(?::([0-9]+))?(?:\/(tcp|udp))?$/s.exec(value.slice(equals + 1));
+  const [, service = "", portText, protocol] = target ?? [];
+  const servicePort = portText === undefined ? null : parsePort(portText);
+  if (servicePort !== null && !servicePort.ok) return refuse(context, `the service's port ${servicePort.why}`);
+  return { ...listen, service, protocol: protocol === "udp" ? "udp" : "tcp", servicePort: servicePort?.value ?? null };
 });
+
+/** Where to listen: `PORT` of 127.0.0.1, or `ADDRESS:PORT`; or why that is none. */
+function parseListen(value: string, form: string): { readonly address: string; readonly port: number } | string {
+  if (/^[0-9]+$/.test(value)) {
+    const alone = parsePort(value, { zero: true });
+    return alone.ok ? { address: "127.0.0.1", port: alone.value } : alone.why;
+  }
+  const parsed = parseBindAddress(value);
+  if (typeof parsed === "string") return parsed;
+  return parsed.port === null ? `needs a port: ${form}` : { address: parsed.address, port: parsed.port };
+}
+
+/** `SERVICE=ADDRESS`, or an object of both as earlier agents have it. A legacy id may have `=`, an address cannot. */
+const virtualAddress = z.union([text, z.strictObject({ id: text, virtualIp: text })]).transform(
+  (value, context): VirtualAddress => {
+    const equals = typeof value === "string" ? value.lastIndexOf("=") : 0;
+    const [service, address] = typeof value === "string"
+      ? [value.slice(0, Math.max(0, equals)), value.slice(equals + 1)]
+      : [value.id, value.virtualIp];
+    if (equals < 0) return refuse(context, "must be SERVICE=ADDRESS");
+    const canonical = canonicalIp(address);
+    if (canonical === null || canonical.includes(":")) return refuse(context, "must be an IPv4 address");
+    return isUnspecified(canonical) ? refuse(context, "must not be the unspecified address") : { service, address: canonical };
+  },
+);
 
 const agentTable = {
   ...uplinkSettings({ server: ["serverHost"], verifyPeer: ["verifyPeer"], caCert: ["caCertPath"] }),
@@ -49,11 +86,22 @@ const agentTable = {
     summary: "The server's port, where the file gives its host alone",
     aliases: ["serverPort"],
   }),
-  forward: list<readonly LocalForward[]>("[ADDRESS:]PORT=SERVICE", [], {
+  forward: list<readonly LocalForward[]>(FORWARD_FORM, [], {
     isTypical: true,
     schema: z.union([z.array(localForward), localForward.transform((value) => [value])]),
     example: ["127.0.0.1:9000=web"],
-    summary: "A local TCP port that leads to a service; port 0 is any free one",
+    summary:
+      "A local port, TCP or with /udp behind it UDP, that leads to a service; port 0 is any free one. The service's port is for packets only: without one it is the local port",
+  }),
+  allow_remote_clients: onOff(false, {
+    summary:
+      "Listen on other addresses than those of this machine alone: whoever reaches the port reaches the service as this agent",
+  }),
+  service_ip: list<readonly VirtualAddress[]>("SERVICE=IP", [], {
+    schema: z.union([z.array(virtualAddress), virtualAddress.transform((value) => [value])]),
+    example: ["web=10.100.0.2"],
+    summary: "The address of a service in packets, where its connector names one; others get the next free one of 10.100.0.0/24",
+    aliases: ["services"],
   }),
   ...commonSettings("agent"),
 } satisfies SettingTable;
@@ -66,11 +114,11 @@ export const AGENT: RoleDefinition<AgentTable, AgentSettings> = {
   settings: agentTable,
   positional: [],
   defaultFiles: ["/etc/postern/agent.yaml", "/etc/postern/agent.json"],
-  planned: ["serviceId", "services"].map((key) => ({
-    key,
-    isOff: (value) => value === null || Array.isArray(value) && value.length === 0,
-    hint: 'virtual addresses are not in this version: write forward: ["127.0.0.1:9000=SERVICE"]',
-  })),
+  planned: [{
+    key: "serviceId",
+    isOff: (value) => value === null,
+    hint: 'services are named where they are used: write forward: ["127.0.0.1:9000=SERVICE"]',
+  }],
   finish: finishAgent,
 };
 
@@ -80,13 +128,41 @@ function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
   if (values.forward.length === 0) {
     throw usageError("the agent has nothing to forward", "name a local port and a service: --forward 127.0.0.1:9000=web");
   }
+  checkForwards(resolved);
+  const seen = new Map<string, string>();
+  for (const { service, address } of values.service_ip) {
+    checkServiceId(resolved, "service_ip", service);
+    for (const key of [service, address]) {
+      if (seen.has(key)) throw settingError(sources.service_ip, key, "stands there twice");
+    }
+    seen.set(service, address).set(address, service);
+  }
+  return { role: "agent", ...finishCommon(values), ...uplink, forwards: values.forward, virtualAddresses: values.service_ip };
+}
+
+function checkForwards(resolved: Resolved<AgentTable>): void {
+  const { values, sources } = resolved;
   const seen = new Set<string>();
-  for (const { address, port, service } of values.forward) {
-    const id = parseServiceId(service, { legacy: values.allow_legacy_service_ids });
-    if (!id.ok) throw settingError(sources.forward, service, `the service id ${id.why}`, legacyHint(service));
-    const key = `${address} ${port}`;
+  for (const { address, port, service, protocol } of values.forward) {
+    checkServiceId(resolved, "forward", service);
+    checkListen(resolved, "forward", address);
+    const key = `${address} ${port} ${protocol}`;
     if (port !== 0 && seen.has(key)) throw settingError(sources.forward, `${address}:${port}`, "is forwarded twice");
     seen.add(key);
   }
-  return { role: "agent", ...finishCommon(values), ...uplink, forwards: values.forward };
+  if (values.forward.filter(({ protocol }) => protocol === "udp").length > UDP_FORWARDS_MAX) {
+    throw settingError(sources.forward, "/udp", `stands there more than ${UDP_FORWARDS_MAX} times`);
+  }
+}
+
+function checkServiceId({ values, sources }: Resolved<AgentTable>, key: "forward" | "service_ip", service: string): void {
+  const id = parseServiceId(service, { legacy: values.allow_legacy_service_ids });
+  if (!id.ok) throw settingError(sources[key], service, `the service id ${id.why}`, legacyHint(service));
+}
+
+/** Beyond this machine we listen only when told so. */
+function checkListen({ values, sources }: Resolved<AgentTable>, key: "forward", address: string): void {
+  if (values.allow_remote_clients || isLoopback(address)) return;
+  const hint = "whoever reaches the port reaches the service as this agent: if that is wanted, add --allow-remote-clients";
+  throw settingError(sources[key], address, "is not an address of this machine alone", hint);
 }

@@ -254,7 +254,7 @@ Deno.test("a client with --no-verify-peer trusts nothing, reads no bundle and wa
 
 Deno.test("an agent that listens beyond this machine warns for each such forward", async () => {
   const forward = ["127.0.0.1:1=x", "0.0.0.0:2=x", "[::1]:3=x", "[::]:4=x"];
-  const warnings = messages(await load("agent", { ...CLIENT_FLAGS, forward }, DISK), "warn");
+  const warnings = messages(await load("agent", { ...CLIENT_FLAGS, forward, allow_remote_clients: true }, DISK), "warn");
   assertEquals(warnings.map((warning) => warning.slice(0, 30)), [
     "The forward on 0.0.0.0 port 2 ",
     "The forward on :: port 4 serve",

@@ -119,7 +119,8 @@ Deno.test("defaults of each role", async () => {
     role: "agent",
     name: "agent",
     ...uplink,
-    forwards: [{ address: "127.0.0.1", port: 9000, service: "web" }],
+    forwards: [{ address: "127.0.0.1", port: 9000, service: "web", protocol: "tcp", servicePort: null }],
+    virtualAddresses: [],
   });
 });
 
@@ -209,12 +210,6 @@ Deno.test("features that are not built: only off is accepted", async () => {
     { file: { services: [{ id: "a", backend: "h:1", protocol: "sctp" }] } },
     "services[0].protocol",
     "must be tcp or udp",
-  );
-  await refused(
-    AGENT,
-    { file: { forward: "1=x", services: [{ id: "a", virtualIp: "10.0.0.1" }] } },
-    "services: is not in this version",
-    "forward:",
   );
   await refused(AGENT, { file: { forward: "1=x", serviceId: "a" } }, "serviceId: is not in this version");
 });
@@ -473,16 +468,52 @@ Deno.test("service ids follow the default grammar unless the legacy one is asked
 });
 
 Deno.test("agent: forwards", async () => {
-  const { forwards } = await settings(AGENT, { flags: { forward: ["9000=web", "localhost:9001=web", "[::1]:9000=db.internal"] } });
-  assertEquals(forwards, [
-    { address: "127.0.0.1", port: 9000, service: "web" },
-    { address: "127.0.0.1", port: 9001, service: "web" },
-    { address: "::1", port: 9000, service: "db.internal" },
-  ]);
+  const forward = ["9000=web", "localhost:9001=web:80", "[::1]:9000=db.internal/tcp", "9000=dns:53/udp", "0=dns/udp"];
+  const { forwards } = await settings(AGENT, { flags: { forward } });
+  assertEquals(
+    forwards.map(({ address, port, service, protocol, servicePort }) => [address, port, service, protocol, servicePort]),
+    [
+      ["127.0.0.1", 9000, "web", "tcp", null],
+      ["127.0.0.1", 9001, "web", "tcp", 80],
+      ["::1", 9000, "db.internal", "tcp", null],
+      ["127.0.0.1", 9000, "dns", "udp", 53],
+      ["127.0.0.1", 0, "dns", "udp", null],
+    ],
+  );
   await refused(AGENT, {}, "nothing to forward", "--forward 127.0.0.1:9000=web");
-  await refused(AGENT, { flags: { forward: ["9000"] } }, "must be [ADDRESS:]PORT=SERVICE");
+  await refused(AGENT, { flags: { forward: ["9000"] } }, "must be [ADDRESS:]PORT=SERVICE[:PORT][/udp]");
   await refused(AGENT, { flags: { forward: ["127.0.0.1=web"] } }, "needs a port");
   await refused(AGENT, { flags: { forward: ["1=a", "127.0.0.1:1=b"] } }, "forwarded twice");
+  await refused(AGENT, { flags: { forward: ["1=a/udp", "1=b/udp"] } }, "forwarded twice");
+  for (const target of ["web:0", "web:65536", "web:/udp", "web/sctp", "/udp", ":53"]) {
+    await refused(AGENT, { flags: { forward: [`1=${target}`] } }, "--forward");
+  }
+  const many = Array.from({ length: 65 }, (_, at) => `${1000 + at}=dns/udp`);
+  await refused(AGENT, { flags: { forward: many } }, "more than 64 times");
+});
+
+Deno.test("agent: an address that others reach too is refused unless remote clients are allowed", async () => {
+  for (const listen of ["0.0.0.0:1", "192.0.2.1:1", "[::]:1", "[2001:db8::1]:1"]) {
+    const forward = [`${listen}=web`];
+    await refused(AGENT, { flags: { forward } }, "is not an address of this machine alone", "--allow-remote-clients");
+    assertEquals((await settings(AGENT, { flags: { forward, allow_remote_clients: true } })).forwards.length, 1);
+  }
+});
+
+Deno.test("agent: inner addresses, also as earlier agents write them", async () => {
+  const flags = { forward: ["1=x"], service_ip: ["web=10.100.0.2", "db=10.1.2.3"] };
+  assertEquals((await settings(AGENT, { flags })).virtualAddresses, [
+    { service: "web", address: "10.100.0.2" },
+    { service: "db", address: "10.1.2.3" },
+  ]);
+  const file = { forward: "1=x", services: [{ id: "web", virtualIp: "10.100.0.2" }] };
+  assertEquals((await settings(AGENT, { file })).virtualAddresses, [{ service: "web", address: "10.100.0.2" }]);
+  for (const service_ip of ["web", "web=h", "web=::1", "web=0.0.0.0", "a b=10.0.0.1", "=10.0.0.1"]) {
+    await refused(AGENT, { flags: { forward: ["1=x"], service_ip: [service_ip] } }, "--service-ip");
+  }
+  for (const twice of [["a=10.0.0.1", "b=10.0.0.1"], ["a=10.0.0.1", "a=10.0.0.2"]]) {
+    await refused(AGENT, { flags: { forward: ["1=x"], service_ip: twice } }, "stands there twice");
+  }
 });
 
 Deno.test("server: who may come in", async () => {

@@ -70,7 +70,7 @@ export class UdpSocket implements EventSource {
   /** Closed trains waiting for `sendmmsg`, and the offset in the buffer behind the last packet. */
   #trains = 0;
   #tail = 0;
-  /** The open train: where it starts, its segment size and count; `#openBytes` 0 means that none is open. */
+  /** The open train: where it starts, its segment size and count; a count of 0 means that none is open. */
   #openStart = 0;
   #openBytes = 0;
   #openSegment = 0;
@@ -137,7 +137,7 @@ export class UdpSocket implements EventSource {
 
   /** Queues the packet of `length` bytes that was written at the last {@linkcode room}, to the address in the slot `to`. */
   commit(length: number, to: number): void {
-    const extends_ = this.#openBytes > 0 && length <= this.#openSegment && this.#openCount < SEGMENTS_MAX &&
+    const extends_ = this.#openCount > 0 && length > 0 && length <= this.#openSegment && this.#openCount < SEGMENTS_MAX &&
       this.#openBytes + length <= TRAIN_BYTES_MAX && this.#sameDestination(to);
     if (!extends_) {
       this.#closeTrain();
@@ -247,7 +247,9 @@ export class UdpSocket implements EventSource {
         ) segment = view.getUint32(control + 16, true);
         const buffer = this.#rx.buffers + i * RX_SLOT_BYTES;
         const from = this.#rx.addresses + i * SOCKADDR_SLOT_BYTES;
-        for (let at = 0; at < length; at += segment) this.#onPacket(this, buffer + at, Math.min(segment, length - at), from);
+        let at = 0;
+        // An empty datagram is one too.
+        do this.#onPacket(this, buffer + at, Math.min(segment, length - at), from); while ((at += segment) < length);
         this.#rearm(header);
       }
       if (count < receiveSlots) return;
@@ -269,7 +271,7 @@ export class UdpSocket implements EventSource {
   }
 
   #closeTrain(): void {
-    if (this.#openBytes === 0) return;
+    if (this.#openCount === 0) return;
     const { arena } = this.#libc;
     const { view } = arena;
     const header = this.#tx.headers + this.#trains * MMSGHDR_BYTES;

@@ -3,42 +3,14 @@
  * ends TCP, UDP and ICMP itself and speaks to real backends.
  */
 import { assert, assertEquals } from "@std/assert";
-import { createSocket, type Socket } from "node:dgram";
 import { patternOf, sha256 } from "./packet_agent_fixture.ts";
 import { runPostern } from "./processes_fixture.ts";
 import { PacketGateway } from "./packet_gateway_fixture.ts";
 import { Backend, close, closedPort, echo, readToEnd, sleep, writeAll } from "./tcp_fixture.ts";
+import { UdpBackend } from "./udp_fixture.ts";
 
 const TRANSFER_BYTES = 8 * 1024 * 1024;
 const VIRTUAL = "10.100.0.1:80";
-
-/** A UDP backend that answers, and knows how many asked. */
-class UdpBackend implements AsyncDisposable {
-  readonly senders = new Set<number>();
-  readonly #socket: Socket;
-
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.on("message", (bytes, from) => {
-      this.senders.add(from.port);
-      socket.send(`re: ${bytes}`, from.port, from.address);
-    });
-  }
-
-  static async start(): Promise<UdpBackend> {
-    const socket = createSocket("udp4");
-    await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
-    return new UdpBackend(socket);
-  }
-
-  get port(): number {
-    return this.#socket.address().port;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
-  }
-}
 
 Deno.test("8 MiB each way at once arrive whole, bare and as ROUTED, in packets that fit", async () => {
   await using backend = new Backend(echo);

@@ -47,7 +47,7 @@ export const SNAPSHOT: StatusSnapshot = {
   startedAtMs: STARTED_MS,
   listeners: [{ protocol: "quic", address: "0.0.0.0:4433" }],
   uplinks: [],
-  services: [{ id: "web", state: "registered", connectors: 1, agents: 1, endpoint: "" }],
+  services: [{ id: "web", state: "registered", connectors: 1, agents: 1, why: "", endpoint: "" }],
   peers: [PEER],
   peersTotal: 1,
   flows: [{

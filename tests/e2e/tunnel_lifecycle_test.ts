@@ -62,7 +62,7 @@ row("an agent without the name for a service is refused, and does not learn whet
   const [web, ghost] = ["web", "ghost"].map((service) => gateway.agent.linesOf("stream-refused", { service })[0]?.msg);
   assertEquals(web?.replaceAll("web", "ghost"), ghost);
   assertEquals(await gateway.refusal("other"), "reset");
-  await gateway.agent.until("stream-refused", { service: "other", code: "unknown-service" });
+  await gateway.agent.until("stream-refused", { service: "other", code: "no-connector" });
 });
 
 row("a service whose connector has left has no connector, and works again when one is back", async () => {
@@ -89,8 +89,8 @@ row("a connection that opens while the server is away waits for it, and is reset
   const again = await gateway.startServer();
   assertEquals(await early, "reset");
   // It was asked: nobody serves it. Without having waited it would have been told that there is no uplink.
-  await again.until("stream-refused", { service: "web", code: "unknown-service" });
-  await agent.until("stream-refused", { code: "unknown-service" });
+  await again.until("stream-refused", { service: "web", code: "no-connector" });
+  await agent.until("stream-refused", { code: "no-connector" });
 
   const from = agent.lines.length;
   await again.stop();

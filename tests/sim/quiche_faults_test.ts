@@ -178,9 +178,9 @@ story(
     const first = carry(gateway);
     gateway.restartServer();
     const { world, agent, server } = gateway;
-    // They notice when they say something, which each does a second after it heard something.
+    // Both register. They notice when they say something, which each does a second after it heard something.
     const isBack = () =>
-      agent.metric("reconnections") > 0 && agent.metric("uplinkUp") === 1 && server.plane.metric("registrations") > 0;
+      agent.metric("reconnections") > 0 && agent.metric("uplinkUp") === 1 && server.plane.metric("registrations") > 1;
     if (!world.run(world.nowMs + 5_000, isBack)) return [...first, "they are not back in time"];
     return [...first, ...carry(gateway)];
   },

@@ -9,7 +9,7 @@
 export { type CounterName, type Counters, NETSTACK_METRICS, publishCounters } from "./counters.ts";
 export { NETSTACK_LIMITS, type NetStackLimits } from "./limits.ts";
 export type { NetStackOwner } from "./owner.ts";
-export type { PacketPath, PathOptions } from "./path.ts";
+export { ControlQueue, type PacketPath, type PathOptions } from "./path.ts";
 export type { SynRefusedWhy } from "./session_table.ts";
 export { NetStack, type NetStackOptions } from "./stack.ts";
 export type { SessionHandler, TcpSession } from "./tcp_session.ts";

@@ -99,12 +99,18 @@ export class ControlQueue {
     this.count++;
   }
 
+  /** Drops the first packet, if there is one. */
+  skip(): void {
+    if (this.count === 0) return;
+    this.#head = (this.#head + 1) % this.#max;
+    this.count--;
+  }
+
   /** Moves the first packet to `offset` of `to` and returns its length; 0 when there is none, or it is larger than `room` and gone. */
   take(to: PacketMemory, offset: number, room: number): number {
     if (this.count === 0) return 0;
     const slot = this.#slots[this.#head];
-    this.#head = (this.#head + 1) % this.#max;
-    this.count--;
+    this.skip();
     if (slot === undefined || slot.length > room) return 0;
     to.bytes.set(slot.memory.bytes.subarray(0, slot.length), offset);
     return slot.length;

@@ -37,7 +37,8 @@ export const peerSchema = z.strictObject({
 
 export const serviceSchema = z.strictObject({
   id: text,
-  state: z.enum(["registered", "pending", "denied", "unserved", "offered", "open"]),
+  state: z.enum(["registered", "pending", "denied", "withdrawn", "unserved", "open"]),
+  why: text,
   connectors: count,
   agents: count,
   endpoint: text,

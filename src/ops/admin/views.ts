@@ -35,7 +35,7 @@ export function statusView(snapshot: StatusSnapshot, extras: StatusExtras, nowMs
       attempts: uplink.attempts,
       last_error: uplink.lastError,
     })),
-    services: snapshot.services.map(({ id, state, connectors, agents, endpoint }) => ({ id, state, connectors, agents, endpoint })),
+    services: snapshot.services.map((service) => ({ ...service })),
     peers: snapshot.peers.slice(0, STATUS_PEERS_MAX).map((peer) => peerView(peer, nowMs)),
     peers_total: snapshot.peersTotal,
     flows: snapshot.flows.slice(0, STATUS_FLOWS_MAX).map((flow) => flowView(flow, nowMs)),

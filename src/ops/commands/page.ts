@@ -64,8 +64,8 @@ function limitsTable({ limits }: StatusJson): string {
 
 function servicesTable({ services }: StatusJson): string {
   const rows = services.map((
-    { id, state, connectors, agents, endpoint },
-  ) => [id, state, String(connectors), String(agents), endpoint || "-"]);
+    { id, state, why, connectors, agents, endpoint },
+  ) => [id, why === "" ? state : `${state} (${why})`, String(connectors), String(agents), endpoint || "-"]);
   return table(["SERVICE", "STATE", "CONNECTORS", "AGENTS", "ENDPOINT"], rows);
 }
 

@@ -1,11 +1,11 @@
 /**
- * The agent's data plane: local TCP listeners, each leading to one service, and one uplink on which every local connection
- * becomes a stream.
+ * The agent's data plane, put together: local ports, each leading to one service, and one uplink, on which every local TCP connection
+ * becomes a stream (`local_streams`) and local UDP becomes packets (`udp_forward`, `packet_end`).
  */
-import { type MetricCells, sanitizeForLog } from "../../base/mod.ts";
+import type { MetricCells } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
-import { AbortCode, classifyFrame, FrameKind } from "../../core/wire/mod.ts";
-import { TcpListener } from "../../io/mod.ts";
+import { classifyFrame, FrameKind } from "../../core/wire/mod.ts";
+import { type IpEndpoint, TcpListener } from "../../io/mod.ts";
 import {
   type AgentPlan,
   type BoundAddress,
@@ -13,74 +13,73 @@ import {
   GracefulEnd,
   type Plane,
   type PlaneCommand,
+  type PlaneStatus,
   type RolePlane,
 } from "../control/mod.ts";
-import { BRIDGE_CHUNK_BYTES, DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
-import { localFlows } from "./flows.ts";
-import { CONNECTIONS_MAX } from "./limits.ts";
-import { type LocalContext, type LocalEnd, type LocalRefusal, LocalStream } from "./local_stream.ts";
-import { AGENT_METRICS } from "./metrics.ts";
+import { DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
+import { CONNECTIONS_MAX, SERVICES_MAX, UDP_FLOWS_MAX } from "./limits.ts";
+import { ForwardClient } from "./local_client.ts";
+import type { DatagramContext } from "./local_datagrams.ts";
+import { LocalStreams } from "./local_streams.ts";
+import type { AGENT_METRICS, AgentMetric } from "./metrics.ts";
+import { PacketEnd } from "./packet_end.ts";
+import { AgentServices } from "./services.ts";
+import { localFlows, serviceReport } from "./status.ts";
+import { UdpForward } from "./udp_forward.ts";
 
 type Counters = MetricCells<typeof AGENT_METRICS>;
 
-const REFUSAL_COUNTER: Readonly<Record<LocalRefusal, keyof typeof AGENT_METRICS>> = {
-  "denied": "denied",
-  "unknown-service": "unknownService",
-  "no-connector": "noConnector",
-  "datagram-only": "datagramOnly",
-  "backend-refused": "backendRefused",
-  "backend-timeout": "backendTimeout",
-  "busy": "busy",
-  "no-uplink": "noUplink",
-  "no-answer": "noAnswer",
-};
-
-/** Client-initiated bidirectional streams are 0, 4, 8, … (RFC 9000 §2.1). */
-const STREAM_STEP = 4;
+/** A local port, whatever it leads to. */
+interface LocalPort {
+  readonly name: string;
+  readonly transport: "tcp" | "udp";
+  readonly listener: { readonly bound: IpEndpoint; close(): void };
+}
 
 export class AgentPlane implements RolePlane, UplinkRole {
   readonly #plane: Plane;
   readonly #counters: Counters;
   readonly #uplink: Uplink;
-  readonly #context: LocalContext;
-  readonly #listeners: TcpListener[];
-  readonly #services: readonly string[];
-  /** What the last open of each service was answered: a result's name. */
-  readonly #answers = new Map<string, string>();
-  readonly #locals = new Set<LocalStream>();
-  readonly #byStream = new Map<number, LocalStream>();
+  readonly #services: AgentServices;
+  readonly #streams: LocalStreams;
+  readonly #packets: PacketEnd;
+  readonly #datagrams: DatagramContext;
+  readonly #ports: readonly LocalPort[];
   readonly #end: GracefulEnd;
-  #nextStream = 0;
 
   constructor(plane: Plane, plan: AgentPlan, counters: Counters) {
     this.#plane = plane;
     this.#counters = counters;
-    const { layout, engine, reactor } = plane.platform;
+    const { reactor } = plane.platform;
+    const count = (metric: AgentMetric, amount: number) => this.#add(metric, amount);
     this.#uplink = new Uplink(plane, plan.uplink, this);
-    this.#end = new GracefulEnd(plane, () => this.#locals.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
-    this.#context = {
-      bridge: {
-        reactor,
-        engine,
-        chunkAt: layout.reserve(BRIDGE_CHUNK_BYTES),
-        onBytes: (fromSocket, bytes) => this.#add(fromSocket ? "bytesSent" : "bytesReceived", bytes),
+    this.#end = new GracefulEnd(plane, () => this.#streams.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
+    this.#services = new AgentServices(plan.addresses);
+    const onSize = (size: number) => this.#set("activeConnections", size);
+    this.#streams = new LocalStreams({ plane, uplink: this.#uplink, count, onSize });
+    // Behind the uplink: the packets that its turn brought are answered in the same turn.
+    this.#packets = new PacketEnd({
+      plane,
+      services: this.#services,
+      count,
+      flush: (nowMs) => this.#uplink.endpoint.endTurn(nowMs),
+      onAnswered: (isAcknowledged, nowMs) => {
+        this.#uplink.answered(nowMs);
+        if (isAcknowledged) this.#uplink.succeeded();
       },
-      reactor,
-      onAccepted: ({ service }) => void this.#answers.set(service, "accepted"),
-      onRefused: (stream, code, detail) => this.#onRefused(stream, code, detail),
-      onOver: (stream, end) => this.#onOver(stream, end),
-    };
-    const bound: BoundAddress[] = [];
-    this.#services = [...new Set(plan.forwards.map(({ service }) => service))];
-    this.#listeners = plan.forwards.map((forward) => this.#listen(forward, bound));
-    plane.platform.post({ type: "ready", addresses: bound });
+    });
+    this.#datagrams = { plane, packets: this.#packets, count, onFlows: (change) => this.#onFlows(change) };
+    this.#ports = plan.forwards.map((forward) => this.#listen(forward));
+    for (const { service } of plan.forwards) this.#packets.register(service, reactor.nowMs);
+    const addresses = this.#ports.map(({ name, transport, listener }): BoundAddress => ({ name, transport, ...listener.bound }));
+    plane.platform.post({ type: "ready", addresses });
     this.#uplink.start(reactor.nowMs);
   }
 
   stop(nowMs: number): void {
-    this.#plane.log("info", "stopping", "Finishing open connections", { connections: this.#locals.size });
-    for (const listener of this.#listeners) listener.close();
-    for (const local of [...this.#locals]) if (local.isWaiting) local.abort(AbortCode.shuttingDown);
+    this.#plane.log("info", "stopping", "Finishing open connections", { connections: this.#streams.size });
+    for (const { listener } of this.#ports) listener.close();
+    this.#streams.abortWaiting();
     this.#end.begin(nowMs, DRAIN_MS);
   }
 
@@ -88,48 +87,51 @@ export class AgentPlane implements RolePlane, UplinkRole {
     if (command.type === "resolved") this.#uplink.setAddressesOf(command.host, command.addresses);
     if (command.type === "reload") this.#uplink.onReload(command.id, command.plan);
     if (command.type === "status") {
-      const status = {
-        peers: [],
-        services: this.#services.map((id) => ({ id, state: this.#answers.get(id) ?? "", agents: 0, connectors: 0 })),
-        uplink: this.#uplink.report(nowMs),
-        flows: localFlows(this.#locals, nowMs, command.flowsMax),
-        flowsTotal: this.#locals.size,
-        limits: [{ name: "local-connections", used: this.#locals.size, max: CONNECTIONS_MAX }],
-      };
-      this.#plane.platform.post({ type: "status", id: command.id, status });
+      this.#plane.platform.post({ type: "status", id: command.id, status: this.#status(command.flowsMax, nowMs) });
     }
   }
 
-  onProving(): void {
-    // The server speaks first: its address report (WIRE 3.6) shows that it accepted our certificate.
+  onProving(connection: Connection, nowMs: number): void {
+    // The server's first word shows that it accepted our certificate: an answer to this, or its address report (WIRE 3.6).
+    this.#packets.begin(connection, nowMs);
   }
 
   onUp(connection: Connection, nowMs: number): void {
     this.#set("uplinkUp", 1);
-    this.#nextStream = this.#uplink.firstStream;
-    for (const local of [...this.#locals]) this.#open(local, connection, nowMs);
+    this.#streams.onUp(connection, nowMs);
   }
 
   onDown(): void {
     this.#set("uplinkUp", 0);
     this.#add("reconnections", 1);
-    for (const local of [...this.#byStream.values()]) local.connectionLost();
+    this.#packets.end();
+    this.#streams.onDown();
   }
 
   onDatagram(_connection: Connection, offset: number, length: number, nowMs: number): void {
-    const kind = classifyFrame(this.#plane.platform.engine.arena.bytes, offset, length);
-    if (kind === FrameKind.qad4 || kind === FrameKind.qad6) {
-      this.#uplink.answered(nowMs);
-      this.#uplink.succeeded();
-    } else this.#add("datagramsDropped", 1);
+    switch (classifyFrame(this.#plane.platform.engine.arena.bytes, offset, length)) {
+      case FrameKind.qad4:
+      case FrameKind.qad6:
+        this.#uplink.answered(nowMs);
+        return this.#uplink.succeeded();
+      case FrameKind.ack:
+      case FrameKind.nack:
+        return this.#packets.onReply(offset, length, nowMs);
+      case FrameKind.routed:
+        return this.#takePacket(true, offset, length, nowMs);
+      case FrameKind.ipv4:
+        return this.#takePacket(false, offset, length, nowMs);
+      default:
+        this.#add("droppedUnserved", 1);
+    }
   }
 
   onReadable(_connection: Connection, stream: number): void {
-    this.#byStream.get(stream)?.onReadable();
+    this.#streams.onReadable(stream);
   }
 
   onWritable(_connection: Connection, stream: number): void {
-    this.#byStream.get(stream)?.onWritable();
+    this.#streams.onWritable(stream);
   }
 
   onFinalTrouble(trouble: UplinkTrouble): void {
@@ -138,67 +140,67 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#plane.finish();
   }
 
-  #listen(forward: ForwardPlan, bound: BoundAddress[]): TcpListener {
+  #takePacket(isRouted: boolean, offset: number, length: number, nowMs: number): void {
+    if (!this.#packets.onDatagram(isRouted, offset, length, nowMs)) this.#add("droppedUnserved", 1);
+  }
+
+  #listen(forward: ForwardPlan): LocalPort {
     const { reactor, layout } = this.#plane.platform;
-    const listener = new TcpListener(reactor, layout, forward.listen, (fd) => this.#accept(forward.service, fd));
-    bound.push({ name: `forward ${forward.service}`, transport: "tcp", ...listener.bound });
-    return listener;
+    const { service, listen } = forward;
+    const name = `forward ${service}`;
+    if (forward.protocol === "udp") return { name, transport: "udp", listener: new UdpForward(this.#datagrams, forward) };
+    return { name, transport: "tcp", listener: new TcpListener(reactor, layout, listen, (fd) => this.#accept(service, fd)) };
   }
 
   #accept(service: string, fd: number): void {
     const { reactor } = this.#plane.platform;
-    if (this.#locals.size >= CONNECTIONS_MAX) {
+    if (this.#streams.isFull) {
       this.#add("tooMany", 1);
       reactor.libc.setLingerZero(fd);
       reactor.libc.close(fd);
       return;
     }
     this.#add("connections", 1);
-    const local = new LocalStream(this.#context, service, fd, reactor.nowMs);
-    this.#locals.add(local);
-    this.#set("activeConnections", this.#locals.size);
-    const { connection } = this.#uplink;
-    if (connection !== null) this.#open(local, connection, reactor.nowMs);
+    const client = new ForwardClient(reactor, fd);
+    client.follow(this.#streams.begin(service, client, reactor.nowMs));
   }
 
-  #open(local: LocalStream, connection: Connection, nowMs: number): void {
-    if (!local.isWaiting) return;
-    const stream = this.#nextStream;
-    if (connection.engine.streamsLeft() > 0) this.#nextStream += STREAM_STEP;
-    this.#byStream.set(stream, local);
-    local.open(connection, stream, nowMs);
+  #onFlows(change: 1 | -1): void {
+    if (change === 1) this.#add("udpFlows", 1);
+    this.#add("activeUdpFlows", change);
   }
 
-  #onRefused(local: LocalStream, code: LocalRefusal, detail: string): void {
-    this.#add(REFUSAL_COUNTER[code], 1);
-    this.#answers.set(local.service, code);
-    const why = sanitizeForLog(detail, 200);
-    this.#plane.log("warn", "stream-refused", `No connection to ${local.service}: ${code}${why === "" ? "" : ` (${why})`}`, {
-      service: local.service,
-      code,
-    });
-  }
-
-  #onOver(local: LocalStream, end: LocalEnd): void {
-    this.#locals.delete(local);
-    if (this.#byStream.get(local.stream) === local) this.#byStream.delete(local.stream);
-    this.#set("activeConnections", this.#locals.size);
-    this.#plane.log("debug", "stream-closed", "A local connection ended", { service: local.service, end });
+  #status(flowsMax: number, nowMs: number): PlaneStatus {
+    const services = [...this.#services.all()].map(({ id }) =>
+      serviceReport({ id, registration: this.#packets.registrationOf(id), answer: this.#streams.answerOf(id) })
+    );
+    return {
+      peers: [],
+      services,
+      uplink: this.#uplink.report(nowMs),
+      flows: localFlows(this.#streams.all(), nowMs, flowsMax),
+      flowsTotal: this.#streams.size,
+      limits: [
+        { name: "local-connections", used: this.#streams.size, max: CONNECTIONS_MAX },
+        { name: "udp-flows", used: this.#packets.stack.flowCount, max: UDP_FLOWS_MAX },
+        { name: "services", used: this.#services.size, max: SERVICES_MAX },
+      ],
+    };
   }
 
   #finish(): void {
-    for (const local of [...this.#locals]) local.abort(AbortCode.shuttingDown);
+    this.#streams.abortAll();
     this.#uplink.stop("agent shutting down");
     this.#plane.finish();
   }
 
-  #add(key: keyof typeof AGENT_METRICS, amount: number): void {
+  #add(key: AgentMetric, amount: number): void {
     const { cells, index } = this.#counters;
     const at = index[key];
     cells[at] = (cells[at] ?? 0) + amount;
   }
 
-  #set(key: keyof typeof AGENT_METRICS, value: number): void {
+  #set(key: AgentMetric, value: number): void {
     this.#counters.cells[this.#counters.index[key]] = value;
   }
 }

@@ -1,4 +1,5 @@
 /** The bounds of an agent. */
+import type { UdpSocketLimits } from "../../io/mod.ts";
 
 /** A local connection waits this long for the server to be reached. */
 export const UPLINK_WAIT_MS = 5_000;
@@ -6,4 +7,30 @@ export const UPLINK_WAIT_MS = 5_000;
 export const CONNECTIONS_MAX = 1_024;
 /** From OPEN to RESULT. Longer than the connector's own time for its backend. */
 export const RESULT_TIMEOUT_MS = 15_000;
-export const AGENT_ARENA_BYTES = 8 * 1024 * 1024;
+/** Only what is used becomes memory. Most of it is for local UDP sockets. */
+export const AGENT_ARENA_BYTES = 40 * 1024 * 1024;
+
+/** Services that one agent speaks of; a server takes no more registrations of one connection (WIRE 9). */
+export const SERVICES_MAX = 64;
+/** UDP flows of all local clients together; more are refused until one has been idle. */
+export const UDP_FLOWS_MAX = 4_096;
+/** Packets of one service that wait for the answer to its registration; the oldest goes. */
+export const WAITING_PACKETS_MAX = 64;
+/** The largest packet with its ROUTED header, as large as a DATAGRAM can be. */
+export const PACKET_MAX_BYTES = 65_536;
+/** What a DATAGRAM carries before the connection has said it: what fits everywhere (WIRE 3.3). */
+export const PACKET_FIRST_BYTES = 1_156;
+/** A path is made for packets of at least this size. */
+export const PACKET_MIN_BYTES = 128;
+/** Packets that leave in one turn before others have theirs. */
+export const PACKETS_PER_TURN = 1_024;
+/** Packets that are queued before the connection is asked to send: its queue stays short, and losses are seen soon. */
+export const PACKETS_PER_FLUSH = 64;
+/** The part of the arena of one local UDP socket, of which there are as many as the configuration names. */
+export const LOCAL_UDP_SOCKET: UdpSocketLimits = {
+  receiveSlots: 4,
+  receiveBatchesPerTurn: 16,
+  sendTrains: 64,
+  sendBufferBytes: 128 * 1024,
+  kernelBufferBytes: 1024 * 1024,
+};

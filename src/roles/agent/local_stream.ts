@@ -1,18 +1,18 @@
 /**
  * One local connection on its way to a service: open a stream (WIRE 7.3), send what the client says without waiting, and read
- * the RESULT before the first byte that comes back. A refusal resets the local client, with the reason in the log.
+ * the RESULT before the first byte that comes back. The local client hears what became of it (`local_client`).
  *
  *   waiting ──uplink──► opening ──OPEN sent──► asked ──accepted──► joined
  */
 import { Timer } from "../../base/mod.ts";
 import { abortStream, type Connection, HeaderReader, sendWhole } from "../../core/quic/mod.ts";
-import { AbortCode, ALPN_V2, decodeResult, encodeOpen, RESULT_MAX_BYTES, type ResultCode } from "../../core/wire/mod.ts";
-import { type Reactor, TcpSocket } from "../../io/mod.ts";
+import { AbortCode, ALPN_V2, decodeResult, encodeOpen, RESULT_MAX_BYTES } from "../../core/wire/mod.ts";
+import type { Reactor } from "../../io/mod.ts";
 import { type BridgeContext, type BridgeEnd, StreamBridge } from "../uplink/mod.ts";
 import { RESULT_TIMEOUT_MS, UPLINK_WAIT_MS } from "./limits.ts";
+import type { LocalClient, LocalRefusal, LocalWay } from "./local_client.ts";
 
 export type LocalEnd = BridgeEnd | "refused";
-export type LocalRefusal = Exclude<ResultCode, "accepted"> | "no-uplink" | "no-answer";
 
 /** What all local streams share. */
 export interface LocalContext {
@@ -25,29 +25,24 @@ export interface LocalContext {
 
 type State = "waiting" | "opening" | "asked" | "joined" | "over";
 
-export class LocalStream {
+export class LocalStream implements LocalWay {
   readonly service: string;
+  readonly client: LocalClient;
   stream = -1;
   readonly openedMs: number;
   readonly #context: LocalContext;
-  readonly #socket: TcpSocket | null;
   readonly #timer: Timer;
   #header: HeaderReader | null = null;
   #bridge: StreamBridge | null = null;
   #connection: Connection | null = null;
   #state: State = "waiting";
 
-  /** Takes over the accepted descriptor `fd`. */
-  constructor(context: LocalContext, service: string, fd: number, nowMs: number) {
+  constructor(context: LocalContext, service: string, client: LocalClient, nowMs: number) {
     this.#context = context;
     this.service = service;
+    this.client = client;
     this.openedMs = nowMs;
     this.#timer = new Timer(() => this.#onTimer());
-    this.#socket = TcpSocket.adopt(context.reactor, fd, {
-      onConnected: () => {},
-      onReady: () => this.#bridge?.onReady(),
-      onError: () => this.#onSocketError(),
-    });
     context.reactor.setTimer(this.#timer, nowMs + UPLINK_WAIT_MS);
   }
 
@@ -83,6 +78,15 @@ export class LocalStream {
     this.#sendOpen();
   }
 
+  onReady(): void {
+    this.#bridge?.onReady();
+  }
+
+  onSocketError(): void {
+    if (this.#bridge !== null) this.#bridge.onError();
+    else this.#over("aborted-by-socket");
+  }
+
   onReadable(): void {
     if (this.#state === "asked") this.#readResult();
     else if (this.#state === "joined") this.#bridge?.pumpToSocket();
@@ -95,14 +99,14 @@ export class LocalStream {
 
   connectionLost(): void {
     if (this.#state === "over") return;
-    this.#socket?.reset();
+    this.client.socket?.reset();
     this.#over("connection-lost");
   }
 
   abort(code: number): void {
     if (this.#state === "over") return;
     if (this.#connection !== null) abortStream(this.#connection, this.stream, code);
-    this.#socket?.reset();
+    this.client.socket?.reset();
     this.#over("aborted-here");
   }
 
@@ -117,7 +121,7 @@ export class LocalStream {
     if (progress === "failed") return this.#refuse("no-answer", "the stream could not be opened");
     this.#state = "asked";
     // What the client has sent goes out behind OPEN; the server holds it back until the backend has accepted.
-    if (this.#socket !== null) this.#bridge.attachUpstream(this.#socket);
+    if (this.client.socket !== null) this.#bridge.attachUpstream(this.client.socket);
   }
 
   #readResult(): void {
@@ -142,20 +146,16 @@ export class LocalStream {
     this.#context.onAccepted(this);
     this.#header = null;
     if (isAtEnd) this.#bridge?.noteStreamEnd();
-    if (this.#socket !== null) this.#bridge?.attach(this.#socket);
+    if (!this.client.onAccepted()) return this.abort(AbortCode.aborted);
+    if (this.client.socket !== null) this.#bridge?.attach(this.client.socket);
   }
 
   #refuse(code: LocalRefusal, detail: string): void {
     if (this.#state === "over") return;
     this.#context.onRefused(this, code, detail);
     if (this.#connection !== null && this.stream >= 0) abortStream(this.#connection, this.stream, AbortCode.none);
-    this.#socket?.reset();
+    this.client.onRefused(code);
     this.#over("refused");
-  }
-
-  #onSocketError(): void {
-    if (this.#bridge !== null) this.#bridge.onError();
-    else this.#over("aborted-by-socket");
   }
 
   #onTimer(): void {

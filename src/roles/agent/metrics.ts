@@ -13,6 +13,24 @@ const moved = (direction: string) => ({
   help: "Bytes moved between local connections and streams.",
   labels: { direction },
 });
+const dropped = (reason: string) => ({
+  name: "ztna_agent_datagrams_dropped_total",
+  kind: "counter" as const,
+  help: "Datagrams that were dropped, by reason.",
+  labels: { reason },
+});
+const packets = (direction: string) => ({
+  name: "ztna_agent_packets_total",
+  kind: "counter" as const,
+  help: "Packets exchanged with services in datagrams.",
+  labels: { direction },
+});
+const datagramBytes = (direction: string) => ({
+  name: "ztna_agent_datagram_bytes_total",
+  kind: "counter" as const,
+  help: "Payload bytes of UDP datagrams moved between local clients and services.",
+  labels: { direction },
+});
 
 export const AGENT_METRICS = {
   uplinkUp: { name: "ztna_agent_uplink_up", kind: "gauge", help: "1 while the connection to the server stands." },
@@ -31,9 +49,20 @@ export const AGENT_METRICS = {
   noUplink: refused("no-uplink"),
   noAnswer: refused("no-answer"),
   tooMany: refused("too-many"),
-  datagramsDropped: {
-    name: "ztna_agent_datagrams_dropped_total",
-    kind: "counter",
-    help: "Datagrams that this version does not serve.",
-  },
+  udpFlows: { name: "ztna_agent_udp_flows_total", kind: "counter", help: "UDP flows that local clients began." },
+  activeUdpFlows: { name: "ztna_agent_active_udp_flows", kind: "gauge", help: "UDP flows that are open now." },
+  datagramBytesSent: datagramBytes("to_service"),
+  datagramBytesReceived: datagramBytes("from_service"),
+  packetsSent: packets("to_service"),
+  packetsReceived: packets("from_service"),
+  droppedUnserved: dropped("unserved"),
+  droppedTooLarge: dropped("too-large"),
+  droppedNoUplink: dropped("no-uplink"),
+  droppedDenied: dropped("denied"),
+  droppedQueue: dropped("queue"),
+  droppedWaiting: dropped("waiting"),
+  droppedTooManyFlows: dropped("too-many-flows"),
+  droppedLocal: dropped("local"),
 } as const satisfies MetricTable;
+
+export type AgentMetric = keyof typeof AGENT_METRICS;

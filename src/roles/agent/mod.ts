@@ -1,4 +1,7 @@
-/** The agent: `agent.ts` is its data plane, `local_stream.ts` the way of one local connection. */
+/**
+ * The agent: `agent.ts` is its data plane. Local TCP connections are in `local_streams.ts`, the way of one is `local_stream.ts`. UDP
+ * comes in by `udp_forward.ts` and travels as packets, which `packet_end.ts` makes, for the services of `services.ts`.
+ */
 export * from "./agent.ts";
 export { AGENT_ARENA_BYTES } from "./limits.ts";
 export * from "./metrics.ts";

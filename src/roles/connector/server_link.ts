@@ -7,12 +7,11 @@ import type { Connection } from "../../core/quic/mod.ts";
 import { ALPN_V2, classifyFrame, decodeQad, FrameKind } from "../../core/wire/mod.ts";
 import type { SocketAddress } from "../../base/mod.ts";
 import type { Plane, UplinkPlan, UplinkReport } from "../control/mod.ts";
-import { Uplink, type UplinkHub, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
+import { Registrar, type RegistrationState, Uplink, type UplinkHub, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
 import type { StreamOrigin } from "./backend_stream.ts";
 import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd, PacketSource, WayBack } from "./datagram_end.ts";
 import type { ConnectorMetric } from "./metrics.ts";
-import { Registrar, type RegistrationState } from "./registration.ts";
 import type { Service, ServiceTable } from "./services.ts";
 
 /** What all links share. */
@@ -57,6 +56,7 @@ export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
     this.#uplink = new Uplink(plane, plan, this, { hub, isExpectedToWork: !isFirst });
     this.#registrar = new Registrar({
       plane,
+      role: "connector",
       frameAt,
       onAnswered: (isAcknowledged, nowMs) => {
         this.#uplink.answered(nowMs);

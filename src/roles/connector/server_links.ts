@@ -8,8 +8,8 @@
 import { Timer } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import type { UplinkReport } from "../control/mod.ts";
+import type { RegistrationState } from "../uplink/mod.ts";
 import { LINK_LOOK_INTERVAL_MS } from "./limits.ts";
-import type { RegistrationState } from "./registration.ts";
 import { type LinkContext, ServerLink } from "./server_link.ts";
 import { isAvailable, type Service } from "./services.ts";
 

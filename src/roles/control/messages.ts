@@ -139,15 +139,22 @@ export interface ConnectorPlan {
   readonly p2p?: P2pPlan;
 }
 
+/** A local port that leads to a service. */
 export interface ForwardPlan {
   readonly listen: IpEndpoint;
   readonly service: string;
+  /** Default: TCP. */
+  readonly protocol?: "tcp" | "udp";
+  /** The port of the service's inner address; default: the local one. */
+  readonly servicePort?: number | null;
 }
 
 export interface AgentPlan {
   readonly role: "agent";
   readonly uplink: UplinkPlan;
   readonly forwards: readonly ForwardPlan[];
+  /** Inner addresses (IPv4) of services; the others get free ones. */
+  readonly addresses?: readonly { readonly service: string; readonly address: string }[];
 }
 
 export type RolePlan = ServerPlan | ConnectorPlan | AgentPlan;
@@ -226,6 +233,8 @@ export interface PlaneStatus {
     readonly state: string;
     readonly agents: number;
     readonly connectors: number;
+    /** Why, where a client knows more than its state says. */
+    readonly why?: string;
   }[];
   readonly uplink: UplinkReport | null;
   /** More connections to the server: on ztna-v1 each service has one of its own. */

@@ -57,8 +57,8 @@ function p2pPlan({ binds, externalIp }: P2pSettings, { identity, trustPem }: Non
 }
 
 async function agentPlan(settings: AgentSettings, material: RoleMaterial, resolve: Resolve): Promise<AgentPlan> {
-  const forwards = settings.forwards.map(({ address, port, service }) => ({ listen: { address, port }, service }));
-  return { role: "agent", uplink: await uplinkPlan(settings, material, resolve), forwards };
+  const forwards = settings.forwards.map(({ address, port, ...target }) => ({ listen: { address, port }, ...target }));
+  return { role: "agent", uplink: await uplinkPlan(settings, material, resolve), forwards, addresses: settings.virtualAddresses };
 }
 
 async function uplinkPlan(

@@ -94,12 +94,8 @@ function backendTroubles(plane: PlaneStatus | null): string[] {
 /** What the server does not let us do. Nobody can be served by it, so a probe should know. */
 function refusals({ role }: RoleSettings, plane: PlaneStatus | null): string[] {
   if (role === "server") return [];
-  const denied = (plane?.services ?? []).filter(({ state }) => isDenied(state));
+  const denied = (plane?.services ?? []).filter(({ state }) => state === "denied" || role === "agent" && state === "withdrawn");
   return denied.map(({ id }) => `the server refuses ${id}`);
-}
-
-function isDenied(state: string): boolean {
-  return state === "denied" || state === "unknown-service" || state === "datagram-only";
 }
 
 /** A client is one of the two ends itself. */
@@ -115,7 +111,8 @@ function flowStatus({ agent, connector, ageMs, ...flow }: FlowReport, settings: 
 }
 
 function listener(bound: BoundAddress): ListenerStatus {
-  return { protocol: bound.transport === "udp" ? "quic" : "tcp", address: formatEndpoint(bound) };
+  const isQuic = bound.name === "quic" || bound.name === "p2p";
+  return { protocol: isQuic ? "quic" : bound.transport, address: formatEndpoint(bound) };
 }
 
 function uplinkStatus(uplink: UplinkReport, settings: RoleSettings, nowMs: number): UplinkStatus {
@@ -139,6 +136,7 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
         state: connectors > 0 ? "registered" : "unserved",
         connectors,
         agents,
+        why: "",
         endpoint: "",
       }));
     case "connector":
@@ -147,30 +145,31 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
         state: connectorState(state),
         connectors: state === "registered" ? 1 : 0,
         agents: 0,
+        why: "",
         endpoint: (plane.backends ?? []).filter(({ service }) => service === id).map(backendText).join(", "),
       }));
     case "agent": {
       const isUp = plane.uplink?.state === "up";
-      return settings.forwards.map(({ service }, at): ServiceStatus => {
-        const bound = addresses[at];
-        const state = isUp ? agentState(plane.services.find(({ id }) => id === service)?.state ?? "") : "pending";
-        return {
-          id: service,
-          state,
-          connectors: 0,
-          agents: state === "open" ? 1 : 0,
-          endpoint: bound === undefined ? "" : formatEndpoint(bound),
-        };
-      });
+      return plane.services.map(({ id, state, why, agents }): ServiceStatus => ({
+        id,
+        state: isUp ? agentState(state) : "pending",
+        why: isUp ? why ?? "" : "",
+        connectors: 0,
+        agents: isUp ? agents : 0,
+        endpoint: addresses.filter(({ name }) => name === `forward ${id}`).map(formatForward).join(", "),
+      }));
     }
   }
 }
 
-/** By what the last open was answered, "" when there was none. */
-function agentState(answer: string): ServiceStatus["state"] {
-  if (answer === "accepted") return "open";
-  if (isDenied(answer)) return "denied";
-  return answer === "" ? "offered" : "unserved";
+/** The agent says states by these names; anything else would be another version's. */
+function agentState(state: string): ServiceStatus["state"] {
+  const known = (["registered", "pending", "denied", "withdrawn", "unserved", "open"] as const).find((name) => name === state);
+  return known ?? "pending";
+}
+
+function formatForward(bound: BoundAddress): string {
+  return formatEndpoint(bound) + (bound.transport === "udp" ? "/udp" : "");
 }
 
 /** A service that cannot be reached is withdrawn: nobody serves it. */

@@ -113,28 +113,33 @@ Deno.test("services of a server are served or not; those of an agent have the po
     1,
   ]]);
   const agent = snapshot({
-    settings: settings("agent", { forwards: [{ address: "::1", port: 0, service: "web" }] }),
-    addresses: [{ name: "forward web", transport: "tcp", address: "::1", port: 9001 }],
-    plane: { ...QUIET, uplink: UP },
+    settings: settings("agent"),
+    addresses: [
+      { name: "forward web", transport: "tcp", address: "::1", port: 9001 },
+      { name: "forward db", transport: "tcp", address: "::1", port: 9003 },
+      { name: "forward web", transport: "udp", address: "::1", port: 9002 },
+    ],
+    plane: { ...QUIET, uplink: UP, services: [{ id: "web", state: "registered", why: "", agents: 0, connectors: 0 }] },
   });
-  assertEquals(agent.services, [{ id: "web", state: "offered", connectors: 0, agents: 0, endpoint: "[::1]:9001" }]);
-  assertEquals(agent.listeners, [{ protocol: "tcp", address: "[::1]:9001" }]);
+  const endpoint = "[::1]:9001, [::1]:9002/udp";
+  assertEquals(agent.services, [{ id: "web", state: "registered", why: "", connectors: 0, agents: 0, endpoint }]);
+  assertEquals(agent.listeners.map(({ protocol }) => protocol), ["tcp", "tcp", "udp"]);
 });
 
-Deno.test("an agent's service shows what the last open was answered, and a refusal is a reason to be degraded", () => {
-  const after = (state: string) => {
-    const { phase, reasons, services } = snapshot({
-      settings: settings("agent", { forwards: [{ address: "::1", port: 0, service: "web" }] }),
-      plane: { ...QUIET, uplink: UP, services: [{ id: "web", state, agents: 0, connectors: 0 }] },
-    });
-    return [services[0]?.state, phase, ...reasons];
+Deno.test("an agent's services are as the data plane says while it is connected, and a refusal is a reason to be degraded", () => {
+  const after = (state: string, why = "", uplink = UP) => {
+    const services = [{ id: "web", state, why, agents: 1, connectors: 0 }];
+    const shown = snapshot({ settings: settings("agent"), plane: { ...QUIET, uplink, services } });
+    return [shown.services[0]?.state, shown.services[0]?.why, shown.services[0]?.agents, shown.phase, ...shown.reasons];
   };
-  assertEquals(after(""), ["offered", "ready"]);
-  assertEquals(after("accepted"), ["open", "ready"]);
-  assertEquals(after("no-connector"), ["unserved", "ready"]);
-  for (const state of ["denied", "unknown-service", "datagram-only"]) {
-    assertEquals(after(state), ["denied", "degraded", "the server refuses web"]);
+  assertEquals(after("open"), ["open", "", 1, "ready"]);
+  assertEquals(after("unserved", "no-connector"), ["unserved", "no-connector", 1, "ready"]);
+  for (const state of ["denied", "withdrawn"]) {
+    assertEquals(after(state, "not-authorised"), [state, "not-authorised", 1, "degraded", "the server refuses web"]);
   }
+  const down = { ...UP, state: "waiting", lastError: "lost" };
+  assertEquals(after("open", "", down), ["pending", "", 0, "degraded", "lost"]);
+  assertEquals(after("unheard-of")[0], "pending");
 });
 
 Deno.test("a connector whose service the server refuses is degraded", () => {

@@ -17,9 +17,10 @@ import {
   type NackStatus,
   REGISTRATION_SENDS_MAX,
   REGISTRATION_TIMEOUT_MS,
+  type RegistrationRole,
 } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
-import { DENIED_BACKOFF, UNANSWERED_BACKOFF } from "../uplink/mod.ts";
+import { DENIED_BACKOFF, UNANSWERED_BACKOFF } from "./limits.ts";
 
 export type RegistrationState = "idle" | "pending" | "registered" | "denied" | "withdrawing";
 
@@ -29,8 +30,20 @@ interface Entry {
   /** After an answer that will hardly change, and after every other one or none. */
   readonly backoffs: { readonly denied: Backoff; readonly unanswered: Backoff };
   state: RegistrationState;
+  /** Why it is denied: the name of a NACK's status, or `no-answer`. */
+  why: string;
+  /** It was registered on this connection before it was denied. */
+  isTakenBack: boolean;
   sends: number;
   isWanted: boolean;
+}
+
+/** How far a service is, for status pages. */
+export interface RegistrationReport {
+  /** `withdrawn`: the server took back what it had given. */
+  readonly state: RegistrationState | "withdrawn";
+  /** Of `denied` and `withdrawn`; else "". */
+  readonly why: string;
 }
 
 /** Room for one frame; see {@linkcode RegistrarOptions.frameAt}. */
@@ -53,6 +66,8 @@ export interface RegistrationPlane extends Pick<Plane, "log"> {
 
 export interface RegistrarOptions {
   readonly plane: RegistrationPlane;
+  /** As what we register. Only connectors can withdraw. */
+  readonly role: RegistrationRole;
   /** Offset of {@linkcode REGISTRATION_FRAME_BYTES} bytes that are used within one call only. */
   readonly frameAt: number;
   /** Called for each answer of the server to something that was asked. */
@@ -83,25 +98,37 @@ export class Registrar {
     return this.#entries.get(service)?.state ?? null;
   }
 
+  reportOf(service: string): RegistrationReport | null {
+    const entry = this.#entries.get(service);
+    if (entry === undefined) return null;
+    const isDenied = entry.state === "denied";
+    return { state: isDenied && entry.isTakenBack ? "withdrawn" : entry.state, why: isDenied ? entry.why : "" };
+  }
+
   /** From now on exactly these are to be registered. What is registered and not among them is withdrawn, where that is possible. */
   setServices(services: readonly string[], nowMs: number): void {
     for (const entry of [...this.#entries.values()]) {
       entry.isWanted = services.includes(entry.service);
       this.#pursue(entry, nowMs);
     }
-    for (const service of services) {
-      if (this.#entries.has(service)) continue;
-      const entry: Entry = {
-        service,
-        timer: new Timer((now) => this.#onTimer(entry, now)),
-        backoffs: { denied: new Backoff(DENIED_BACKOFF), unanswered: new Backoff(UNANSWERED_BACKOFF) },
-        state: "idle",
-        sends: 0,
-        isWanted: true,
-      };
-      this.#entries.set(service, entry);
-      this.#pursue(entry, nowMs);
-    }
+    for (const service of services) this.add(service, nowMs);
+  }
+
+  /** One more is to be registered. */
+  add(service: string, nowMs: number): void {
+    if (this.#entries.has(service)) return;
+    const entry: Entry = {
+      service,
+      timer: new Timer((now) => this.#onTimer(entry, now)),
+      backoffs: { denied: new Backoff(DENIED_BACKOFF), unanswered: new Backoff(UNANSWERED_BACKOFF) },
+      state: "idle",
+      why: "",
+      isTakenBack: false,
+      sends: 0,
+      isWanted: true,
+    };
+    this.#entries.set(service, entry);
+    this.#pursue(entry, nowMs);
   }
 
   /** A connection stands: every service is registered on it. */
@@ -115,6 +142,7 @@ export class Registrar {
     this.#connection = null;
     for (const entry of [...this.#entries.values()]) {
       entry.state = "idle";
+      entry.isTakenBack = false;
       this.#options.plane.platform.reactor.cancelTimer(entry.timer);
       if (!entry.isWanted) this.#entries.delete(entry.service);
     }
@@ -140,6 +168,7 @@ export class Registrar {
     if (entry.state === "withdrawing") return;
     const isNew = entry.state !== "registered";
     entry.state = "registered";
+    entry.isTakenBack = false;
     entry.backoffs.denied.reset();
     entry.backoffs.unanswered.reset();
     plane.platform.reactor.cancelTimer(entry.timer);
@@ -208,7 +237,9 @@ export class Registrar {
     const { plane } = this.#options;
     const isFinal = why === "not-authorised" || why === "invalid";
     const delayMs = (isFinal ? entry.backoffs.denied : entry.backoffs.unanswered).next(plane.platform.random());
+    entry.isTakenBack ||= entry.state === "registered";
     entry.state = "denied";
+    entry.why = why;
     plane.log("warn", "registration-refused", message, { service: entry.service, why, retry_ms: delayMs });
     plane.platform.reactor.setTimer(entry.timer, nowMs + delayMs);
     this.#pursue(entry, nowMs);
@@ -216,9 +247,9 @@ export class Registrar {
 
   #sendRegistration(entry: Entry, nowMs: number): void {
     if (this.#connection === null) return;
-    const { frameAt, plane } = this.#options;
+    const { frameAt, plane, role } = this.#options;
     entry.state = "pending";
-    this.#send(encodeRegistration(plane.platform.engine.arena.bytes, frameAt, "connector", entry.service), entry, nowMs);
+    this.#send(encodeRegistration(plane.platform.engine.arena.bytes, frameAt, role, entry.service), entry, nowMs);
   }
 
   #sendWithdrawal(entry: Entry, nowMs: number): void {

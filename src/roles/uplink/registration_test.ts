@@ -28,11 +28,16 @@ class Rig implements RegistrationPlane, RegistrationLink {
       return length;
     },
   };
-  readonly registrar = new Registrar({
-    plane: this,
-    frameAt: FRAME_AT,
-    onAnswered: (isAcknowledged) => void this.answers.push(isAcknowledged),
-  });
+  readonly registrar: Registrar;
+
+  constructor(role: "agent" | "connector" = "connector") {
+    this.registrar = new Registrar({
+      plane: this,
+      role,
+      frameAt: FRAME_AT,
+      onAnswered: (isAcknowledged) => void this.answers.push(isAcknowledged),
+    });
+  }
 
   touch(): void {}
 
@@ -158,4 +163,31 @@ Deno.test("NACK 01 that cannot repeat the id is for the only service that it can
   two.begin("db", "web");
   two.hear("130100");
   assertEquals([two.registrar.stateOf("db"), two.registrar.stateOf("web")], ["pending", "pending"]);
+});
+
+Deno.test("an agent registers as one, and is told apart what was never given and what was taken back", () => {
+  const rig = new Rig("agent");
+  rig.begin("web", "db");
+  assertEquals(rig.sent, ["1003776562", "10026462"]);
+  assertEquals(rig.registrar.reportOf("web"), { state: "pending", why: "" });
+  rig.hear("120003776562");
+  rig.hear("1302026462");
+  assertEquals(rig.registrar.reportOf("web"), { state: "registered", why: "" });
+  assertEquals(rig.registrar.reportOf("db"), { state: "denied", why: "not-authorised" });
+  rig.hear("130203776562");
+  assertEquals(rig.registrar.reportOf("web"), { state: "withdrawn", why: "not-authorised" });
+  // Both are asked for again, and what is given again is as good as new.
+  rig.pass(6_000);
+  rig.hear("120003776562");
+  assertEquals(rig.registrar.reportOf("web"), { state: "registered", why: "" });
+  assertEquals(rig.registrar.reportOf("other"), null);
+});
+
+Deno.test("one more service is registered beside the others, once", () => {
+  const rig = new Rig("agent");
+  rig.begin("web");
+  rig.registrar.add("db", rig.nowMs);
+  rig.registrar.add("db", rig.nowMs);
+  rig.registrar.add("web", rig.nowMs);
+  assertEquals(rig.sent, ["1003776562", "10026462"]);
 });

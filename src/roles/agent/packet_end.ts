@@ -1,0 +1,286 @@
+/**
+ * The agent's end of what travels in packets: the network stack makes packets of datagrams and bytes for a service's inner address,
+ * and takes those that come back. They leave on the one connection to the server, for services that are registered there (WIRE 4);
+ * until the server has answered, a few packets of each service wait.
+ *
+ *   datagram, bytes ─► NetStack ─► waiting (not registered yet) ─► DATAGRAM
+ *   local client ◄── flow, session ◄── NetStack ◄── which service? ◄── DATAGRAM
+ */
+import { Timer } from "../../base/mod.ts";
+import {
+  type FlowHandler,
+  NetStack,
+  type NetStackOwner,
+  type PacketPath,
+  type SessionHandler,
+  type TcpSession,
+  type UdpFlow,
+} from "../../core/netstack/mod.ts";
+import type { Connection } from "../../core/quic/mod.ts";
+import { ROUTED_ID_AT, routedIdLength, udpHeadroomBytes } from "../../core/wire/mod.ts";
+import type { Plane } from "../control/mod.ts";
+import { Registrar, REGISTRATION_FRAME_BYTES, type RegistrationReport } from "../uplink/mod.ts";
+import * as limits from "./limits.ts";
+import type { AgentMetric } from "./metrics.ts";
+import { type PacketLink, PacketLinks } from "./packet_links.ts";
+import type { AgentServices } from "./services.ts";
+
+export interface PacketEndOptions {
+  readonly plane: Plane;
+  readonly services: AgentServices;
+  readonly count: (metric: AgentMetric, amount: number) => void;
+  /** Lets the connection's packets leave now. */
+  readonly flush: (nowMs: number) => void;
+  /** The server has answered a registration. */
+  readonly onAnswered: (isAcknowledged: boolean, nowMs: number) => void;
+}
+
+const ENTROPY_BYTES = 16;
+/** Ports of our own side (RFC 6335 §6). */
+const PORT_FIRST = 49_152, PORTS = 16_384;
+/** So many taken ports in a row are passed over. */
+const PORT_TRIES = 64;
+const IPV4_SOURCE_AT = 12, IPV4_HEADER_BYTES = 20;
+
+export class PacketEnd implements NetStackOwner {
+  readonly stack: NetStack;
+  readonly #options: PacketEndOptions;
+  readonly #registrar: Registrar;
+  readonly #links: PacketLinks;
+  /** Where a packet is written before it is queued. */
+  readonly #packetAt: number;
+  readonly #timer = new Timer((nowMs) => this.stack.handleTimeout(nowMs));
+  #connection: Connection | null = null;
+  #nextPort: number;
+
+  constructor(options: PacketEndOptions) {
+    const { plane, onAnswered } = options;
+    const { layout, reactor, entropy, random } = plane.platform;
+    this.#options = options;
+    const seed = new Uint8Array(ENTROPY_BYTES);
+    entropy(seed);
+    this.stack = new NetStack(this, {
+      entropy: seed,
+      // One agent, one inner source: what bounds others' agents would bound ours twice.
+      limits: {
+        sessionsMax: limits.CONNECTIONS_MAX,
+        sessionsPerAgentMax: limits.CONNECTIONS_MAX,
+        udpFlowsMax: limits.UDP_FLOWS_MAX,
+        udpFlowsPerAgentMax: limits.UDP_FLOWS_MAX,
+      },
+    });
+    this.#registrar = new Registrar({
+      plane,
+      role: "agent",
+      frameAt: layout.reserve(REGISTRATION_FRAME_BYTES),
+      onAnswered: (isAcknowledged, nowMs) => {
+        onAnswered(isAcknowledged, nowMs);
+        this.#releaseWaiting();
+      },
+    });
+    this.#links = new PacketLinks(this.stack);
+    this.#packetAt = layout.reserve(limits.PACKET_MAX_BYTES);
+    this.#nextPort = Math.floor(random() * PORTS);
+    reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
+  }
+
+  /** How far the service's registration is; null when nobody asked for it. */
+  registrationOf(service: string): RegistrationReport | null {
+    return this.#registrar.reportOf(service);
+  }
+
+  /** The service should be registered, now and on every later connection. False when there are too many services. */
+  register(service: string, nowMs: number): boolean {
+    if (this.#options.services.open(service) === null) return false;
+    this.#registrar.add(service, nowMs);
+    return true;
+  }
+
+  /** A connection to the server stands; what it says may still be that it refuses us. */
+  begin(connection: Connection, nowMs: number): void {
+    this.#connection = connection;
+    this.#links.begin(connection);
+    this.#registrar.begin(connection, nowMs);
+  }
+
+  /** The connection is gone. Sessions and flows outlive it: they go on over the next one. */
+  end(): void {
+    this.#connection = null;
+    this.#registrar.end();
+    this.#options.count("droppedWaiting", this.#links.forgetWaiting());
+  }
+
+  /** An ACK or NACK. */
+  onReply(offset: number, length: number, nowMs: number): void {
+    this.#registrar.onReply(offset, length, nowMs);
+  }
+
+  /** A DATAGRAM of a kind that carries packets. Returns whether it was one of a service of ours. */
+  onDatagram(isRouted: boolean, offset: number, length: number, nowMs: number): boolean {
+    const { services, plane } = this.#options;
+    const { arena } = plane.platform.engine;
+    let headerBytes = 0;
+    let service = null;
+    if (isRouted) {
+      const idLength = routedIdLength(arena.bytes, offset, length);
+      if (idLength > 0) service = services.named(arena.bytes, offset + ROUTED_ID_AT, idLength);
+      headerBytes = ROUTED_ID_AT + idLength;
+    } else if (length >= IPV4_HEADER_BYTES) service = services.at(arena.view.getInt32(offset + IPV4_SOURCE_AT));
+    const link = service === null ? undefined : this.#links.find(service);
+    if (link === undefined) return false;
+    this.#options.count("packetsReceived", 1);
+    this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);
+    return true;
+  }
+
+  /** Begins a UDP flow to a port of the service. Null when a bound is reached. */
+  openFlow(id: string, port: number, handler: FlowHandler, nowMs: number): UdpFlow | null {
+    const link = this.#linkTo(id, nowMs);
+    if (link === null) return null;
+    const { path, service } = link;
+    return this.#withPort((own) => this.stack.openFlow(path, service.ends, own, port, handler, nowMs));
+  }
+
+  /** Begins a TCP connection to a port of the service. Null when a bound is reached. */
+  connect(id: string, port: number, handler: SessionHandler, nowMs: number): TcpSession | null {
+    const link = this.#linkTo(id, nowMs);
+    if (link === null) return null;
+    const { path, service } = link;
+    return this.#withPort((own) => this.stack.connect(path, service.ends, own, port, handler, nowMs));
+  }
+
+  /** Sends one datagram of a flow, whose payload lies at `offset` of the arena. What cannot be sent is dropped and counted. */
+  sendDatagram(flow: UdpFlow, offset: number, length: number, nowMs: number): boolean {
+    const link = this.#links.of(flow.path);
+    if (link === undefined) return false;
+    const { arena } = this.#options.plane.platform.engine;
+    const packetAt = this.#packetAt + link.header.length;
+    const payloadAt = packetAt + udpHeadroomBytes(flow.ends.isIpv4);
+    if (payloadAt + length > this.#packetAt + limits.PACKET_MAX_BYTES) return this.#drop("droppedTooLarge");
+    arena.bytes.copyWithin(payloadAt, offset, offset + length);
+    const packetBytes = this.stack.frameDatagram(flow, arena, packetAt, length, nowMs);
+    return packetBytes === 0 ? this.#drop("droppedTooLarge") : this.#offer(link, packetBytes);
+  }
+
+  onSyn(): null {
+    return null;
+  }
+
+  onSynRefused(): void {
+    // Nobody may dial an agent.
+  }
+
+  onFlow(): null {
+    return null;
+  }
+
+  answersEcho(): boolean {
+    return false;
+  }
+
+  onPathReady(_path: PacketPath): void {
+    // Every turn ends with a look at all paths, of which there are few.
+  }
+
+  #linkTo(id: string, nowMs: number): PacketLink | null {
+    const service = this.#options.services.open(id);
+    if (service === null) return null;
+    this.#registrar.add(id, nowMs);
+    return this.#links.open(service);
+  }
+
+  #withPort<T>(open: (port: number) => T | null): T | null {
+    for (let i = 0; i < PORT_TRIES; i++) {
+      const port = PORT_FIRST + this.#nextPort;
+      this.#nextPort = (this.#nextPort + 1) % PORTS;
+      const opened = open(port);
+      if (opened !== null) return opened;
+    }
+    return null;
+  }
+
+  #isRegistered({ service }: PacketLink): boolean {
+    return this.#connection !== null && this.#registrar.stateOf(service.id) === "registered";
+  }
+
+  /** Sends the packet that lies behind the room for its header, or has it wait for the answer to the registration. */
+  #offer(link: PacketLink, packetBytes: number): boolean {
+    if (this.#isRegistered(link)) return this.#send(link, packetBytes);
+    const { arena } = this.#options.plane.platform.engine;
+    if (this.#connection === null) return this.#drop("droppedNoUplink");
+    if (this.#registrar.stateOf(link.service.id) !== "pending") return this.#drop("droppedDenied");
+    this.#options.count("droppedWaiting", this.#links.wait(link, arena.bytes, this.#packetAt + link.header.length, packetBytes));
+    return true;
+  }
+
+  #send(link: PacketLink, packetBytes: number): boolean {
+    const connection = this.#connection;
+    if (connection === null || connection.isOver) return this.#drop("droppedNoUplink");
+    this.#options.plane.platform.engine.arena.bytes.set(link.header, this.#packetAt);
+    const sent = connection.engine.datagramSend(this.#packetAt, link.header.length + packetBytes);
+    connection.touch();
+    if (sent < 0) return this.#drop("droppedQueue");
+    this.#options.count("packetsSent", 1);
+    return true;
+  }
+
+  #drop(reason: AgentMetric): false {
+    this.#options.count(reason, 1);
+    return false;
+  }
+
+  /** The server has answered: what waited for a service leaves, or is lost. */
+  #releaseWaiting(): void {
+    const { arena } = this.#options.plane.platform.engine;
+    for (const link of this.#links.all()) {
+      if (link.waiting.count === 0 || this.#registrar.stateOf(link.service.id) === "pending") continue;
+      const isRegistered = this.#isRegistered(link);
+      while (link.waiting.count > 0) {
+        const length = link.waiting.take(arena, this.#packetAt + link.header.length, limits.PACKET_MAX_BYTES - link.header.length);
+        if (isRegistered && length > 0) this.#send(link, length);
+        else this.#drop("droppedDenied");
+      }
+    }
+  }
+
+  #endTurn(nowMs: number): void {
+    this.#pump(nowMs);
+    const { reactor } = this.#options.plane.platform;
+    const nextMs = this.stack.nextTimeoutMs();
+    if (nextMs === this.#timer.deadlineMs) return;
+    if (nextMs === Infinity) reactor.cancelTimer(this.#timer);
+    else reactor.setTimer(this.#timer, nextMs);
+  }
+
+  /** Gives packets of sessions to the connection as long as it sends them on. */
+  #pump(nowMs: number): void {
+    const connection = this.#connection;
+    if (connection === null || connection.isOver) return;
+    this.#links.resize(connection);
+    for (let left = limits.PACKETS_PER_TURN; left > 0;) {
+      const queued = this.#queueSome(connection, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
+      if (queued === 0) return;
+      this.#options.flush(nowMs);
+      if (connection.isOver) return;
+      left -= queued;
+    }
+    this.#options.plane.platform.reactor.again();
+  }
+
+  /** Queues up to `most` packets, of each path in turn, and returns how many. */
+  #queueSome(connection: Connection, most: number, nowMs: number): number {
+    const { arena } = this.#options.plane.platform.engine;
+    let queued = 0;
+    for (const link of this.#links.all()) {
+      if (!link.path.isReady || !this.#isRegistered(link)) continue;
+      const room = limits.PACKET_MAX_BYTES - link.header.length;
+      while (queued < most && !connection.engine.isDatagramQueueFull()) {
+        const length = this.stack.pollPacket(link.path, arena, this.#packetAt + link.header.length, room, nowMs);
+        if (length === 0) break;
+        this.#send(link, length);
+        queued++;
+      }
+    }
+    return queued;
+  }
+}

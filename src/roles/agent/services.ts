@@ -1,0 +1,88 @@
+/**
+ * The services that this agent speaks of, and the inner address that each has in packets (WIRE 5.6): the configured one, or the
+ * next free one of 10.100.0.0/24, where connectors that name no address take any. The addresses mean something between this
+ * agent and the connectors of the service only.
+ */
+import { type IpEnds, parseEnds } from "../../core/wire/mod.ts";
+import { SERVICES_MAX } from "./limits.ts";
+
+/** The same object for as long as the agent runs. */
+export interface AgentService {
+  readonly id: string;
+  /** The id as it stands in a ROUTED header. */
+  readonly idBytes: Uint8Array;
+  /** Its inner address. */
+  readonly address: string;
+  /** From us to it. */
+  readonly ends: IpEnds;
+}
+
+/** An inner address that the configuration gives to a service. */
+export interface AddressPlan {
+  readonly service: string;
+  /** IPv4. */
+  readonly address: string;
+}
+
+/** Where packets of an agent come from. All agents have the same: the server keeps their flows apart (WIRE 5.3). */
+const AGENT_ADDRESS = "100.64.0.1";
+const DEFAULT_NETWORK = "10.100.0.";
+const DEFAULT_NETWORK_HOSTS = 254;
+
+export class AgentServices {
+  readonly #planned: ReadonlyMap<string, string>;
+  readonly #byId = new Map<string, AgentService>();
+  readonly #byAddress = new Map<number, AgentService>();
+  #nextHost = 1;
+
+  constructor(addresses: readonly AddressPlan[] = []) {
+    this.#planned = new Map(addresses.map(({ service, address }) => [service, address]));
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  all(): Iterable<AgentService> {
+    return this.#byId.values();
+  }
+
+  /** The service of this id, which has passed `parseServiceId`; null when there is no room for another. */
+  open(id: string): AgentService | null {
+    const known = this.#byId.get(id);
+    if (known !== undefined) return known;
+    const address = this.#planned.get(id) ?? this.#freeAddress();
+    const ends = address === null ? null : parseEnds(AGENT_ADDRESS, address);
+    if (address === null || ends === null || this.#byId.size >= SERVICES_MAX) return null;
+    const service: AgentService = { id, idBytes: new TextEncoder().encode(id), address, ends };
+    this.#byId.set(id, service);
+    this.#byAddress.set(ends.destination3, service);
+    return service;
+  }
+
+  /** The service whose id stands in `length` bytes at `offset`, or null. */
+  named(bytes: Uint8Array, offset: number, length: number): AgentService | null {
+    for (const service of this.#byId.values()) {
+      const { idBytes } = service;
+      if (idBytes.length !== length) continue;
+      let i = 0;
+      while (i < length && idBytes[i] === bytes[offset + i]) i++;
+      if (i === length) return service;
+    }
+    return null;
+  }
+
+  /** The service that has this IPv4 address, as a signed word, or null. */
+  at(address: number): AgentService | null {
+    return this.#byAddress.get(address) ?? null;
+  }
+
+  #freeAddress(): string | null {
+    const planned = new Set(this.#planned.values());
+    while (this.#nextHost <= DEFAULT_NETWORK_HOSTS) {
+      const address = `${DEFAULT_NETWORK}${this.#nextHost++}`;
+      if (!planned.has(address)) return address;
+    }
+    return null;
+  }
+}
