@@ -1,15 +1,13 @@
 /**
  * Seeded transfers between two stacks over bad links. Every seed makes its own link, programs, limits and number of sessions;
  * what is asked is always the same: each byte once and in order, both ends heard, nothing hangs, nothing stays behind.
- *
- * POSTERN_SIM_SEEDS=N runs N seeds, POSTERN_SIM_SEED=N only that one, with its story.
  */
 import { assert, assertEquals } from "@std/assert";
 import { PLAIN_PROGRAM, Program, type ProgramOptions } from "./netstack_program_fixture.ts";
+import { runSeeds } from "./sim_seeds_fixture.ts";
 import { type LinkOptions, type Random, randomFrom, type Side, World } from "./netstack_world_fixture.ts";
 
-const SEEDS = Number(Deno.env.get("POSTERN_SIM_SEEDS") ?? 300);
-const ONE_SEED = Deno.env.get("POSTERN_SIM_SEED");
+const SEEDS = 300;
 /** No transfer of these sizes over these links may take longer, in virtual time. */
 const LIMIT_MS = 3_600_000;
 
@@ -185,30 +183,25 @@ Deno.test("netstack: a clean path is filled, and a loss does not cost a time-out
   assert(lossy.ms < 3_000 && lossy.timeouts <= 2, `${lossy.ms} ms, ${lossy.timeouts} time-outs`);
 });
 
-if (ONE_SEED !== undefined) {
-  Deno.test(`netstack seed ${ONE_SEED}`, () => {
-    const seed = Number(ONE_SEED);
-    console.log(scenarioOf(seed));
-    assertEquals(runSeed(seed), null);
-  });
-} else {
-  Deno.test(`netstack: ${SEEDS} seeded transfers arrive whole, both ways, over bad links`, () => {
-    const failed: string[] = [];
-    for (let seed = 1; seed <= SEEDS && failed.length < 5; seed++) {
-      const fault = runSeed(seed);
-      if (fault !== null) failed.push(`POSTERN_SIM_SEED=${seed}: ${fault}`);
-    }
-    assert(failed.length === 0, failed.join("\n"));
-  });
+const NAME = "netstack: seeded transfers arrive whole, both ways, over bad links";
+Deno.test(NAME, () =>
+  runSeeds({
+    name: NAME,
+    file: "netstack_sim_test.ts",
+    seeds: SEEDS,
+    run: (seed, show) => {
+      show?.(JSON.stringify(scenarioOf(seed), null, 1));
+      return { wrong: () => [runSeed(seed)].filter((fault) => fault !== null) };
+    },
+  }));
 
-  Deno.test("netstack: the same seed tells the same story", () => {
-    const story = () => {
-      const world = new World({ seed: 5, link: { loss: 0.05, reorder: 0.1, reorderMs: 20 }, onSyn: () => null });
-      const seen: number[] = [];
-      for (let i = 0; i < 100; i++) seen.push(world.random());
-      return seen;
-    };
-    assertEquals(story(), story());
-    assertEquals(runSeed(11), runSeed(11));
-  });
-}
+Deno.test("netstack: the same seed tells the same story", () => {
+  const story = () => {
+    const world = new World({ seed: 5, link: { loss: 0.05, reorder: 0.1, reorderMs: 20 }, onSyn: () => null });
+    const seen: number[] = [];
+    for (let i = 0; i < 100; i++) seen.push(world.random());
+    return seen;
+  };
+  assertEquals(story(), story());
+  assertEquals(runSeed(11), runSeed(11));
+});

@@ -13,10 +13,13 @@ import {
   encodeOpen,
   encodeRegistration,
   encodeRoutedHeader,
+  encodeSignal,
   FrameKind,
   ROUTED_ID_AT,
   routedIdLength,
+  type SignalMessage,
 } from "../../src/core/wire/mod.ts";
+import { SignalReceiver } from "../../src/core/signal/mod.ts";
 import { SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../src/io/mod.ts";
 import type { Plane, PlaneCommand, RolePlane, TlsMaterial } from "../../src/roles/control/mod.ts";
 import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "../../src/roles/uplink/mod.ts";
@@ -37,6 +40,8 @@ export interface PacketPeerOptions {
   readonly serverAddress: string;
   /** As soon as its own handshake is done, it opens a stream to this service and says something on it. */
   readonly opensAtOnce?: string;
+  /** A signalling message came on this stream. */
+  readonly onSignal?: (peer: PacketPeer, message: SignalMessage, stream: number) => void;
   /** An IP packet came, under this name (null: without one). */
   readonly onPacket: (peer: PacketPeer, packet: Uint8Array<ArrayBuffer>, service: string | null) => void;
 }
@@ -56,6 +61,8 @@ export class PacketPeer implements RolePlane, EndpointHandler {
   readonly #frameAt: number;
   readonly #timer = new Timer((nowMs) => this.#onTimer(nowMs));
   readonly #keepAlive = new Timer((nowMs) => this.#sendKeepAlive(nowMs));
+  /** Of the connection of now. */
+  readonly #receivers = new Map<number, SignalReceiver>();
   #connection: Connection | null = null;
 
   constructor(plane: Plane, options: PacketPeerOptions) {
@@ -104,6 +111,16 @@ export class PacketPeer implements RolePlane, EndpointHandler {
     this.wake();
   }
 
+  /** Says a signalling message on one of its streams. */
+  signal(message: SignalMessage, stream = 0): void {
+    const connection = this.#connection;
+    if (connection === null || !connection.isEstablished || connection.isOver) return;
+    const length = encodeSignal(this.#plane.platform.engine.arena.bytes, this.#frameAt, message);
+    connection.engine.streamSend(stream, this.#frameAt, length, false);
+    connection.touch();
+    this.wake();
+  }
+
   stop(): void {
     this.#endpoint.closeAll(0, "over");
     this.#plane.finish();
@@ -141,13 +158,32 @@ export class PacketPeer implements RolePlane, EndpointHandler {
     }
   }
 
-  onReadable(): void {}
+  onReadable(connection: Connection, stream: number): void {
+    const { onSignal } = this.options;
+    if (connection !== this.#connection || onSignal === undefined) return;
+    const { engine } = this.#plane.platform;
+    let receiver = this.#receivers.get(stream);
+    if (receiver === undefined) {
+      receiver = new SignalReceiver();
+      this.#receivers.set(stream, receiver);
+    }
+    for (;;) {
+      const count = connection.engine.streamRecv(stream, this.#frameAt, FRAME_BYTES);
+      if (count < 0) return;
+      const isEnd = engine.streamFin;
+      for (const message of receiver.handle(engine.arena.bytes.slice(this.#frameAt, this.#frameAt + count))) {
+        if (message.kind !== "malformed") onSignal(this, message, stream);
+      }
+      if (isEnd) return;
+    }
+  }
 
   onWritable(): void {}
 
   onClosed(connection: Connection, _ending: unknown, nowMs: number): void {
     if (connection !== this.#connection) return;
     this.#connection = null;
+    this.#receivers.clear();
     this.registered.clear();
     this.refused.clear();
     this.#plane.platform.reactor.setTimer(this.#timer, nowMs + REDIAL_MS);

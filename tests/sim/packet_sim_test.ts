@@ -1,17 +1,19 @@
 /**
  * Seeded worlds of IP packets in DATAGRAMs: agents and connectors of both versions around the real server, with the product's
- * connector or one that turns packets round. No packet reaches an agent that did not ask, and answers come as they were asked for.
- *
- * POSTERN_SIM_SEEDS=N runs N seeds, POSTERN_SIM_SEED=N only that one and tells its story.
+ * connector or one that turns packets round. No packet reaches an agent that did not ask, and answers come as they were asked for,
+ * also while addresses change, clocks jump, connectors fail, certificates are revoked by a reload, and somebody floods.
  */
 import { assertEquals } from "@std/assert";
-import { packetScenarioOf, PacketWorld } from "./packet_world_fixture.ts";
+import { packetScenarioOf } from "./packet_scenario_fixture.ts";
+import { PacketWorld } from "./packet_world_fixture.ts";
 import { runSeeds, type SeedRun } from "./sim_seeds_fixture.ts";
 
 const SEEDS = 80;
 
 function run(seed: number, show?: (line: string) => void): SeedRun {
-  const world = new PacketWorld(packetScenarioOf(seed), show);
+  const scenario = packetScenarioOf(seed);
+  show?.(JSON.stringify(scenario, null, 1));
+  const world = new PacketWorld(scenario, show);
   return { wrong: () => world.run(), print: () => world.world.trace.print };
 }
 

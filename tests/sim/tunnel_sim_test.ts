@@ -1,8 +1,6 @@
 /**
  * Seeded worlds in which a whole gateway runs: the real roles, sockets and endpoints, over simulated system calls, networks and a
  * QUIC engine in memory. Every seed makes its own story; what is asked is always the same.
- *
- * POSTERN_SIM_SEEDS=N runs N seeds of each kind, POSTERN_SIM_SEED=N only that one and tells its story.
  */
 import { assertEquals } from "@std/assert";
 import { runSeeds, type SeedRun } from "./sim_seeds_fixture.ts";

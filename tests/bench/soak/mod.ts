@@ -4,9 +4,10 @@ import { decoders } from "./decoders.ts";
 import { fuzz } from "./fuzz.ts";
 import { load } from "./load.ts";
 import { scrapes } from "./scrapes.ts";
+import { sim } from "./sim.ts";
 import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, load];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
