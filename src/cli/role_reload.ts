@@ -7,7 +7,7 @@ import { type LogFields, messageOf, PosternError } from "../base/mod.ts";
 import { formatSource, type OpsSettings } from "../config/mod.ts";
 import { type Log, parseFilter } from "../ops/log/mod.ts";
 import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
-import type { CurrentRole } from "./role_source.ts";
+import { type CurrentRole, revocationOf } from "./role_source.ts";
 
 /** What was read, and what of it must be watched. */
 export interface LoadedRole extends CurrentRole {
@@ -139,8 +139,8 @@ export class RoleReloader {
       if (wasStill) this.request("A file has changed");
       return;
     }
-    const revocation = this.#current.start.material.server?.revocation;
-    if (revocation !== undefined && revocation.nextLookMs <= this.#options.platform.nowMs()) {
+    const revocation = revocationOf(this.#current.start);
+    if (revocation !== null && revocation.nextLookMs <= this.#options.platform.nowMs()) {
       this.request("A revocation list's time is over");
     }
   }
@@ -173,7 +173,7 @@ export function materialPaths({ settings }: RoleStart): string[] {
     ]
     : [settings.clientCertPath, settings.clientKeyPath, settings.caCertPath, settings.tokenPath, settings.tokenKeyPath];
   if (settings.role === "connector" && settings.p2p !== null) {
-    paths.push(settings.p2p.certPath, settings.p2p.keyPath, settings.p2p.caCertPath);
+    paths.push(settings.p2p.certPath, settings.p2p.keyPath, settings.p2p.caCertPath, ...settings.p2p.crlPaths);
   }
   return paths.filter((path) => path !== null);
 }

@@ -11,7 +11,7 @@ import {
   type SettingStatus,
   type StatusSnapshot,
 } from "../base/mod.ts";
-import { formatSource, type Resolved, type SettingTable, type ValueSource } from "../config/mod.ts";
+import { formatSource, type Resolved, type RevocationMaterial, type SettingTable, type ValueSource } from "../config/mod.ts";
 import type { OpsSource, Steering, TrafficTotals } from "../ops/mod.ts";
 import { takeSnapshot, trafficTotals } from "../roles/control/mod.ts";
 import { settingText } from "./setting_text.ts";
@@ -115,7 +115,7 @@ export class RoleSource implements OpsSource {
   }
 
   revocationLists(): readonly RevocationListStatus[] {
-    const lists = this.#options.current().start.material.server?.revocation.lists ?? [];
+    const lists = revocationOf(this.#options.current().start)?.lists ?? [];
     return lists.flatMap(({ path, issuer, nextUpdateMs }) => nextUpdateMs === null ? [] : [{ path, issuer, nextUpdateMs }]);
   }
 
@@ -136,7 +136,8 @@ export class RoleSource implements OpsSource {
   }
 
   #denySerial(serial: string): Promise<number> {
-    if (this.role !== "server") {
+    const { settings } = this.#options.current().start;
+    if (settings.role !== "server" && (settings.role !== "connector" || settings.p2p === null)) {
       throw new PosternError(`the ${this.role} judges no certificates of clients`, { code: "deny", hint: "say it to the server" });
     }
     return this.#running().host.deny({ serial, issuer: null });
@@ -154,6 +155,11 @@ export class RoleSource implements OpsSource {
   }
 }
 
+/** The revocation lists of a role that clients connect to; null for another. */
+export function revocationOf({ material }: RoleStart): RevocationMaterial | null {
+  return material.server?.revocation ?? material.p2p?.revocation ?? null;
+}
+
 /** `flag --port`, `environment POSTERN_PORT`, `file server.json:3 port`, `default`. */
 function sourceText(source: ValueSource): string {
   const kinds = { flag: "flag ", variable: "environment ", file: "file ", position: "", default: "" } as const;
@@ -161,8 +167,9 @@ function sourceText(source: ValueSource): string {
 }
 
 /** The identity and the authorities that were named. The system's own bundle is not shown: it is not ours to renew. */
-function certificatesOf({ settings, material }: RoleStart, platform: Platform): CertificateStatus[] {
-  const lists = material.server?.revocation.lists ?? [];
+function certificatesOf(start: RoleStart, platform: Platform): CertificateStatus[] {
+  const { settings, material } = start;
+  const lists = revocationOf(start)?.lists ?? [];
   const status = (purpose: string, path: string) => (summary: ReturnType<Platform["readCertificates"]>[number]) => {
     const { subject, issuer, serial, notBeforeMs, notAfterMs, isSelfSigned } = summary;
     const ofIssuer = lists.filter((list) => list.issuer === issuer);
@@ -173,5 +180,8 @@ function certificatesOf({ settings, material }: RoleStart, platform: Platform): 
   const { identity, trustPem } = material;
   const leaf = identity === null ? [] : platform.readCertificates(identity.certificateChainPem).slice(0, 1);
   const authorities = trustPem === null || settings.caCertPath === null ? [] : platform.readCertificates(trustPem);
-  return [...leaf.map(status("identity", own)), ...authorities.map(status("ca", settings.caCertPath ?? ""))];
+  const all = [...leaf.map(status("identity", own)), ...authorities.map(status("ca", settings.caCertPath ?? ""))];
+  if (settings.role !== "connector" || settings.p2p === null || material.p2p === undefined) return all;
+  const shown = platform.readCertificates(material.p2p.identity.certificateChainPem).slice(0, 1);
+  return [...all, ...shown.map(status("p2p", settings.p2p.certPath))];
 }

@@ -51,6 +51,7 @@ export interface RoleMaterial {
 export interface P2pMaterial {
   readonly identity: Identity;
   readonly trustPem: Uint8Array;
+  readonly revocation: RevocationMaterial;
 }
 
 /** What only a server has. */
@@ -73,7 +74,7 @@ export async function loadServerMaterial(settings: ServerSettings, reader: Mater
   const trustPem = settings.verifyPeer && settings.caCertPath !== null
     ? await loadTrust(settings.caCertPath, reader, notices)
     : null;
-  const revocation = await loadRevocation(settings, reader, notices);
+  const revocation = await loadRevocation({ ...settings, maxStaleFlag: "--crl-max-stale" }, reader, notices);
   const addressKeys = settings.retryKeyPath === null ? null : await loadAddressKeys(settings.retryKeyPath, reader, notices);
   notices.push(...clientPolicyNotices(settings));
   const tokenIssuers = await loadTokenIssuers(settings.tokenKeyPaths, reader);
@@ -129,7 +130,7 @@ export async function loadClientMaterial(
 }
 
 async function loadP2p(
-  { certPath, keyPath, caCertPath }: P2pSettings,
+  { certPath, keyPath, caCertPath, crlPaths, crlMaxStaleMs }: P2pSettings,
   uplinkCaPath: string | null,
   reader: MaterialReader,
   notices: LogRecord[],
@@ -137,7 +138,9 @@ async function loadP2p(
   const identity = await loadIdentity(certPath, keyPath, reader, notices, P2P_FILES);
   const trustPath = caCertPath ?? uplinkCaPath;
   if (trustPath === null) throw usageError("direct connections trust nobody: --p2p-ca-cert is missing", "add --p2p-ca-cert FILE");
-  return { identity, trustPem: await loadTrust(trustPath, reader, notices) };
+  const trustPem = await loadTrust(trustPath, reader, notices);
+  const lists = { crlPaths, crlMaxStaleMs, maxStaleFlag: "--p2p-crl-max-stale", denyListPath: null };
+  return { identity, trustPem, revocation: await loadRevocation(lists, reader, notices) };
 }
 
 /** What the two files of an identity are called when one cannot be read. */

@@ -5,7 +5,7 @@
 import * as z from "zod";
 import { usageError } from "../base/mod.ts";
 import { formatSource, list, type Resolved, type SettingTable, word } from "./setting.ts";
-import { type BindAddress, bindAddress, externalIp, numberFromText, path } from "./value.ts";
+import { type BindAddress, bindAddress, duration, externalIp, numberFromText, path } from "./value.ts";
 
 /** Where a connector listens for agents that dial it directly (UDP). */
 export const DEFAULT_P2P_PORT = 4434;
@@ -15,6 +15,10 @@ export interface P2pSettings {
   readonly keyPath: string;
   /** The authorities of agents' certificates; null: those of `--ca-cert`. */
   readonly caCertPath: string | null;
+  /** Revocation lists; with any, every issuer of an agent's certificate must have one. */
+  readonly crlPaths: readonly string[];
+  /** How long a list counts beyond its next update. */
+  readonly crlMaxStaleMs: number;
   /** One of a family at most. Port 0 is any free one. */
   readonly binds: readonly { readonly address: string; readonly port: number }[];
   /** The address that a NAT maps to this machine. */
@@ -45,6 +49,17 @@ export const p2pSettings = {
     schema: path,
     example: "/etc/postern/agents-ca-cert.pem",
     summary: "Certificates (PEM) of the authorities that may sign those of agents, if they are not --ca-cert",
+  }),
+  p2p_crl: list<readonly string[]>("FILE", [], {
+    schema: z.union([z.array(path), path.transform((value) => [value])]),
+    example: ["/etc/postern/crl.pem"],
+    summary: "Revocation lists (PEM) for direct connections; with any, every issuer of an agent's certificate must have one",
+  }),
+  p2p_crl_max_stale: word<number>("DURATION", 0, {
+    schema: duration,
+    fallbackText: "0s",
+    example: "24h",
+    summary: "How long a list of --p2p-crl counts beyond its next update",
   }),
   p2p_bind: list<readonly BindAddress[]>("ADDR", [], {
     schema: z.union([z.array(bindAddress), bindAddress.transform((value) => [value])]),
@@ -87,8 +102,13 @@ export function finishP2p(resolved: Resolved<P2pTable>, caCertPath: string | nul
     throw usageError("P2P TLS requires both --p2p-cert and --p2p-key (got only one)", `add ${missing}, or leave both out`);
   }
   if (certPath === null || keyPath === null) {
-    const stray = values.p2p_ca_cert !== null ? "--p2p-ca-cert" : values.p2p_bind.length > 0 ? "--p2p-bind" : null;
-    if (stray === null) return null;
+    const given = {
+      "--p2p-ca-cert": values.p2p_ca_cert !== null,
+      "--p2p-bind": values.p2p_bind.length > 0,
+      "--p2p-crl": values.p2p_crl.length > 0,
+    };
+    const stray = Object.entries(given).find(([, isGiven]) => isGiven)?.[0];
+    if (stray === undefined) return null;
     throw usageError(
       `${stray} is for direct connections, and --p2p-cert is missing`,
       "add --p2p-cert and --p2p-key, or leave it out",
@@ -106,5 +126,19 @@ export function finishP2p(resolved: Resolved<P2pTable>, caCertPath: string | nul
   if (new Set(binds.map(({ address }) => address.includes(":"))).size < binds.length) {
     throw usageError("--p2p-bind takes at most one IPv4 and one IPv6 address", "0.0.0.0 and [::] are all of them");
   }
-  return { certPath, keyPath, caCertPath: values.p2p_ca_cert, binds, externalIp: values.external_ip };
+  if (values.p2p_crl.length === 0 && values.p2p_crl_max_stale > 0) {
+    throw usageError(
+      `${formatSource(sources.p2p_crl_max_stale)} has no effect without --p2p-crl`,
+      "add --p2p-crl FILE, or remove it",
+    );
+  }
+  return {
+    certPath,
+    keyPath,
+    caCertPath: values.p2p_ca_cert,
+    crlPaths: values.p2p_crl,
+    crlMaxStaleMs: values.p2p_crl_max_stale,
+    binds,
+    externalIp: values.external_ip,
+  };
 }

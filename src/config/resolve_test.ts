@@ -349,19 +349,33 @@ Deno.test("connector: direct connections are off without a certificate, and name
     certPath: "c",
     keyPath: "k",
     caCertPath: null,
+    crlPaths: [],
+    crlMaxStaleMs: 0,
     binds: [{ address: "0.0.0.0", port: 4434 }],
     externalIp: null,
   });
-  const both = { p2p_bind: ["127.0.0.1:7", "[::1]"], p2p_listen_port: ["0"], p2p_ca_cert: ["a"], external_ip: ["203.0.113.7"] };
+  const lists = { p2p_crl: ["one.pem", "two.pem"], p2p_crl_max_stale: ["1d"] };
+  const both = {
+    ...lists,
+    p2p_bind: ["127.0.0.1:7", "[::1]"],
+    p2p_listen_port: ["0"],
+    p2p_ca_cert: ["a"],
+    external_ip: ["203.0.113.7"],
+  };
   assertEquals(await p2p({ flags: { ...pair, ...both } }), {
     certPath: "c",
     keyPath: "k",
     caCertPath: "a",
+    crlPaths: ["one.pem", "two.pem"],
+    crlMaxStaleMs: 86_400_000,
     binds: [{ address: "127.0.0.1", port: 7 }, { address: "::1", port: 0 }],
     externalIp: "203.0.113.7",
   });
   const earlier = await p2p({ file: { p2p: { cert: "c", key: "k", port: 4500 }, ca_cert: "ca" } });
   assertEquals([earlier?.certPath, earlier?.binds], ["c", [{ address: "0.0.0.0", port: 4500 }]]);
+  await refused(CONNECTOR, { flags: { p2p_crl: ["l"] } }, "--p2p-crl is for direct connections");
+  const stale = { ...pair, ca_cert: ["ca"], p2p_crl_max_stale: ["1h"] };
+  await refused(CONNECTOR, { flags: stale }, "--p2p-crl-max-stale has no effect without --p2p-crl");
   await refused(CONNECTOR, { flags: pair }, "direct connections need to know whose certificates", "--p2p-ca-cert");
   await refused(
     CONNECTOR,

@@ -1,5 +1,5 @@
 /**
- * Loads the revocation lists and the list of denied serials that a server's settings name. Paths in; texts, and what the lists
+ * Loads the revocation lists and the list of denied serials that the settings of a role name whom clients connect to. Paths in; texts, and what the lists
  * say of themselves, out. A list that is past its time is told, and counts on only as long as the settings allow.
  */
 import { concatBytes, type LogRecord, PosternError } from "../base/mod.ts";
@@ -35,9 +35,14 @@ const DAY_MS = 24 * HOUR_MS;
 /** Lists that end sooner than this are worth a warning. */
 export const CRL_WARNING_MS = DAY_MS;
 
+/** Which lists there are, and how the setting is called that lets them count beyond their time. */
+export interface RevocationFiles extends Pick<ServerSettings, "crlPaths" | "crlMaxStaleMs" | "denyListPath"> {
+  readonly maxStaleFlag: string;
+}
+
 /** Rejects with exit code 1 when a file is missing or damaged. */
 export async function loadRevocation(
-  settings: ServerSettings,
+  settings: RevocationFiles,
   reader: MaterialReader,
   notices: LogRecord[],
 ): Promise<RevocationMaterial> {
@@ -54,7 +59,7 @@ export async function loadRevocation(
   const ends = lists.flatMap(({ nextUpdateMs }) => nextUpdateMs === null ? [] : [nextUpdateMs]);
   const graceEndsMs = Math.min(...ends.map((end) => end + settings.crlMaxStaleMs));
   const toleratesStale = settings.crlMaxStaleMs > 0 && graceEndsMs > reader.nowMs;
-  for (const list of lists) noteAge(list, toleratesStale, reader.nowMs, notices);
+  for (const list of lists) notices.push(...agesOf(list, toleratesStale ? settings.maxStaleFlag : null, reader.nowMs));
   return {
     crlPem: texts.length === 0 ? null : concatBytes(...texts),
     lists,
@@ -83,25 +88,22 @@ function damaged(message: string, cause?: unknown): PosternError {
   });
 }
 
-function noteAge(list: RevocationFacts & { readonly path: string }, tolerated: boolean, nowMs: number, notices: LogRecord[]): void {
+/** What is to be said of a list. `tolerated`: the setting by which it counts although its time is over. */
+function agesOf(list: RevocationFacts & { readonly path: string }, tolerated: string | null, nowMs: number): LogRecord[] {
   const { nextUpdateMs, issuer, path, serials } = list;
-  notices.push({
+  const loaded: LogRecord = {
     level: "info",
     event: "revocation-loaded",
     message: `Loaded the revocation list of ${issuer} with ${serials.length} entries from ${path}`,
     fields: { path, issuer, entries: serials.length },
-  });
-  if (nextUpdateMs === null || nextUpdateMs - nowMs > CRL_WARNING_MS) return;
+  };
+  if (nextUpdateMs === null || nextUpdateMs - nowMs > CRL_WARNING_MS) return [loaded];
   const when = new Date(nextUpdateMs).toISOString().replace(".000Z", "Z");
   const what = nextUpdateMs > nowMs
     ? `ends on ${when}`
-    : tolerated
-    ? `ended on ${when} and still counts (--crl-max-stale)`
+    : tolerated !== null
+    ? `ended on ${when} and still counts (${tolerated})`
     : `ended on ${when}: clients of this issuer are refused`;
-  notices.push({
-    level: "warn",
-    event: "revocation-stale",
-    message: `The revocation list of ${issuer} ${what}`,
-    fields: { path, issuer, next_update: when },
-  });
+  const message = `The revocation list of ${issuer} ${what}`;
+  return [loaded, { level: "warn", event: "revocation-stale", message, fields: { path, issuer, next_update: when } }];
 }

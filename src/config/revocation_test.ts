@@ -2,7 +2,6 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { LogRecord } from "../base/mod.ts";
 import type { MaterialReader } from "./material_file.ts";
 import { loadRevocation, type RevocationFacts } from "./revocation.ts";
-import type { ServerSettings } from "./server.ts";
 
 const NOW = Date.UTC(2026, 5, 1);
 const HOUR = 3_600_000;
@@ -27,8 +26,12 @@ function reader(lists: Readonly<Record<string, readonly number[]>>): MaterialRea
   };
 }
 
-const settings = (crlPaths: readonly string[], staleHours: number) =>
-  ({ crlPaths, crlMaxStaleMs: staleHours * HOUR, denyListPath: null }) as unknown as ServerSettings;
+const settings = (crlPaths: readonly string[], staleHours: number) => ({
+  crlPaths,
+  crlMaxStaleMs: staleHours * HOUR,
+  denyListPath: null,
+  maxStaleFlag: "--x",
+});
 
 Deno.test("lists of all files count together; without any there is nothing to check", async () => {
   const both = await loadRevocation(settings(["a", "b"], 0), reader({ a: [48], b: [72, 96] }), []);

@@ -3,7 +3,7 @@
  * Backends are real sockets of the test; the engine and all sockets are the real ones.
  */
 import { createSocket, type Socket } from "node:dgram";
-import { type LogRecord, type MetricCells, metricCells } from "../../src/base/mod.ts";
+import { type LogRecord, type MetricCells, metricCells, type SecurityEventInput } from "../../src/base/mod.ts";
 import {
   type ConnectorPlan,
   createCommandChannel,
@@ -11,10 +11,13 @@ import {
   Plane,
   type PlaneMessage,
   type PlaneStatus,
+  type RevocationPlan,
   type ServicePlan,
 } from "../../src/roles/control/mod.ts";
 import { CONNECTOR_METRICS, type ConnectorMetric, ConnectorPlane } from "../../src/roles/connector/mod.ts";
+import { ALPN_V1, ALPN_V2 } from "../../src/core/wire/mod.ts";
 import type { Issued } from "../pki/mod.ts";
+import type { RawClientOptions } from "./raw_client_fixture.ts";
 import type { ServerRig } from "./server_rig_fixture.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -40,7 +43,8 @@ export class ConnectorRig implements Disposable {
   readonly plan: ConnectorPlan;
   readonly connector: ConnectorPlane;
   readonly logs: LogRecord[] = [];
-  readonly answers = new Map<number, string | null>();
+  readonly events: SecurityEventInput[] = [];
+  readonly answers = new Map<number, { readonly count: number; readonly error: string | null }>();
   /** Added to the time of day that the connector sees. */
   wallClockAheadMs = 0;
   readonly #rig: ServerRig;
@@ -113,7 +117,20 @@ export class ConnectorRig implements Disposable {
     this.connector.onCommand({ type: "reload", id, plan: { ...this.plan, ...changes } }, this.#rig.world.reactor.nowMs);
     const answer = this.answers.get(id);
     if (answer === undefined) throw new Error("the connector gave no answer");
-    return answer;
+    return answer.error;
+  }
+
+  /** Reads the revocation of direct connections anew. Returns what was wrong with it, or null. */
+  reloadRevocation(revocation: RevocationPlan): string | null {
+    const { p2p } = this.plan;
+    return p2p === undefined ? "nobody connects directly" : this.reload({ p2p: { ...p2p, revocation } });
+  }
+
+  /** Returns how many connections it ended. */
+  deny(serial: string): number {
+    const id = this.#number++;
+    this.connector.onCommand({ type: "deny", id, entry: { serial, issuer: null } }, this.#rig.world.reactor.nowMs);
+    return this.answers.get(id)?.count ?? -1;
   }
 
   resolved(host: string, addresses: readonly string[]): void {
@@ -132,7 +149,8 @@ export class ConnectorRig implements Disposable {
 
   #onMessage(message: PlaneMessage): void {
     if (message.type === "log") this.logs.push(message.record);
-    if (message.type === "answer") this.answers.set(message.id, message.error);
+    if (message.type === "answer") this.answers.set(message.id, message);
+    if (message.type === "event") this.events.push(message.event);
     if (message.type === "status") this.#status = message.status;
     if (message.type === "ready") this.#ports = message.addresses.map(({ port }) => port);
   }
@@ -144,7 +162,26 @@ function tlsOf(rig: ServerRig, { certificatePem, privateKeyPem }: Issued) {
 
 async function p2pPlan(rig: ServerRig): Promise<P2pPlan> {
   const identity = await rig.authority.issue({ commonName: "ztna-connector", dns: ["ztna-connector"] });
-  return { binds: [{ address: LOOPBACK, port: 0 }], tls: tlsOf(rig, identity), externalIp: null, hostAddresses: [] };
+  return {
+    binds: [{ address: LOOPBACK, port: 0 }],
+    tls: tlsOf(rig, identity),
+    revocation: { crlPem: null, toleratesStale: false, denied: [] },
+    externalIp: null,
+    hostAddresses: [],
+  };
+}
+
+/** A client of the connector's own port. */
+export function direct(
+  connector: { readonly p2pPort: number },
+  options: Partial<RawClientOptions> = {},
+): Partial<RawClientOptions> {
+  return {
+    server: { address: "127.0.0.1", port: connector.p2pPort },
+    serverName: "ztna-connector",
+    protocols: [ALPN_V2, ALPN_V1],
+    ...options,
+  };
 }
 
 /** A UDP socket of the test: a backend that answers `re: …`, or a peer that sends by itself. */

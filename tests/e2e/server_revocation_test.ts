@@ -1,19 +1,10 @@
 /** Whose certificate is revoked, denied or over: refused at the door, and put out when already inside. */
 import { assert, assertEquals } from "@std/assert";
 import { X509Certificate } from "@peculiar/x509";
-import { readRevocationLists } from "../../src/platform/revocation/mod.ts";
-import type { RevocationPlan } from "../../src/roles/control/mod.ts";
-import type { Authority, Issued } from "../pki/mod.ts";
-import { ServerRig } from "./server_rig_fixture.ts";
+import type { Issued } from "../pki/mod.ts";
+import { revocation, ServerRig } from "./server_rig_fixture.ts";
 
 const serialOf = ({ certificate }: Issued) => (certificate as X509Certificate).serialNumber;
-
-/** What the control plane makes of a revocation list. */
-async function revocation(authority: Authority, revoked: readonly Issued[], nextUpdate?: Date): Promise<RevocationPlan> {
-  const crlPem = await authority.crl({ revoked, ...(nextUpdate === undefined ? {} : { nextUpdate, thisUpdate: new Date(0) }) });
-  const denied = readRevocationLists(crlPem).flatMap(({ issuer, serials }) => serials.map((serial) => ({ serial, issuer })));
-  return { crlPem, toleratesStale: false, denied };
-}
 
 const leaf = { dns: ["agent.web.ztna"], eku: ["clientAuth"] as const };
 

@@ -7,7 +7,15 @@ import { ENGINE_SCRATCH_BYTES, LIBC_SCRATCH_BYTES } from "../../ffi/mod.ts";
 import { type LogRecord, type MetricCells, metricCells, type SecurityEventInput, Timer } from "../../src/base/mod.ts";
 import { RATE_LIMITS } from "../../src/core/ratelimit/mod.ts";
 import { ArenaLayout, createPlaneCrypto, Reactor } from "../../src/io/mod.ts";
-import { createCommandChannel, Plane, type PlaneMessage, type PlaneStatus, type ServerPlan } from "../../src/roles/control/mod.ts";
+import { readRevocationLists } from "../../src/platform/revocation/mod.ts";
+import {
+  createCommandChannel,
+  Plane,
+  type PlaneMessage,
+  type PlaneStatus,
+  type RevocationPlan,
+  type ServerPlan,
+} from "../../src/roles/control/mod.ts";
 import { SERVER_METRICS, type ServerMetric, ServerPlane } from "../../src/roles/server/mod.ts";
 import { type Authority, type CertificateOptions, createAuthority, type Issued } from "../pki/mod.ts";
 import { RawClient, type RawClientOptions, type RawWorld } from "./raw_client_fixture.ts";
@@ -216,4 +224,11 @@ export function serverPlan(authority: Authority, identity: Issued): ServerPlan {
     limits: RATE_LIMITS,
     cidRotationMs: 300_000,
   };
+}
+
+/** What the control plane makes of a revocation list. */
+export async function revocation(authority: Authority, revoked: readonly Issued[], nextUpdate?: Date): Promise<RevocationPlan> {
+  const crlPem = await authority.crl({ revoked, ...(nextUpdate === undefined ? {} : { nextUpdate, thisUpdate: new Date(0) }) });
+  const denied = readRevocationLists(crlPem).flatMap(({ issuer, serials }) => serials.map((serial) => ({ serial, issuer })));
+  return { crlPem, toleratesStale: false, denied };
 }

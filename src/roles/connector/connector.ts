@@ -119,6 +119,7 @@ export class ConnectorPlane implements RolePlane {
     }
     if (command.type === "reload") this.#plane.answer(command.id, 0, this.#reload(command.plan, nowMs));
     if (command.type === "status") this.#postStatus(command.id, command.flowsMax, nowMs);
+    if (command.type === "deny") this.#plane.answer(command.id, this.#p2p.deny(command.entry), null);
     if (command.type === "disconnect") this.#p2p.disconnect(command.peer);
   }
 
@@ -132,7 +133,7 @@ export class ConnectorPlane implements RolePlane {
       profile?.free();
       return problem;
     }
-    if (profile !== null) this.#p2p.replace(profile);
+    if (profile !== null) this.#p2p.replace(profile, plan);
     if (this.#plane.isStopping) return null;
     const { added, changed, removed } = this.#services.replace(plan);
     for (const [services, message] of [[added, "added"], [changed, "changed"], [removed, "removed"]] as const) {

@@ -47,8 +47,6 @@ export const P2P_RESETS_PER_SECOND_MAX = 100;
 export const P2P_ANSWER_RATE: Rate = { perSecond: 500, burst: 500 };
 /** Lines about direct connections: strangers cause them. */
 export const P2P_LOG_RATE: Rate = { perSecond: 2, burst: 10 };
-/** Certificates of agents that are connected directly are looked at this often. */
-export const P2P_EXPIRY_LOOK_MS = 10_000;
 /** Signalling sessions at one time; each sends to up to 32 addresses. */
 export const PUNCHINGS_MAX = 64;
 /** Signalling bytes that wait to leave on one connection, and that are read at once. */

@@ -30,6 +30,15 @@ function p2pDropped(reason: string): MetricDefinition {
   };
 }
 
+function p2pClosed(reason: string): MetricDefinition {
+  return {
+    name: "ztna_connector_p2p_connections_closed_total",
+    kind: "counter",
+    help: "Direct connections that were closed because of what became of the agent's certificate, by reason.",
+    labels: { reason },
+  };
+}
+
 function signals(outcome: string): MetricDefinition {
   return {
     name: "ztna_connector_signals_total",
@@ -142,6 +151,8 @@ export const CONNECTOR_METRICS = {
     kind: "counter",
     help: "Direct connections that were not let in: no certificate, a wrong one, or one that names no service here.",
   },
+  p2pClosedExpired: p2pClosed("expired"),
+  p2pClosedRevoked: p2pClosed("revoked"),
   p2pPunched: {
     name: "ztna_connector_p2p_punched_total",
     kind: "counter",

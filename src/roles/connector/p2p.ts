@@ -3,6 +3,7 @@
  * listener on the uplink's sockets with what is said there outside of QUIC.
  */
 import { messageOf } from "../../base/mod.ts";
+import type { DenyEntry } from "../../core/auth/mod.ts";
 import type { Connection, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
 import { Admission, type ConnectorPlan, type P2pPlan, type PeerStatus, type Plane } from "../control/mod.ts";
 import type { HubListening, UplinkHub } from "../uplink/mod.ts";
@@ -119,14 +120,19 @@ export class P2p {
     }
   }
 
-  /** Goes over to what {@linkcode prepare} made. */
-  replace(profile: EngineProfile): void {
-    this.#listener?.replaceProfile(profile);
+  /** Goes over to what {@linkcode prepare} made of `plan`. */
+  replace(profile: EngineProfile, plan: ConnectorPlan): void {
+    this.#listener?.replace(profile, plan.p2p?.revocation.denied ?? []);
     if (!this.#plane.isStopping) this.#parts?.hub.endpoint.accept(profile);
   }
 
   status(nowMs: number): PeerStatus[] {
     return this.#listener?.status(nowMs) ?? [];
+  }
+
+  /** Refuses a certificate from now on. Returns how many connections that ends. */
+  deny(entry: DenyEntry): number {
+    return this.#listener?.deny(entry) ?? 0;
   }
 
   disconnect(id: number): boolean {

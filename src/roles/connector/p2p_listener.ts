@@ -2,8 +2,8 @@
  * Direct connections of agents (WIRE 6.10), on the sockets of the uplink. TLS demands a certificate of an authority that we were
  * told, and it must name a service that we offer; every packet and stream is judged by it again. There is no registration.
  */
-import { Timer } from "../../base/mod.ts";
-import { identityFrom } from "../../core/auth/mod.ts";
+import type { LogFields, SecurityEventDetails } from "../../base/mod.ts";
+import { type DenyEntry, identityFrom } from "../../core/auth/mod.ts";
 import type { Connection, Ending, EndpointCounters, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
 import { abortStream } from "../../core/quic/mod.ts";
 import { TokenBucket } from "../../core/ratelimit/mod.ts";
@@ -18,11 +18,10 @@ import {
   QAD6_LENGTH,
 } from "../../core/wire/mod.ts";
 import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
-import type { LogFields } from "../../base/mod.ts";
-import type { Admission, P2pPlan, PeerStatus, Plane } from "../control/mod.ts";
+import { type Admission, originOf, type P2pPlan, type PeerStatus, PeerWatch, type Plane } from "../control/mod.ts";
 import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd } from "./datagram_end.ts";
-import { P2P_EXPIRY_LOOK_MS, P2P_LOG_RATE } from "./limits.ts";
+import { P2P_LOG_RATE } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import { createP2pProfile } from "./p2p_accepting.ts";
 import { P2pPeer, type P2pPeerParts } from "./p2p_peer.ts";
@@ -43,7 +42,7 @@ export class P2pListener implements EndpointHandler {
   readonly #log: TokenBucket;
   readonly #scratchAt: number;
   readonly #slot: number;
-  readonly #expiry = new Timer((nowMs) => this.#closeExpired(nowMs));
+  readonly #watch: PeerWatch;
   #profile: EngineProfile;
 
   /** Throws a PosternError when the material does not fit together. */
@@ -54,7 +53,12 @@ export class P2pListener implements EndpointHandler {
     this.#scratchAt = layout.reserve(QAD6_LENGTH);
     this.#slot = layout.reserve(SOCKADDR_SLOT_BYTES);
     this.#profile = createP2pProfile(options.plane, options.plan);
-    reactor.setTimer(this.#expiry, reactor.nowMs + P2P_EXPIRY_LOOK_MS);
+    this.#watch = new PeerWatch({
+      plane: options.plane,
+      peers: this.#peers,
+      denied: options.plan.revocation.denied,
+      onClosed: (why) => options.count(why === "expired" ? "p2pClosedExpired" : "p2pClosedRevoked", 1),
+    });
   }
 
   /** What connections are accepted with. */
@@ -62,10 +66,16 @@ export class P2pListener implements EndpointHandler {
     return this.#profile;
   }
 
-  /** Goes over to new material, made by {@linkcode createP2pProfile}; connections stay. */
-  replaceProfile(profile: EngineProfile): void {
+  /** Goes over to new material, made by {@linkcode createP2pProfile}; who may no longer be here is closed, the others stay. */
+  replace(profile: EngineProfile, denied: readonly DenyEntry[]): void {
     this.#profile.free();
     this.#profile = profile;
+    this.#watch.replace(denied);
+  }
+
+  /** One more entry, until the process ends. Returns how many connections it closed. */
+  deny(entry: DenyEntry): number {
+    return this.#watch.deny(entry);
   }
 
   status(nowMs: number): PeerStatus[] {
@@ -94,6 +104,7 @@ export class P2pListener implements EndpointHandler {
     const peer = new P2pPeer({ connection, certificate, identity, limiter, services, serverConnectionOf });
     if (!peer.mayReachAny) return this.#refuse(connection, "the certificate names no service of this connector");
     this.#peers.set(connection, peer);
+    if (!this.#watch.begin(peer, nowMs)) return;
     count("p2pAccepted", 1);
     onSize(this.#peers.size);
     this.#say("info", "p2p-opened", "An agent connected directly", {
@@ -102,7 +113,6 @@ export class P2pListener implements EndpointHandler {
       protocol: connection.engine.applicationProtocol(),
     });
     this.#reportAddress(connection);
-    if (identity.notAfterMs <= this.#options.plane.platform.wallClockMs()) this.#closeExpired(nowMs);
   }
 
   onDatagram(connection: Connection, offset: number, length: number, nowMs: number): void {
@@ -143,12 +153,11 @@ export class P2pListener implements EndpointHandler {
     admission.release(connection);
     const peer = this.#peers.get(connection);
     if (peer === undefined) {
-      const refusal = connection.engine.verifyError();
-      const why = refusal?.reason ?? ending.info?.reason ?? "no answer";
       count("p2pRefused", 1);
-      return this.#say("warn", "p2p-refused", `A direct handshake failed: ${why}`, { subject: refusal?.offered?.subject ?? "" });
+      return this.#noteFailed(connection, ending);
     }
     this.#peers.delete(connection);
+    this.#watch.end(peer);
     onSize(this.#peers.size);
     streams.onDown(connection);
     datagrams.onDown(connection, nowMs);
@@ -158,10 +167,18 @@ export class P2pListener implements EndpointHandler {
   /** The certificate was good enough for the handshake, and not for us. */
   #refuse(connection: Connection, reason: string): void {
     connection.close(CloseCode.certificateMissing, reason);
-    this.#say("warn", "p2p-refused", `Refused a direct connection: ${reason}`, {
-      subject: connection.engine.peerCertificate()?.subject ?? "",
-      from: connection.address.toString(),
-    });
+    const fields = { subject: connection.engine.peerCertificate()?.subject ?? "", from: connection.address.toString() };
+    const isSaid = this.#say("warn", "p2p-refused", `Refused a direct connection: ${reason}`, fields);
+    if (isSaid) this.#event(connection, "auth_failure", { username: "", reason });
+  }
+
+  /** It never came to a peer, or we have refused it. */
+  #noteFailed(connection: Connection, ending: Ending): void {
+    const refusal = connection.engine.verifyError();
+    const subject = refusal?.offered?.subject ?? "";
+    const why = refusal?.reason ?? ending.info?.reason ?? "no answer";
+    const isSaid = this.#say("warn", "p2p-refused", `A direct handshake failed: ${why}`, { subject });
+    if (isSaid && ending.by === "refused") this.#event(connection, "handshake_failure", { error: why, subject });
   }
 
   #reportAddress(connection: Connection): void {
@@ -184,20 +201,16 @@ export class P2pListener implements EndpointHandler {
     connection.touch();
   }
 
-  /** A certificate's end ends what it let in. */
-  #closeExpired(nowMs: number): void {
-    const { reactor, wallClockMs } = this.#options.plane.platform;
-    const now = wallClockMs();
-    for (const { connection, identity } of this.#peers.values()) {
-      if (identity.notAfterMs <= now) connection.close(CloseCode.certificateVoid, "the certificate has expired");
-    }
-    reactor.setTimer(this.#expiry, nowMs + P2P_EXPIRY_LOOK_MS);
+  /** Strangers cause these lines, and the events with them: there are few in a second. Returns whether it was said. */
+  #say(level: "info" | "warn", event: "p2p-opened" | "p2p-closed" | "p2p-refused", message: string, fields: LogFields): boolean {
+    const { plane } = this.#options;
+    const mayBeSaid = this.#log.take(1, plane.platform.reactor.nowMs);
+    if (mayBeSaid) plane.log(level, event, message, fields);
+    return mayBeSaid;
   }
 
-  /** Strangers cause these lines: there are few in a second. */
-  #say(level: "info" | "warn", event: "p2p-opened" | "p2p-closed" | "p2p-refused", message: string, fields: LogFields): void {
-    const { plane } = this.#options;
-    if (this.#log.take(1, plane.platform.reactor.nowMs)) plane.log(level, event, message, fields);
+  #event(connection: Connection, event_type: "auth_failure" | "handshake_failure", details: SecurityEventDetails): void {
+    this.#options.plane.event({ ...originOf(connection), event_type, details });
   }
 }
 

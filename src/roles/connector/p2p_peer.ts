@@ -2,11 +2,12 @@
  * An agent that dialled us directly (WIRE 6.10): who it is by its certificate, what it may reach, and where answers to it go. On
  * ztna-v2 they go back the same way; an agent of ztna-v1 takes none there, so its packets count as if the server had brought them.
  */
-import { authorize, type Identity, STRICT_AUTHORIZATION } from "../../core/auth/mod.ts";
+import type { Timer } from "../../base/mod.ts";
+import { authorize, type CertificateNumber, type Identity, STRICT_AUTHORIZATION } from "../../core/auth/mod.ts";
 import type { CertificateSummary, Connection } from "../../core/quic/mod.ts";
 import type { PeerLimiter } from "../../core/ratelimit/mod.ts";
 import { ALPN_V2 } from "../../core/wire/mod.ts";
-import type { PeerStatus } from "../control/mod.ts";
+import type { PeerStatus, WatchedPeer } from "../control/mod.ts";
 import type { StreamOrigin } from "./backend_stream.ts";
 import type { PacketSource, WayBack } from "./datagram_end.ts";
 import type { Service, ServiceTable } from "./services.ts";
@@ -21,11 +22,14 @@ export interface P2pPeerParts {
   readonly serverConnectionOf: (service: Service) => Connection | null;
 }
 
-export class P2pPeer implements PacketSource, StreamOrigin {
+export class P2pPeer implements PacketSource, StreamOrigin, WatchedPeer {
   readonly from = "agent";
   readonly connection: Connection;
+  readonly certificate: CertificateSummary;
+  readonly authorities: readonly CertificateNumber[];
   readonly identity: Identity;
   readonly limiter: PeerLimiter;
+  validity: Timer | null = null;
   readonly agent: { readonly commonName: string };
   readonly agentKey: string | null;
   readonly isV2: boolean;
@@ -34,12 +38,19 @@ export class P2pPeer implements PacketSource, StreamOrigin {
   constructor(parts: P2pPeerParts) {
     this.#parts = parts;
     this.connection = parts.connection;
+    this.certificate = parts.certificate;
+    this.authorities = parts.connection.engine.peerAuthorities().map(({ issuer, serial }) => ({ issuer, serial }));
     this.identity = parts.identity;
     this.limiter = parts.limiter;
     this.agent = { commonName: parts.identity.commonName };
     this.isV2 = parts.connection.engine.applicationProtocol() === ALPN_V2;
     // What goes back through the server shares its path with agents that came that way.
     this.agentKey = this.isV2 ? parts.identity.key : null;
+  }
+
+  /** How logs call it: its name and the number of its connection, never its address. */
+  get label(): string {
+    return `${this.identity.commonName}#${this.connection.id}`;
   }
 
   /** Whether there is anything here that the certificate names. */
@@ -63,7 +74,8 @@ export class P2pPeer implements PacketSource, StreamOrigin {
   }
 
   status(streams: number, nowMs: number): PeerStatus {
-    const { connection, certificate, services } = this.#parts;
+    const { services } = this.#parts;
+    const { connection, certificate } = this;
     const { engine, address, establishedMs, heardMs } = connection;
     const { rttMs, bytesSent, bytesReceived, packetsLost } = engine.stats();
     return {

@@ -120,6 +120,7 @@ export interface P2pPlan {
   readonly binds: readonly IpEndpoint[];
   /** What it shows, and whose certificates of agents it trusts. */
   readonly tls: TlsMaterial;
+  readonly revocation: RevocationPlan;
   /** The address that a NAT maps to it, port for port. Null: the one that the server sees. */
   readonly externalIp: string | null;
   /** Addresses of this machine that are told to agents. */

@@ -10,7 +10,7 @@ import type {
 import type { CommonSettings } from "../../config/mod.ts";
 import { localAddresses } from "../../io/mod.ts";
 import type { AgentPlan, ConnectorPlan, P2pPlan, RolePlan, ServicePlan, UplinkPlan } from "./messages.ts";
-import { serverPlan } from "./server_plan.ts";
+import { revocationPlan, serverPlan } from "./server_plan.ts";
 import { tlsOf } from "./tls_material.ts";
 
 export type RoleSettings = ServerSettings | ConnectorSettings | AgentSettings;
@@ -45,10 +45,12 @@ async function connectorPlan(settings: ConnectorSettings, material: RoleMaterial
   };
 }
 
-function p2pPlan({ binds, externalIp }: P2pSettings, { identity, trustPem }: NonNullable<RoleMaterial["p2p"]>): P2pPlan {
+function p2pPlan({ binds, externalIp }: P2pSettings, material: NonNullable<RoleMaterial["p2p"]>): P2pPlan {
+  const { identity, trustPem, revocation } = material;
   return {
     binds,
     tls: { certificatePem: identity.certificateChainPem, keyPem: identity.privateKeyPem, trustPem },
+    revocation: revocationPlan(revocation, ""),
     externalIp,
     hostAddresses: binds.flatMap(({ address }) =>
       address === "0.0.0.0" ? localAddresses("ipv4") : address === "::" ? localAddresses("ipv6") : [address]

@@ -19,7 +19,7 @@ export function serverPlan(settings: ServerSettings, material: RoleMaterial): Se
     allowAnonymous: settings.allowAnonymous.map(({ role, service }) => `${role}:${service}`),
     allowLegacyServiceIds: settings.allowLegacyServiceIds,
     allowConnectorTakeover: settings.allowConnectorTakeover,
-    revocation: revocationPlan(settings, material.server?.revocation ?? null),
+    revocation: revocationPlan(material.server?.revocation ?? null, settings.denyListPath ?? ""),
     retryKeys: settings.retry ? keys?.retry ?? [] : null,
     resetKey: keys?.reset ?? null,
     tokenIssuers: material.server?.tokenIssuers ?? [],
@@ -71,13 +71,14 @@ function lastOf(settings: readonly LimitSetting[], key: LimitKey): LimitSetting 
   return settings.findLast(({ name }) => name === key);
 }
 
-function revocationPlan(settings: ServerSettings, material: RevocationMaterial | null): RevocationPlan {
+/** Whom the lists name. Throws a PosternError when the list of denied serials, at `denyListPath`, cannot be read. */
+export function revocationPlan(material: RevocationMaterial | null, denyListPath: string): RevocationPlan {
   if (material === null) return { crlPem: null, toleratesStale: false, denied: [] };
   const denied: DenyEntry[] = material.lists.flatMap(({ issuer, serials }) => serials.map((serial) => ({ serial, issuer })));
   if (material.denyListText !== null) {
     const list = parseDenyList(material.denyListText);
     if (list.kind === "malformed") {
-      throw new PosternError(`Deny list ${settings.denyListPath ?? ""}:${list.line}: ${list.why}`, {
+      throw new PosternError(`Deny list ${denyListPath}:${list.line}: ${list.why}`, {
         code: "deny-list",
         hint: "one entry a line: a serial number in hexadecimal, then optionally the issuer's name",
       });

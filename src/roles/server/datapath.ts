@@ -11,14 +11,21 @@ import type { LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowDrop, type FlowDropName, type FlowTable, type Registry } from "../../core/registry/mod.ts";
 import { classifyFrame, CloseCode, encodeRoutedHeader, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
 import type { UdpSocket } from "../../io/mod.ts";
-import { GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane, type ServerPlan } from "../control/mod.ts";
+import {
+  GracefulEnd,
+  originOf,
+  type Plane,
+  type PlaneCommand,
+  type RolePlan,
+  type RolePlane,
+  type ServerPlan,
+} from "../control/mod.ts";
 import { Gauges } from "./gauges.ts";
 import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
 import { bindSockets, createParts, type ServerParts } from "./parts.ts";
 import type { Peer } from "./peer.ts";
 import { flowLimits, registryLimits, signalLimits } from "./rules.ts";
-import { originOf } from "./event_origin.ts";
 import { serverStatus } from "./status.ts";
 
 /** By the number of a drop less one: its counter, and the limit that an operator sets if one is the reason. */

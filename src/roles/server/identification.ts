@@ -5,10 +5,9 @@
 import { identityFrom } from "../../core/auth/mod.ts";
 import type { Connection, Ending } from "../../core/quic/mod.ts";
 import { ALPN_V2, CloseCode, V1_REFUSAL_REASON, V1_REFUSAL_TRANSPORT_CODE } from "../../core/wire/mod.ts";
-import type { Admission, Plane } from "../control/mod.ts";
+import { type Admission, originOf, type Plane } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import { Peer } from "./peer.ts";
-import { originOf } from "./event_origin.ts";
 import type { SampledLog } from "./sampled_log.ts";
 
 /** A TLS alert as an error of QUIC (RFC 9001 §4.8): certificate_required. */

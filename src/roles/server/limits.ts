@@ -25,8 +25,6 @@ export const FLOW_SWEEP_INTERVAL_MS = 250;
 export const FLOW_SWEEP_IDLE_MS = 2_000;
 /** In front of a packet there is room for the longest ROUTED header. */
 export const ROUTED_HEADROOM_BYTES = 320;
-/** A live peer's certificate is looked at again at least this often: the clock may have been set. */
-export const VALIDITY_LOOK_MAX_MS = 30_000;
 /** Signalling that waits for one peer, and what is read of a signalling stream at once. */
 export const SIGNAL_QUEUE_BYTES_MAX = 128 * 1024;
 export const SIGNAL_TURN_BYTES = 16 * 1024;

@@ -6,12 +6,11 @@ import { Endpoint, type EndpointHandler } from "../../core/quic/mod.ts";
 import type { LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowTable, Registry } from "../../core/registry/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
-import { Admission, type Plane, type ServerPlan } from "../control/mod.ts";
+import { Admission, PeerWatch, type Plane, type ServerPlan } from "../control/mod.ts";
 import { Identification } from "./identification.ts";
 import * as limits from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
-import { PeerWatch } from "./peer_watch.ts";
 import { Proofs } from "./proofs.ts";
 import { Registrar } from "./registrar.ts";
 import { Rights } from "./rights.ts";
@@ -68,7 +67,12 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       takesTokens: () => rules.tokenIssuers.length > 0,
       count,
     }),
-    watch: new PeerWatch(plane, peers, plan.revocation.denied, count),
+    watch: new PeerWatch({
+      plane,
+      peers,
+      denied: plan.revocation.denied,
+      onClosed: (why) => count(why === "expired" ? "closedExpired" : "closedRevoked"),
+    }),
     rights: new Rights({ plane, rules, registry, peers, count }),
     registrar: new Registrar(plane, {
       registry,

@@ -20,12 +20,11 @@ import {
   tokenSignatureInput,
   V1_REFUSAL_REASON,
 } from "../../core/wire/mod.ts";
-import type { Plane } from "../control/mod.ts";
+import { originOf, type Plane } from "../control/mod.ts";
 import { REFUSAL_LINGER_MS } from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer, PeerStream } from "./peer.ts";
 import type { SampledLog } from "./sampled_log.ts";
-import { originOf } from "./event_origin.ts";
 import type { StreamHead } from "./stream_head.ts";
 
 /** Why a proof was not accepted. */

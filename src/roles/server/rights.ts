@@ -7,11 +7,10 @@ import { bytesEqualAt } from "../../base/mod.ts";
 import { authorize, formatDenyReason, type Role } from "../../core/auth/mod.ts";
 import type { Registry } from "../../core/registry/mod.ts";
 import { CloseCode, V1_REFUSAL_REASON } from "../../core/wire/mod.ts";
-import type { Plane } from "../control/mod.ts";
+import { originOf, type Plane } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
 import type { ServerRules } from "./rules.ts";
-import { originOf } from "./event_origin.ts";
 import { RelayedStream } from "./stream_relay.ts";
 
 export interface RightsOptions {

@@ -3,45 +3,68 @@
  * the connection lives. Lists are swapped whole; ends are timers, since a certificate says itself when it is over.
  */
 import { Timer } from "../../base/mod.ts";
-import { type AuthProblem, type DenyEntry, DenyList, validityProblem } from "../../core/auth/mod.ts";
+import {
+  type AuthProblem,
+  type CertificateNumber,
+  type DenyEntry,
+  DenyList,
+  type Identity,
+  validityProblem,
+} from "../../core/auth/mod.ts";
+import type { CertificateSummary, Connection } from "../../core/quic/mod.ts";
 import { CloseCode } from "../../core/wire/mod.ts";
-import type { Plane } from "../control/mod.ts";
-import { VALIDITY_LOOK_MAX_MS } from "./limits.ts";
-import type { ServerMetric } from "./metrics.ts";
 import { originOf } from "./event_origin.ts";
-import type { Peer } from "./peer.ts";
+import type { Plane } from "./plane.ts";
+
+/** Whoever is looked at. */
+export interface WatchedPeer {
+  readonly connection: Connection;
+  readonly certificate: CertificateSummary | null;
+  /** What it presented above its certificate. */
+  readonly authorities: readonly CertificateNumber[];
+  /** Null for a peer that nothing is known of. */
+  readonly identity: Identity | null;
+  /** How logs call it. */
+  readonly label: string;
+  /** When its certificate must be looked at again; the watch's. */
+  validity: Timer | null;
+}
+
+/** The clock may be set while a peer is connected: its certificate is looked at this often. */
+const VALIDITY_LOOK_MAX_MS = 30_000;
+
+export interface PeerWatchOptions {
+  readonly plane: Plane;
+  readonly peers: Pick<ReadonlyMap<unknown, WatchedPeer>, "values">;
+  readonly denied: readonly DenyEntry[];
+  /** A peer is being closed. */
+  readonly onClosed: (why: "expired" | "revoked") => void;
+}
 
 export class PeerWatch {
   readonly #plane: Plane;
-  readonly #peers: ReadonlyMap<number, Peer>;
-  readonly #count: (metric: ServerMetric) => void;
+  readonly #options: PeerWatchOptions;
   /** What the files say, and what an operator added since the start. */
   #listed: readonly DenyEntry[];
   readonly #added: DenyEntry[] = [];
   #denied: DenyList;
 
-  constructor(
-    plane: Plane,
-    peers: ReadonlyMap<number, Peer>,
-    denied: readonly DenyEntry[],
-    count: (metric: ServerMetric) => void,
-  ) {
-    this.#plane = plane;
-    this.#peers = peers;
-    this.#count = count;
-    this.#listed = denied;
-    this.#denied = new DenyList(denied);
+  constructor(options: PeerWatchOptions) {
+    this.#options = options;
+    this.#plane = options.plane;
+    this.#listed = options.denied;
+    this.#denied = new DenyList(options.denied);
   }
 
   /** Why the peer may not be here (any longer), or null. */
-  problemOf(peer: Peer): AuthProblem | null {
+  problemOf(peer: WatchedPeer): AuthProblem | null {
     if (peer.identity === null) return null;
     return this.#denied.problemOf(peer.identity, peer.authorities) ??
       validityProblem(peer.identity, this.#plane.platform.wallClockMs());
   }
 
   /** Looks at the peer now, and again when its certificate ends. False when it was closed. */
-  begin(peer: Peer, nowMs: number): boolean {
+  begin(peer: WatchedPeer, nowMs: number): boolean {
     const problem = this.problemOf(peer);
     if (problem !== null) {
       this.#close(peer, problem);
@@ -56,7 +79,7 @@ export class PeerWatch {
   }
 
   /** The peer's connection is over. */
-  end(peer: Peer): void {
+  end(peer: WatchedPeer): void {
     if (peer.validity !== null) this.#plane.platform.reactor.cancelTimer(peer.validity);
     peer.validity = null;
   }
@@ -76,7 +99,7 @@ export class PeerWatch {
   #judgeAll(): number {
     this.#denied = new DenyList([...this.#listed, ...this.#added]);
     let closed = 0;
-    for (const peer of this.#peers.values()) {
+    for (const peer of this.#options.peers.values()) {
       const problem = this.problemOf(peer);
       if (problem === null) continue;
       this.#close(peer, problem);
@@ -85,12 +108,12 @@ export class PeerWatch {
     return closed;
   }
 
-  #close(peer: Peer, problem: AuthProblem): void {
+  #close(peer: WatchedPeer, problem: AuthProblem): void {
     const { identity } = peer;
     if (identity === null || peer.connection.isOver) return;
     this.end(peer);
     const isExpired = problem.code === "expired";
-    this.#count(isExpired ? "closedExpired" : "closedRevoked");
+    this.#options.onClosed(isExpired ? "expired" : "revoked");
     this.#plane.log("warn", "peer-revoked", `Closed a peer: ${problem.message}`, {
       peer: peer.label,
       serial: identity.serial,
