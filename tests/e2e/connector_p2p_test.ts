@@ -82,13 +82,23 @@ Deno.test("ztna-v1: packets go to the service of their destination, and answers 
   assertEquals(readUdp(relayed.datagrams[1] ?? new Uint8Array()).text, "re: directly");
   assertEquals(agent.datagrams, [], "an agent of ztna-v1 takes no packets there");
   assertEquals(db.heard.map(({ text }) => text), ["by the server", "directly"]);
-  assertEquals(new Set(db.heard.map(({ port }) => port)).size, 1, "it is one flow");
+  assertEquals(
+    new Set(db.heard.map(({ port }) => port)).size,
+    2,
+    "nobody speaks in the flow of another who has the same addresses",
+  );
+  assertEquals(connector.count("packetFlows"), 2);
   agent.send(udpPacket({ from: AGENT, to: WEB }, "not mine"));
   await rig.until(() => connector.count("droppedUnauthorised") === 1);
   assertEquals(web.heard, []);
   agent.write(0, open("db"));
   await rig.until(() => agent.ended.has(0));
   assert(agent.isUp, "a stream that has no meaning ends, and the connection stays");
+  agent.close();
+  await rig.until(() => connector.count("packetFlows") === 1);
+  relayed.send(udpPacket({ from: AGENT, to: DB }, "still there"));
+  await rig.until(() => relayed.datagrams.length === 3);
+  assertEquals(new Set(db.heard.map(({ port }) => port)).size, 2, "its own flow goes on");
 });
 
 Deno.test("whom the connector does not let in, and what those may not who are let in", async () => {

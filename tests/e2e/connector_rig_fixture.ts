@@ -197,9 +197,9 @@ export class UdpPort implements AsyncDisposable {
     });
   }
 
-  static async open(answers = false, address = LOOPBACK): Promise<UdpPort> {
+  static async open(answers = false, address = LOOPBACK, port = 0): Promise<UdpPort> {
     const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
-    await new Promise<void>((resolve) => socket.bind(0, address, resolve));
+    await new Promise<void>((resolve) => socket.bind(port, address, resolve));
     return new UdpPort(socket, answers);
   }
 

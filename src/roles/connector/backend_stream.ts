@@ -174,7 +174,7 @@ export class BackendStream implements DialOwner {
       return this.#refuse("unknown-service", "this connector does not serve it");
     }
     if (!serves(service, "tcp")) return this.#refuse("datagram-only", "the service is not spoken over TCP");
-    const targets = targetsOf(service, "tcp");
+    const targets = targetsOf(service);
     if (targets.length === 0) return this.#refuse("backend-refused", lackOfTargets(service));
     this.#context.reactor.cancelTimer(this.#timer);
     this.#state = "dialling";

@@ -23,14 +23,24 @@ import {
   FrameKind,
   type IpEnds,
   IpHeader,
+  IpProtocol,
   ROUTED_ID_AT,
   routedIdLength,
 } from "../../core/wire/mod.ts";
 import type { PacketTimesPlan, Plane } from "../control/mod.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import * as limits from "./limits.ts";
-import { type PacketLink, PacketLinks } from "./packet_links.ts";
-import { destinationsText, isDestination, lackOfTargets, serves, type Service, type ServiceTable, targetsOf } from "./services.ts";
+import { type LinkOwner, type PacketLink, PacketLinks } from "./packet_links.ts";
+import {
+  destinationsText,
+  isDestination,
+  lackOfTargets,
+  serves,
+  type Service,
+  type ServiceTable,
+  targetsOf,
+  udpTargetsOf,
+} from "./services.ts";
 import { SessionLog } from "./session_log.ts";
 import { BackendSession, type SessionContext } from "./tcp_session.ts";
 import { BackendFlow, type FlowContext } from "./udp_session.ts";
@@ -49,7 +59,9 @@ export interface DatagramEndOptions {
 /** By what and from whom packets came: the connection to the server, or that of an agent. */
 export interface PacketSource {
   /** The one agent behind it; null when packets of several come by it. */
-  readonly agentKey: string | null;
+  readonly owner: LinkOwner;
+  /** Of its UDP flows: they are never shared with others that are answered the same way, as TCP sessions may be. */
+  readonly flowOwner: LinkOwner;
   /** The service of packets that name none; null when they cannot be told. */
   serviceOfBare(view: DataView, offset: number, length: number): Service | null;
   mayReach(service: Service): boolean;
@@ -161,7 +173,8 @@ export class DatagramEnd implements NetStackOwner {
     if (!source.mayReach(service)) return count("droppedUnauthorised", 1);
     const back = source.wayBack(service, isWrapped);
     if (back === null) return count("droppedNoWayBack", 1);
-    const link = this.#links.open(back.connection, service, back.isWrapped, source.agentKey);
+    const isUdp = isUdpPacket(bytes, offset + headerBytes, length - headerBytes);
+    const link = this.#links.open(back.connection, service, back.isWrapped, isUdp ? source.flowOwner : source.owner);
     this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);
   }
 
@@ -196,7 +209,7 @@ export class DatagramEnd implements NetStackOwner {
       );
       return null;
     }
-    const targets = targetsOf(service, "tcp");
+    const targets = targetsOf(service);
     if (targets.length === 0) {
       count("tcpErrors", 1);
       this.#log.refused(service, `TCP SYN for ${service.id} refused: ${lackOfTargets(service)}`);
@@ -221,8 +234,9 @@ export class DatagramEnd implements NetStackOwner {
       this.#log.refused(service, `UDP datagram to unexpected destination ${endText(flow.ends, "source")}`);
       return null;
     }
-    const backend = new BackendFlow(this.#context, flow, service);
-    if (backend.open(targetsOf(service, "udp")) !== 0) return null;
+    const { nowMs } = this.#options.plane.platform.reactor;
+    const backend = new BackendFlow(this.#context, flow, service, udpTargetsOf(service, nowMs));
+    if (!backend.open()) return null;
     this.#flows.add(backend);
     return backend;
   }
@@ -305,4 +319,12 @@ export class DatagramEnd implements NetStackOwner {
   #count(sent: number): void {
     if (sent < 0) this.#options.count("droppedQueue", 1);
   }
+}
+
+const V4_PROTOCOL_AT = 9, V6_PROTOCOL_AT = 6;
+
+/** Whether it looks like UDP; the network stack checks the rest. */
+function isUdpPacket(bytes: Uint8Array, offset: number, length: number): boolean {
+  const at = (bytes[offset] ?? 0) >> 4 === 4 ? V4_PROTOCOL_AT : V6_PROTOCOL_AT;
+  return length > at && bytes[offset + at] === IpProtocol.udp;
 }

@@ -57,6 +57,8 @@ export const SIGNAL_TURN_BYTES = 16 * 1024;
 export const HEALTH_INTERVAL_MS = 10_000;
 export const HEALTH_INTERVAL_DOWN_MS = 2_000;
 export const HEALTH_TIMEOUT_MS = 3_000;
+/** New UDP flows leave a backend that refused a datagram for the next one so long. */
+export const UDP_REFUSED_MS = 10_000;
 /** Failed looks in a row after which a backend is down. */
 export const HEALTH_FAILURES_MAX = 3;
 /** Names of backends are looked up again this often. */

@@ -10,6 +10,7 @@ import { ALPN_V2 } from "../../core/wire/mod.ts";
 import type { PeerStatus, WatchedPeer } from "../control/mod.ts";
 import type { StreamOrigin } from "./backend_stream.ts";
 import type { PacketSource, WayBack } from "./datagram_end.ts";
+import type { LinkOwner } from "./packet_links.ts";
 import type { Service, ServiceTable } from "./services.ts";
 
 export interface P2pPeerParts {
@@ -31,7 +32,8 @@ export class P2pPeer implements PacketSource, StreamOrigin, WatchedPeer {
   readonly limiter: PeerLimiter;
   validity: Timer | null = null;
   readonly agent: { readonly commonName: string };
-  readonly agentKey: string | null;
+  readonly owner: LinkOwner;
+  readonly flowOwner: LinkOwner;
   readonly isV2: boolean;
   readonly #parts: P2pPeerParts;
 
@@ -44,8 +46,11 @@ export class P2pPeer implements PacketSource, StreamOrigin, WatchedPeer {
     this.limiter = parts.limiter;
     this.agent = { commonName: parts.identity.commonName };
     this.isV2 = parts.connection.engine.applicationProtocol() === ALPN_V2;
-    // What goes back through the server shares its path with agents that came that way.
-    this.agentKey = this.isV2 ? parts.identity.key : null;
+    const own = { agentKey: parts.identity.key, origin: this.isV2 ? null : parts.connection };
+    // What goes back through the server: a TCP session may have begun there, and goes on whichever way its packets come. A flow of
+    // UDP is told from others by nothing but its addresses, so one that begins here is this agent's alone.
+    this.owner = this.isV2 ? own : { agentKey: null, origin: null };
+    this.flowOwner = own;
   }
 
   /** How logs call it: its name and the number of its connection, never its address. */

@@ -13,8 +13,17 @@ export interface PacketLink {
   readonly path: PacketPath;
   readonly service: Service;
   readonly connection: Connection;
+  /** The connection that packets come by, if they are answered on another one. */
+  readonly origin: Connection | null;
   /** Empty for bare packets. */
   readonly header: Uint8Array;
+}
+
+/** Whose link it is. */
+export interface LinkOwner {
+  /** The one agent behind it; null when it is not one. */
+  readonly agentKey: string | null;
+  readonly origin: Connection | null;
 }
 
 /** The smallest packet that a path is made for; less room than that is no path. */
@@ -49,14 +58,16 @@ export class PacketLinks {
     return false;
   }
 
-  /** The link for packets of `service` that go by `connection` in that form. `agentKey`: the one agent behind it, if it is one. */
-  open(connection: Connection, service: Service, isWrapped: boolean, agentKey: string | null): PacketLink {
+  /** The link for packets of `service` that go by `connection` in that form. */
+  open(connection: Connection, service: Service, isWrapped: boolean, { agentKey, origin }: LinkOwner): PacketLink {
     let links = this.#links.get(connection);
     if (links === undefined) {
       links = [];
       this.#links.set(connection, links);
     }
-    for (const link of links) if (link.service === service && link.header.length > 0 === isWrapped) return link;
+    for (const link of links) {
+      if (link.service === service && link.header.length > 0 === isWrapped && link.origin === origin) return link;
+    }
     const wrapperBytes = ROUTED_ID_AT + service.idBytes.length;
     const header = new Uint8Array(isWrapped ? wrapperBytes : 0);
     if (isWrapped) encodeRoutedHeader(header, 0, service.idBytes);
@@ -64,7 +75,7 @@ export class PacketLinks {
     // The agent wraps its packets whether we see that or not.
     const receiveMaxBytes = AGENT_DATAGRAM_MAX_BYTES - wrapperBytes;
     const path = this.#stack.openPath({ agentKey, maxBytes, receiveMaxBytes });
-    const link: PacketLink = { path, service, connection, header };
+    const link: PacketLink = { path, service, connection, origin, header };
     links.push(link);
     this.#byPath.set(path, link);
     return link;
@@ -87,13 +98,20 @@ export class PacketLinks {
     const links = this.linksOf(connection);
     this.#links.delete(connection);
     for (const link of links) this.#closeLink(link, nowMs);
+    this.#closeWhere(({ origin }) => origin === connection, nowMs);
   }
 
   /** The service is offered no more: its sessions and flows end. */
   closeService(service: Service, nowMs: number): void {
+    this.#closeWhere((link) => link.service === service, nowMs);
+  }
+
+  #closeWhere(isMeant: (link: PacketLink) => boolean, nowMs: number): void {
     for (const [connection, links] of this.#links) {
-      this.#links.set(connection, links.filter((link) => link.service !== service));
-      for (const link of links) if (link.service === service) this.#closeLink(link, nowMs);
+      const meant = links.filter(isMeant);
+      if (meant.length === 0) continue;
+      this.#links.set(connection, links.filter((link) => !meant.includes(link)));
+      for (const link of meant) this.#closeLink(link, nowMs);
     }
   }
 

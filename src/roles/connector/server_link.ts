@@ -35,7 +35,8 @@ export interface LinkContext {
 }
 
 export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
-  readonly agentKey = null;
+  readonly owner = { agentKey: null, origin: null };
+  readonly flowOwner = this.owner;
   readonly from = "server";
   readonly agent = null;
   readonly #context: LinkContext;

@@ -4,6 +4,7 @@
  */
 import { type IpEnds, parseEnds } from "../../core/wire/mod.ts";
 import type { ConnectorPlan, HealthCheck, ServicePlan } from "../control/mod.ts";
+import { UDP_REFUSED_MS } from "./limits.ts";
 
 export type BackendProtocol = "tcp" | "udp";
 /** `unknown` until the first look; then what the last looks said. */
@@ -18,6 +19,8 @@ export interface Backend {
   /** Resolved, best first; empty while the name has no address. */
   addresses: readonly string[];
   health: BackendHealth;
+  /** When it last refused a datagram, -Infinity if it never did or has answered since. */
+  udpRefusedMs: number;
 }
 
 /** An address and port to dial, of a backend. */
@@ -150,7 +153,7 @@ function backendOf(plan: ServicePlan, known: readonly Backend[]): Backend {
     one.host === host && one.port === port && one.protocols.join() === protocols.join() &&
     JSON.stringify(one.check) === JSON.stringify(check)
   );
-  if (same === undefined) return { host, port, protocols, check, addresses, health: "unknown" };
+  if (same === undefined) return { host, port, protocols, check, addresses, health: "unknown", udpRefusedMs: -Infinity };
   if (addresses.length > 0) same.addresses = addresses;
   return same;
 }
@@ -196,16 +199,22 @@ export function serves(service: Service, protocol: BackendProtocol): boolean {
 }
 
 /**
- * Where to dial, best first: the backends in the order of the configuration, those that are known to be down left out. Empty
- * when all are down, or none has an address.
+ * Where to dial for TCP, best first: the backends in the order of the configuration, those that are known to be down left out.
+ * Empty when all are down, or none has an address.
  */
-export function targetsOf(service: Service, protocol: BackendProtocol): DialTarget[] {
-  const targets: DialTarget[] = [];
-  for (const backend of service.backends) {
-    // What is known of its TCP port says nothing of UDP.
-    if (!backend.protocols.includes(protocol) || protocol === "tcp" && backend.health === "down") continue;
-    for (const address of backend.addresses) targets.push({ backend, address, port: backend.port });
-  }
+export function targetsOf(service: Service): DialTarget[] {
+  return dialTargets(service.backends.filter(({ protocols, health }) => protocols.includes("tcp") && health !== "down"));
+}
+
+/** Where datagrams may go, best first. Who refused one a short while ago comes behind the others: what is sent there is lost. */
+export function udpTargetsOf(service: Service, nowMs: number): DialTarget[] {
+  const backends = service.backends.filter(({ protocols }) => protocols.includes("udp"));
+  const hasRefused = ({ udpRefusedMs }: Backend) => nowMs - udpRefusedMs < UDP_REFUSED_MS;
+  return dialTargets([...backends.filter((backend) => !hasRefused(backend)), ...backends.filter(hasRefused)]);
+}
+
+function dialTargets(backends: readonly Backend[]): DialTarget[] {
+  const targets = backends.flatMap((backend) => backend.addresses.map((address) => ({ backend, address, port: backend.port })));
   return targets.slice(0, TARGETS_MAX);
 }
 

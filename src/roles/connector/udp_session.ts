@@ -1,6 +1,7 @@
 /**
  * One UDP flow of an agent with a socket of its own, connected to the backend: what comes back can only be the flow's, and
- * leaves from the address that the agent sent to.
+ * leaves from the address that the agent sent to. A backend that refuses hands the flow over to the next of the service; when all
+ * have refused, the agent hears it.
  */
 import type { FlowEndWhy, FlowHandler, NetStack, UdpFlow } from "../../core/netstack/mod.ts";
 import { type PacketMemory, udpHeadroomBytes } from "../../core/wire/mod.ts";
@@ -29,33 +30,31 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
   readonly openedMs: number;
   bytesToBackend = 0;
   bytesFromBackend = 0;
-  /** The backend's address. */
-  target: DialTarget | null = null;
   readonly #context: FlowContext;
+  readonly #targets: readonly DialTarget[];
+  #next = 0;
+  /** Targets that have refused since one answered. */
+  #refusals = 0;
   #socket: DatagramSocket | null = null;
 
-  constructor(context: FlowContext, flow: UdpFlow, service: Service) {
+  /** `targets`: best first. */
+  constructor(context: FlowContext, flow: UdpFlow, service: Service, targets: readonly DialTarget[]) {
     this.openedMs = context.reactor.nowMs;
     this.#context = context;
+    this.#targets = targets;
     this.flow = flow;
     this.service = service;
   }
 
-  /** Opens the socket to the first of the targets that the kernel knows a way to. Returns 0 or the last errno. */
-  open(targets: readonly DialTarget[]): number {
-    const { reactor, addressSlot } = this.#context;
-    let failure = ECONNREFUSED;
-    for (const target of targets) {
-      writeSockaddr(reactor.libc.arena, addressSlot, target);
-      const socket = DatagramSocket.connect(reactor, addressSlot, this);
-      if (typeof socket !== "number") {
-        this.#socket = socket;
-        this.target = target;
-        return 0;
-      }
-      failure = socket;
-    }
-    return failure;
+  /** The backend's address that datagrams go to. */
+  get target(): DialTarget | null {
+    return this.#targets[this.#next] ?? null;
+  }
+
+  /** Opens the socket to the first of the targets that the kernel knows a way to. False when there is none. */
+  open(): boolean {
+    for (; this.#next < this.#targets.length; this.#next++) if (this.#connect()) return true;
+    return false;
   }
 
   onDatagram(_flow: UdpFlow, memory: PacketMemory, offset: number, length: number): void {
@@ -66,8 +65,8 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
       arena.bytes.set(memory.bytes.subarray(offset, offset + length), chunkAt);
       at = chunkAt;
     }
-    // An error of the datagram before is said by this one, which was not sent then: once more.
     let failure = this.#socket?.send(at, length) ?? DATAGRAM_AGAIN;
+    // An error of the datagram before is said by this one, which was not sent then: once more, to whom the flow belongs now.
     if (failure === ECONNREFUSED) {
       this.onError(failure, reactor.nowMs);
       failure = this.#socket?.send(at, length) ?? DATAGRAM_AGAIN;
@@ -86,6 +85,7 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
     for (let i = 0; i < FLOW_TURN_DATAGRAMS; i++) {
       const count = this.#socket?.receive(payloadAt, UDP_PAYLOAD_MAX_BYTES, nowMs) ?? -1;
       if (count < 0) return;
+      this.#answered();
       const length = stack.frameDatagram(flow, arena, chunkAt, count, nowMs);
       if (length === 0) continue;
       this.bytesFromBackend += count;
@@ -95,7 +95,7 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
   }
 
   onError(errno: number, nowMs: number): void {
-    if (errno === ECONNREFUSED) this.#context.stack.flowRefused(this.flow, nowMs);
+    if (errno === ECONNREFUSED) this.#refused(nowMs);
     else if (errno !== EMSGSIZE) this.#context.onDropped();
   }
 
@@ -106,5 +106,44 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
   onEnd(_flow: UdpFlow, _why: FlowEndWhy): void {
     this.#socket?.close();
     this.#context.onEnd(this);
+  }
+
+  /** Nobody listens there: the next one, and after the last of them the first again. */
+  #refused(nowMs: number): void {
+    const { stack } = this.#context;
+    const { target } = this;
+    if (target !== null) target.backend.udpRefusedMs = nowMs;
+    this.#context.onDropped();
+    this.#refusals++;
+    if (this.#refusals >= this.#targets.length) {
+      this.#refusals = 0;
+      stack.flowRefused(this.flow, nowMs);
+    }
+    if (this.#targets.length === 1) return;
+    this.#socket?.close();
+    this.#socket = null;
+    for (let tries = this.#targets.length; tries > 0; tries--) {
+      this.#next = (this.#next + 1) % this.#targets.length;
+      if (this.#connect()) return;
+    }
+    stack.closeFlow(this.flow, nowMs);
+  }
+
+  #answered(): void {
+    if (this.#refusals === 0) return;
+    this.#refusals = 0;
+    const { target } = this;
+    if (target !== null) target.backend.udpRefusedMs = -Infinity;
+  }
+
+  #connect(): boolean {
+    const { reactor, addressSlot } = this.#context;
+    const { target } = this;
+    if (target === null) return false;
+    writeSockaddr(reactor.libc.arena, addressSlot, target);
+    const socket = DatagramSocket.connect(reactor, addressSlot, this);
+    if (typeof socket === "number") return false;
+    this.#socket = socket;
+    return true;
   }
 }
