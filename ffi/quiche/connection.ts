@@ -76,6 +76,13 @@ export class QuicheConnection implements EngineConnection {
     return length === 0 ? "" : new TextDecoder().decode(this.#copy(pointer, length));
   }
 
+  serverName(): string {
+    const { scratch } = this.#context;
+    this.#library.quiche_conn_server_name(this.#live, scratch.valuesAddress, scratch.valuesAddress + 8n);
+    const [pointer, length] = this.#span();
+    return length === 0 ? "" : new TextDecoder().decode(this.#copy(pointer, length));
+  }
+
   streamReadableNext(): number {
     return this.#library.postern_conn_readable_next(this.#live);
   }

@@ -33,6 +33,7 @@ export const LOG_EVENTS = {
   "trust-loaded": "Where the trusted authorities were read from.",
   "revocation-loaded": "A revocation list was read.",
   "revocation-stale": "A revocation list ends soon or has ended.",
+  "peer-certificate-expiring": "The certificate of a client that connected ends soon.",
   "peer-revoked": "A connected peer was closed because its certificate is revoked, denied or expired, or a right withdrawn.",
   "reloading": "Certificates, revocation lists and limits are read anew.",
   "reloaded": "Certificates, revocation lists and limits were read anew.",

@@ -10,4 +10,6 @@ export * from "./sanitize.ts";
 export * from "./security_event.ts";
 export * from "./status.ts";
 export * from "./timer_heap.ts";
+export * from "./tls_events.ts";
+export * from "./tls_metrics.ts";
 export * from "./validate.ts";

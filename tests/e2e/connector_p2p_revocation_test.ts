@@ -34,7 +34,7 @@ Deno.test("a revocation list that is read anew closes the direct agent that it n
   await assertServed(rig, revoked);
   assertEquals(connector.reloadRevocation(await revocation(rig.authority, [bad])), null);
   await rig.until(() => revoked.ending !== null);
-  assertEquals([revoked.ending?.info?.code, revoked.ending?.info?.reason], [0x102, "certificate is revoked"]);
+  assertEquals([revoked.ending?.info?.code, revoked.ending?.info?.reason], [0x102, "certificate revoked"]);
   const events = connector.events.filter(({ event_type }) => event_type === "certificate_revoked");
   assertEquals(events.map(({ details }) => details["subject"]), ["CN=bad"]);
   assert(connector.has("peer-revoked", { code: "revoked" }));
@@ -106,7 +106,7 @@ Deno.test({
     Deno.writeFileSync(`${list}.new`, await pki.authority.crl({ revoked: [bad] }));
     Deno.renameSync(`${list}.new`, list);
     await rig.until(() => revoked.ending !== null, 20_000);
-    assertEquals(revoked.ending?.info, { isApplication: true, code: 0x102, reason: "certificate is revoked" });
+    assertEquals(revoked.ending?.info, { isApplication: true, code: 0x102, reason: "certificate revoked" });
     await connector.until("peer-revoked", { code: "revoked" });
     await assertServed(rig, other);
     const ending = connector.stop("SIGTERM");

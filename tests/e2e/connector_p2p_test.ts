@@ -142,11 +142,10 @@ Deno.test("whom the connector does not let in, and what those may not who are le
   }
   assertEquals(answers[0], answers[1], "nobody learns which services there are");
   assertEquals(answers[0]?.slice(0, 2), "R\x01");
-  const told = connector.events.map(({ event_type }) => event_type);
-  assertEquals([told.filter((one) => one === "handshake_failure").length, told.filter((one) => one === "auth_failure").length], [
-    3,
-    3,
-  ]);
+  assertEquals([connector.count("tlsConnections"), connector.count("tlsFailures")], [4, 3]);
+  const told = connector.events.map(({ event_type }) => event_type).filter((type) => type !== "tls_connection");
+  const threeTimes = (type: string) => [type, type, type];
+  assertEquals(told.toSorted(), [...threeTimes("auth_failure"), "certificate_expired", ...threeTimes("handshake_failure")]);
 });
 
 const offer = (service: string, port: number): SignalMessage => ({

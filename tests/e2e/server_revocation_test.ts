@@ -88,7 +88,7 @@ Deno.test("a certificate that ends while its connection lives ends the connectio
   rig.wallClockAheadMs = 3_601_000;
   assertEquals(rig.reload({}).count, 1);
   await rig.until(() => client.ending !== null);
-  assertEquals([client.ending?.info?.code, client.ending?.info?.reason], [0x102, "certificate has expired"]);
+  assertEquals([client.ending?.info?.code, client.ending?.info?.reason], [0x102, "certificate expired"]);
   assertEquals(lasting.isUp, true);
   await rig.untilCount("closedExpired", 1);
 });

@@ -117,7 +117,7 @@ Deno.test("a connection has one attempt: a second proof takes no identity's plac
   assertEquals(await rig.register(client, "agent", "other"), "not-authorised");
   assertEquals([rig.count("tokensAccepted"), rig.count("tokensRefused")], [1, 0]);
   await rig.until(() => client.ending !== null, 8_000);
-  assertEquals(client.ending?.info?.reason, "token has expired", "the first one's end still holds");
+  assertEquals(client.ending?.info?.reason, "token expired", "the first one's end still holds");
 });
 
 Deno.test("of many bad proofs on one connection one is judged, and of those of many connections only some become events", async () => {
@@ -126,13 +126,14 @@ Deno.test("of many bad proofs on one connection one is judged, and of those of m
   const bad = proofOf(client, tokenOf({}, stranger.privateKey));
   for (let stream = 0; stream < 400; stream += 4) client.write(stream, bad, true);
   await rig.until(() => client.ending !== null);
-  assertEquals([rig.count("tokensRefused"), rig.events.length], [1, 1]);
+  const failures = () => rig.events.filter(({ event_type }) => event_type === "auth_failure").length;
+  assertEquals([rig.count("tokensRefused"), failures()], [1, 1]);
   for (let n = 0; n < 12; n++) {
     const next = await dial(rig);
     next.write(0, proofOf(next, tokenOf({}, stranger.privateKey)), true);
     await rig.until(() => next.ending !== null);
   }
-  assertEquals([rig.count("tokensRefused"), rig.events.length], [13, 10]);
+  assertEquals([rig.count("tokensRefused"), failures()], [13, 10]);
 });
 
 Deno.test("who has neither certificate nor token is closed: on ztna-v1 at once, on ztna-v2 after five seconds", async () => {
@@ -156,7 +157,7 @@ Deno.test("a connection ends with its token", async () => {
   client.write(0, proofOf(client, tokenOf({ expiresSeconds: Math.floor(Date.now() / 1000) + 3 })), true);
   await rig.until(() => client.addresses.length === 1);
   await rig.until(() => client.ending !== null, 8_000);
-  assertEquals([client.ending?.info?.code, client.ending?.info?.reason], [0x102, "token has expired"]);
+  assertEquals([client.ending?.info?.code, client.ending?.info?.reason], [0x102, "token expired"]);
 });
 
 Deno.test("when an issuer's key is taken away, those whom it let in are closed, those of other issuers stay", async () => {

@@ -5,6 +5,8 @@
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import type { X509Certificate } from "@peculiar/x509";
+import type { SecurityEventInput } from "../../src/base/mod.ts";
+import { normalizeSerial } from "../../src/core/auth/mod.ts";
 import { ALPN_V1, ALPN_V2 } from "../../src/core/wire/mod.ts";
 import { readRevocationLists } from "../../src/platform/revocation/mod.ts";
 import { udpPacket } from "../e2e/inner_packets_fixture.ts";
@@ -26,6 +28,8 @@ const DAY_MS = 86_400_000;
 const inDays = (days: number) => new Date(Date.now() + days * DAY_MS);
 /** What the code of a close is made of when TLS refuses (RFC 9001 §4.8): 0x100 and the alert (RFC 8446 §6). */
 const ALERT = { badCertificate: 42, unsupported: 43, revoked: 44, expired: 45, unknown: 46, unknownCa: 48, required: 116 };
+const EXPIRED = /^certificate expired \(certificate 0: CN=agent\)$/;
+const REVOKED = /^certificate revoked \(certificate 0: CN=agent\)$/;
 /** What a right agent has. */
 const AGENT = { commonName: "agent", dns: ["agent.web.ztna"], eku: ["clientAuth"] } as const;
 
@@ -70,18 +74,33 @@ function permitsOnly(name: string): Extension {
 
 const BAD_CLIENTS: readonly BadClient[] = [
   refused("no certificate", ALERT.required, /^no client certificate$/, () => Promise.resolve(null)),
-  refused("a certificate that signs itself", ALERT.unknownCa, /self-signed/, () => createSelfSigned(AGENT)),
-  refused("a certificate of another authority", ALERT.unknownCa, /issuer CN=Other CA is not trusted/, async () => {
-    return (await createAuthority({ commonName: "Other CA" })).issue(AGENT);
-  }),
+  refused(
+    "a certificate that signs itself",
+    ALERT.unknownCa,
+    /^no verified certificate chains: the self-signed/,
+    () => createSelfSigned(AGENT),
+  ),
+  refused(
+    "a certificate of another authority",
+    ALERT.unknownCa,
+    /^no verified certificate chains: the issuer CN=Other CA is not trusted/,
+    async () => {
+      return (await createAuthority({ commonName: "Other CA" })).issue(AGENT);
+    },
+  ),
   refused("a certificate of another authority with the right one's name", ALERT.unknownCa, /is not trusted/, async (authority) => {
     return (await createAuthority({ subject: authority.certificate.subject })).issue(AGENT);
   }),
-  refused("an expired certificate", ALERT.expired, /has expired/, but({ notBefore: inDays(-9), notAfter: inDays(-1) })),
+  refused(
+    "an expired certificate",
+    ALERT.expired,
+    EXPIRED,
+    but({ notBefore: inDays(-9), notAfter: inDays(-1) }),
+  ),
   refused(
     "a certificate that is not valid yet",
     ALERT.expired,
-    /not valid yet/,
+    /^certificate not yet valid \(certificate 0: /,
     but({ notBefore: inDays(1), notAfter: inDays(2) }),
   ),
   refused("a server's certificate", ALERT.unsupported, /extended key usage/, but({ eku: ["serverAuth"] })),
@@ -100,7 +119,12 @@ const BAD_CLIENTS: readonly BadClient[] = [
   refused("a certificate without the chain to its authority", ALERT.unknownCa, /is not trusted/, async (authority) => {
     return alone(await below(authority, 1));
   }),
-  refused("a chain that is too long", ALERT.unknownCa, /more than 5 intermediate/, (authority) => below(authority, 6)),
+  refused(
+    "a chain that is too long",
+    ALERT.unknownCa,
+    /^no verified certificate chains: the chain has more than 5 intermediate/,
+    (authority) => below(authority, 6),
+  ),
   refused("a chain with an RSA key of 1024 bits", ALERT.badCertificate, /RSA key has 1024 bits/, async (authority) => {
     return (await authority.authority({ keyType: "rsa1024" })).issue(AGENT);
   }),
@@ -149,23 +173,46 @@ async function knock(rig: ServerRig, client: RawClient): Promise<void> {
   await rig.until(() => client.ending !== null);
 }
 
-/** Without `words` it is not asked what the event said. */
+/** What an event of its own tells, beside the failed handshake. */
+function specialEvent(words: RegExp): string[] {
+  return words === EXPIRED ? ["certificate_expired"] : words === REVOKED ? ["certificate_revoked"] : [];
+}
+
+/** Every event names the certificate; the special one has its fields. */
+function assertShown(events: readonly SecurityEventInput[], identity: Issued): void {
+  const { issuer, notAfter } = identity.certificate;
+  const expiry = notAfter.toISOString();
+  for (const { peer_cert_info } of events) assertEquals(peer_cert_info, `CN=agent, Issuer=${issuer}, Expiry=${expiry}`);
+  const [special] = events;
+  if (special?.event_type !== "certificate_expired" && special?.event_type !== "certificate_revoked") return;
+  const { serial, ...details } = special.details;
+  assertEquals(normalizeSerial(String(serial)), normalizeSerial(identity.certificate.serialNumber));
+  assertEquals(details, {
+    subject: "CN=agent",
+    issuer,
+    ...(special.event_type === "certificate_expired" ? { not_after: expiry } : {}),
+  });
+}
+
+/** Without `words` it is not asked what the events said. */
 async function assertRefused(
   rig: ServerRig,
   identity: Issued | null,
   { alert, words }: { readonly alert: number; readonly words: RegExp | null },
 ) {
   for (const alpn of [ALPN_V1, ALPN_V2]) {
-    const before = { events: rig.events.length, refused: rig.count("refusedConnections") };
+    const before = { events: rig.events.length, refused: rig.count("refusedConnections"), failed: rig.count("tlsFailures") };
     const client = rig.dial(identity, { protocols: [alpn] });
     await knock(rig, client);
     assertEquals([alpn, client.ending?.info?.isApplication, client.ending?.info?.code], [alpn, false, 0x100 + alert]);
     await rig.untilCount("refusedConnections", before.refused + 1);
+    await rig.untilCount("tlsFailures", before.failed + 1);
     if (words !== null) {
-      const [event, ...others] = rig.events.slice(before.events);
-      assertEquals([event?.event_type, others], ["handshake_failure", []]);
-      assertMatch(event?.remote_addr ?? "", /^127\.0\.0\.1:[1-9]\d*$/);
-      assertMatch(String(event?.details["error"]), words);
+      const events = rig.events.slice(before.events);
+      assertEquals(events.map(({ event_type }) => event_type), [...specialEvent(words), "handshake_failure"]);
+      for (const { remote_addr } of events) assertMatch(remote_addr ?? "", /^127\.0\.0\.1:[1-9]\d*$/);
+      assertMatch(String(events.at(-1)?.details["error"]), words);
+      if (identity !== null) assertShown(events, identity);
     }
     assertEquals([client.replies, client.addresses, client.datagrams], [[], [], []], "it was told nothing");
   }
@@ -206,7 +253,7 @@ Deno.test("refused at the live port: whom a list of revoked certificates names, 
   const serial = (denied.certificate as X509Certificate).serialNumber;
   const plan = { crlPem, toleratesStale: false, denied: [...listed, { serial, issuer: null }] };
   assertEquals(rig.reload({ revocation: plan }).error, null);
-  await assertRefused(rig, revoked, { alert: ALERT.revoked, words: /is revoked/ });
+  await assertRefused(rig, revoked, { alert: ALERT.revoked, words: REVOKED });
   await assertRefused(rig, await below(authority, 1), { alert: ALERT.unknownCa, words: /no CRL of the issuer/ });
   for (const alpn of [ALPN_V1, ALPN_V2]) {
     const client = rig.dial(denied, { protocols: [alpn] });
@@ -257,7 +304,8 @@ Deno.test("closed: a certificate without a common name", async () => {
   }
   const reason = "invalid client cert";
   assertEquals(codes, [{ isApplication: false, code: 1, reason }, { isApplication: true, code: 0x101, reason }]);
-  assertEquals(rig.events.slice(-2).map(({ event_type }) => event_type), ["auth_failure", "auth_failure"]);
+  const failures = rig.events.filter(({ event_type }) => event_type === "auth_failure");
+  assertEquals(failures.slice(-2).map(({ details }) => details["reason"]), [reason, reason]);
   await insiders.assertAlone();
 });
 
@@ -294,7 +342,7 @@ Deno.test({
     await knock(rig, client);
     assertEquals(client.ending?.info?.code, 0x100 + ALERT.unknownCa);
     const refusal = await process.until("connection-refused");
-    assertMatch(refusal.msg, /issuer CN=A CA of the system is not trusted/);
+    assertMatch(refusal.msg, /no verified certificate chains: the issuer CN=A CA of the system is not trusted/);
     const right = await gateway.pki.authority.issue(AGENT);
     const good = rig.dial(right, options);
     await rig.until(() => good.isUp);

@@ -528,6 +528,10 @@ export class MemoryConnection implements EngineConnection {
     return this.#protocol;
   }
 
+  serverName(): string {
+    return "";
+  }
+
   streamReadableNext(): number {
     return this.streams.readableNext();
   }

@@ -119,7 +119,7 @@ export function verifyPeer(
   const trusted = new TextDecoder().decode(verify.trustPem).split("\n");
   if (!trusted.includes(certificate.authority)) return fail("unable to get local issuer certificate", Alert.unknownAuthority);
   const { notBeforeMs, notAfterMs, dnsNames, ipAddresses } = certificate.summary;
-  if (wallMs < notBeforeMs || wallMs > notAfterMs) return fail("certificate has expired", Alert.expired);
+  if (wallMs < notBeforeMs || wallMs > notAfterMs) return fail("certificate expired", Alert.expired);
   if (expected !== null && !dnsNames.includes(expected) && !ipAddresses.includes(expected)) {
     return fail("Hostname mismatch", Alert.badCertificate);
   }

@@ -59,6 +59,10 @@ double postern_conn_writable_next(quiche_conn *conn);
 int32_t postern_conn_peer_verified(quiche_conn *conn);
 /* As presented, leaf first: u32 LE length and DER of each. */
 int32_t postern_conn_peer_chain(quiche_conn *conn, uint8_t *out, size_t cap);
+/*
+ * Why the peer's certificate was refused, "" when it was not. It begins with "certificate expired", "certificate not yet valid",
+ * "certificate revoked" or "no verified certificate chains" where it is one of these; which certificate stands behind it.
+ */
 int32_t postern_conn_verify_error(quiche_conn *conn, uint8_t *out, size_t cap);
 /* The leaf that was shown, refused or not, DER. */
 int32_t postern_conn_offered_cert(quiche_conn *conn, uint8_t *out, size_t cap);
@@ -183,6 +187,7 @@ bool quiche_conn_is_closed(const quiche_conn *conn);
 bool quiche_conn_is_draining(const quiche_conn *conn);
 bool quiche_conn_is_timed_out(const quiche_conn *conn);
 bool quiche_conn_is_readable(const quiche_conn *conn);
+void quiche_conn_server_name(const quiche_conn *conn, const uint8_t **out, size_t *out_len);
 void quiche_conn_application_proto(const quiche_conn *conn, const uint8_t **out, size_t *out_len);
 int quiche_conn_close(quiche_conn *conn, bool app, uint64_t err, const uint8_t *reason, size_t reason_len);
 bool quiche_conn_peer_error(const quiche_conn *conn, bool *is_app, uint64_t *error_code, const uint8_t **reason, size_t *reason_len);

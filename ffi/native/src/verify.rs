@@ -35,6 +35,7 @@ impl Flags {
 /// Certificates between the leaf and the trust anchor, at most.
 pub const INTERMEDIATES_MAX: c_int = 5;
 pub const RSA_BITS_MIN: c_int = 2048;
+const NO_CHAINS: &str = "no verified certificate chains";
 
 /// What one handshake showed, kept with its `SSL` and freed with it.
 #[derive(Default)]
@@ -156,7 +157,7 @@ unsafe fn judge(store: *mut ffi::X509_STORE_CTX, flags: Flags, expects_name: boo
     let chain = ffi::X509_STORE_CTX_get0_chain(store).cast::<ffi::OPENSSL_STACK>();
     let count = if chain.is_null() { 0 } else { ffi::sk_num(chain) };
     if count == 0 {
-        return refuse(ffi::X509_V_ERR_UNSPECIFIED, "no certificate chain".into());
+        return refuse(ffi::X509_V_ERR_UNSPECIFIED, NO_CHAINS.into());
     }
     for depth in 0..count {
         let certificate = ffi::sk_value(chain, depth).cast::<ffi::X509>();
@@ -204,7 +205,8 @@ pub unsafe fn key_weakness(key: *const ffi::EVP_PKEY) -> Option<String> {
         .then(|| format!("the certificate's RSA key has {bits} bits, at least {RSA_BITS_MIN} are required"))
 }
 
-/// The path validation's finding in words: what is wrong, and with which certificate.
+/// The path validation's finding in words: what is wrong, and with which certificate. How it begins is part of the interface
+/// (see postern_native.h): by it a security event gets its type.
 unsafe fn path_refusal(store: *mut ffi::X509_STORE_CTX) -> String {
     let code = ffi::X509_STORE_CTX_get_error(store);
     let depth = usize::try_from(ffi::X509_STORE_CTX_get_error_depth(store)).unwrap_or(0);
@@ -220,13 +222,13 @@ unsafe fn path_refusal(store: *mut ffi::X509_STORE_CTX) -> String {
         | ffi::X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE
         | ffi::X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT
         | ffi::X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN => untrusted(certificate, depth),
-        ffi::X509_V_ERR_CERT_HAS_EXPIRED => "the certificate has expired".into(),
-        ffi::X509_V_ERR_CERT_NOT_YET_VALID => "the certificate is not valid yet".into(),
-        ffi::X509_V_ERR_CERT_REVOKED => "the certificate is revoked".into(),
+        ffi::X509_V_ERR_CERT_HAS_EXPIRED => "certificate expired".into(),
+        ffi::X509_V_ERR_CERT_NOT_YET_VALID => "certificate not yet valid".into(),
+        ffi::X509_V_ERR_CERT_REVOKED => "certificate revoked".into(),
         ffi::X509_V_ERR_INVALID_PURPOSE => "the certificate's extended key usage does not allow this use".into(),
         ffi::X509_V_ERR_HOSTNAME_MISMATCH => "the certificate has no DNS name that matches".into(),
         ffi::X509_V_ERR_IP_ADDRESS_MISMATCH => "the certificate has no IP address that matches".into(),
-        ffi::X509_V_ERR_CERT_CHAIN_TOO_LONG => too_long(),
+        ffi::X509_V_ERR_CERT_CHAIN_TOO_LONG => format!("{NO_CHAINS}: {}", too_long()),
         _ => library_words(code),
     };
     format!("{what} ({})", place(depth, certificate))
@@ -234,13 +236,14 @@ unsafe fn path_refusal(store: *mut ffi::X509_STORE_CTX) -> String {
 
 unsafe fn untrusted(certificate: *const ffi::X509, depth: usize) -> String {
     let issuer = ffi::X509_get_issuer_name(certificate);
-    match (ffi::X509_NAME_cmp(ffi::X509_get_subject_name(certificate), issuer), depth) {
+    let why = match (ffi::X509_NAME_cmp(ffi::X509_get_subject_name(certificate), issuer), depth) {
         (0, 0) => "the self-signed certificate is not trusted".into(),
         (0, _) => "the root of the chain is not trusted".into(),
         // The search for issuers stops there, whatever else it would have found.
         (_, depth) if depth > INTERMEDIATES_MAX as usize => too_long(),
         _ => format!("the issuer {} is not trusted", name::text(issuer)),
-    }
+    };
+    format!("{NO_CHAINS}: {why}")
 }
 
 fn too_long() -> String {

@@ -45,7 +45,7 @@ export class DenyList {
     if (identity.source !== "certificate" || this.#entries.size === 0) return null;
     const denied = this.#entries.has(entryKey(identity.serial, null)) ||
       this.#entries.has(entryKey(identity.serial, identity.issuer));
-    if (denied) return { kind: "problem", code: "revoked", message: "certificate is revoked" };
+    if (denied) return { kind: "problem", code: "revoked", message: "certificate revoked" };
     if (!authorities.some(({ serial, issuer }) => this.#entries.has(entryKey(serial, issuer)))) return null;
     return { kind: "problem", code: "revoked", message: "an authority of the certificate is revoked" };
   }

@@ -139,7 +139,7 @@ export function formatZtnaName(authorization: string): string {
 /** Why the identity may not be used (any longer) at this time, or null. */
 export function validityProblem(identity: Identity, nowMs: number): AuthProblem | null {
   if (nowMs <= identity.notAfterMs) return null;
-  return { kind: "problem", code: "expired", message: `${identity.source} has expired` };
+  return { kind: "problem", code: "expired", message: `${identity.source} expired` };
 }
 
 /** Lower-case hexadecimal without separators and leading zeros. */

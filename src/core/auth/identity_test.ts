@@ -157,7 +157,7 @@ Deno.test("a serial is compared without separators and leading zeros", () => {
 
 Deno.test("an identity is valid up to and including its last millisecond", () => {
   assertEquals(validityProblem(identity(), 2_000), null);
-  assertEquals(validityProblem(identity(), 2_001)?.message, "certificate has expired");
+  assertEquals(validityProblem(identity(), 2_001)?.message, "certificate expired");
 });
 
 Deno.test("a token's identity has exactly the claims and is named after its holder's key", () => {

@@ -88,6 +88,8 @@ export interface EngineConnection {
   isTimedOut(): boolean;
   /** The negotiated ALPN protocol, "" before the handshake. */
   applicationProtocol(): string;
+  /** The name that a client asked for (SNI); "" when it asked for none. */
+  serverName(): string;
 
   /** The next stream with something to read, or -1. A stream is named once, and again when more arrives or part of it was read. */
   streamReadableNext(): number;

@@ -1,5 +1,5 @@
 /** What the control plane counts about itself: its two listeners, its log, its certificates. */
-import type { MetricCells, MetricDefinition } from "../../base/mod.ts";
+import { type MetricCells, type MetricDefinition, tlsMetrics } from "../../base/mod.ts";
 
 const listener = (name: "metrics" | "admin") => ({ listener: name });
 
@@ -13,24 +13,7 @@ function refused(reason: string) {
 }
 
 export const OPS_METRICS = {
-  tlsConnections: {
-    name: "postern_tls_connections_total",
-    kind: "counter",
-    help: "TLS handshakes that were completed, by listener.",
-    labels: listener("metrics"),
-  },
-  tlsFailures: {
-    name: "postern_tls_handshake_failures_total",
-    kind: "counter",
-    help: "TLS handshakes that failed, by listener.",
-    labels: listener("metrics"),
-  },
-  tlsVersion: {
-    name: "postern_tls_version",
-    kind: "gauge",
-    help: "Open TLS connections by protocol version.",
-    labels: { version: "1.3" },
-  },
+  ...tlsMetrics("metrics"),
   rotations: {
     name: "postern_certificate_rotations_total",
     kind: "counter",

@@ -1,5 +1,12 @@
 /** The metrics listener while it runs: binding after everything is checked, the proof, the requests, the new certificates. */
-import { addToCell, type LogSink, messageOf, type SecurityEventInput } from "../../base/mod.ts";
+import {
+  addToCell,
+  type LogSink,
+  messageOf,
+  type SecurityEventInput,
+  tlsConnectionEvent,
+  tlsFailureEvents,
+} from "../../base/mod.ts";
 import type { MetricsAclRule } from "../../config/mod.ts";
 import {
   type CertificateSummary,
@@ -150,14 +157,14 @@ async function serveConnection(options: MetricsServerOptions, connection: TlsCon
   addToCell(counters, index.tlsConnections);
   addToCell(counters, index.tlsVersion);
   addToCell(counters, index.openMetrics);
-  record({
-    event_type: "tls_connection",
-    details: { server_name: "", resumed: false, negotiated_protocol: "http/1.1", peer_certificates: 1, verified_chains: 1 },
-    remote_addr: connection.remote,
-    tls_version: "TLS 1.3",
-    cipher_suite: connection.cipher,
-    peer_cert_info: describePeer(connection.certificate),
-  });
+  record(tlsConnectionEvent({
+    remote: connection.remote,
+    cipher: connection.cipher,
+    serverName: "",
+    protocol: "http/1.1",
+    certificate: connection.certificate,
+    certificates: 1,
+  }));
   const handler: HttpHandler = (request, signal) => {
     addToCell(counters, index.requestsMetrics);
     if (mayRead(options.acl, connection.certificate, request.path)) return options.handler(request, signal);
@@ -201,22 +208,10 @@ function reportRefusal({ counters, record, log }: MetricsServerOptions, refusal:
     message: `The metrics listener refused a client: ${refusal.detail}`,
     fields: { reason: refusal.reason, remote: refusal.remote },
   });
-  for (const event of eventsOf(refusal)) record({ ...event, remote_addr: refusal.remote });
-}
-
-/** What a refusal is in the language of security events: the specific one first, then the failed handshake. */
-function eventsOf({ reason, detail, offered }: TlsRefusal): SecurityEventInput[] {
-  if (reason === "left" || reason === "limit") return [];
-  const events: SecurityEventInput[] = [];
-  if (offered !== null && /has expired/.test(detail)) {
-    const { subject, issuer, serial, notAfterMs } = offered;
-    events.push({ event_type: "certificate_expired", details: { subject, issuer, serial, not_after: isoTime(notAfterMs) } });
-  } else if (/unsupported protocol/.test(detail)) {
-    events.push({ event_type: "weak_protocol", details: { version_code: "below TLS 1.3" } });
-  }
-  const peer = offered === null ? {} : { peer_cert_info: describePeer(offered) };
-  events.push({ event_type: "handshake_failure", details: { error: detail }, ...peer });
-  return events;
+  if (refusal.reason === "left" || refusal.reason === "limit") return;
+  const { remote, offered, detail } = refusal;
+  const isOldVersion = refusal.reason === "protocol" && detail.includes("unsupported protocol");
+  for (const event of tlsFailureEvents({ remote, reason: detail, offered, isOldVersion })) record(event);
 }
 
 function noteReload({ record, log }: MetricsServerOptions, server: CertificateSummary): void {
@@ -225,7 +220,7 @@ function noteReload({ record, log }: MetricsServerOptions, server: CertificateSu
     level: "info",
     event: "metrics-reloaded",
     message: "The metrics listener uses its new certificates",
-    fields: { serial: server.serial, not_after: isoTime(server.notAfterMs) },
+    fields: { serial: server.serial, not_after: new Date(server.notAfterMs).toISOString() },
   });
 }
 
@@ -238,13 +233,4 @@ function noteFailedReload({ counters, record, log }: MetricsServerOptions, why: 
     message: `The metrics listener keeps its old certificates: ${why}`,
     fields: {},
   });
-}
-
-function describePeer(certificate: CertificateSummary | null): string {
-  if (certificate === null) return "";
-  return `CN=${certificate.commonName ?? ""}, Issuer=${certificate.issuer}, Expiry=${isoTime(certificate.notAfterMs)}`;
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
 }

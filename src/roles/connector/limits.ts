@@ -45,8 +45,6 @@ export const P2P_HANDSHAKE_MS = 10_000;
 export const P2P_RETRIES_PER_SECOND_MAX = 1_000;
 export const P2P_RESETS_PER_SECOND_MAX = 100;
 export const P2P_ANSWER_RATE: Rate = { perSecond: 500, burst: 500 };
-/** Lines about direct connections: strangers cause them. */
-export const P2P_LOG_RATE: Rate = { perSecond: 2, burst: 10 };
 /** Signalling sessions at one time; each sends to up to 32 addresses. */
 export const PUNCHINGS_MAX = 64;
 /** Signalling bytes that wait to leave on one connection, and that are read at once. */

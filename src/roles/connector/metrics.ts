@@ -1,5 +1,5 @@
 /** The connector's counters and gauges. */
-import type { MetricDefinition, MetricTable } from "../../base/mod.ts";
+import { type MetricDefinition, type MetricTable, tlsMetrics } from "../../base/mod.ts";
 import { NETSTACK_METRICS } from "../../core/netstack/mod.ts";
 
 /** Datagrams that went nowhere, by reason. */
@@ -140,6 +140,7 @@ export const CONNECTOR_METRICS = {
   droppedNoWayBack: dropped("no-way-back"),
   droppedQueue: dropped("queue-full"),
   droppedBackend: dropped("backend"),
+  ...tlsMetrics("p2p"),
   p2pConnections: { name: "ztna_connector_p2p_connections", kind: "gauge", help: "Agents that are connected directly now." },
   p2pAccepted: {
     name: "ztna_connector_p2p_connections_total",

@@ -2,11 +2,9 @@
  * Direct connections of agents (WIRE 6.10), on the sockets of the uplink. TLS demands a certificate of an authority that we were
  * told, and it must name a service that we offer; every packet and stream is judged by it again. There is no registration.
  */
-import type { LogFields, SecurityEventDetails } from "../../base/mod.ts";
 import { type DenyEntry, identityFrom } from "../../core/auth/mod.ts";
 import type { Connection, Ending, EndpointCounters, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
 import { abortStream } from "../../core/quic/mod.ts";
-import { TokenBucket } from "../../core/ratelimit/mod.ts";
 import {
   AbortCode,
   classifyFrame,
@@ -18,10 +16,18 @@ import {
   QAD6_LENGTH,
 } from "../../core/wire/mod.ts";
 import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
-import { type Admission, originOf, type P2pPlan, type PeerStatus, PeerWatch, type Plane } from "../control/mod.ts";
+import {
+  type Admission,
+  HandshakeWatch,
+  originOf,
+  type P2pPlan,
+  type PeerStatus,
+  PeerWatch,
+  type Plane,
+  SampledLog,
+} from "../control/mod.ts";
 import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd } from "./datagram_end.ts";
-import { P2P_LOG_RATE } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import { createP2pProfile } from "./p2p_accepting.ts";
 import { P2pPeer, type P2pPeerParts } from "./p2p_peer.ts";
@@ -39,7 +45,9 @@ export interface P2pListenerOptions extends Pick<P2pPeerParts, "services" | "ser
 export class P2pListener implements EndpointHandler {
   readonly #options: P2pListenerOptions;
   readonly #peers = new Map<Connection, P2pPeer>();
-  readonly #log: TokenBucket;
+  /** Strangers cause what is written here. */
+  readonly #log: SampledLog;
+  readonly #handshakes: HandshakeWatch;
   readonly #scratchAt: number;
   readonly #slot: number;
   readonly #watch: PeerWatch;
@@ -48,8 +56,9 @@ export class P2pListener implements EndpointHandler {
   /** Throws a PosternError when the material does not fit together. */
   constructor(options: P2pListenerOptions) {
     this.#options = options;
-    const { reactor, layout } = options.plane.platform;
-    this.#log = new TokenBucket(P2P_LOG_RATE, reactor.nowMs);
+    const { layout } = options.plane.platform;
+    this.#log = new SampledLog(options.plane);
+    this.#handshakes = new HandshakeWatch({ plane: options.plane, log: this.#log, count: options.count });
     this.#scratchAt = layout.reserve(QAD6_LENGTH);
     this.#slot = layout.reserve(SOCKADDR_SLOT_BYTES);
     this.#profile = createP2pProfile(options.plane, options.plan);
@@ -96,6 +105,7 @@ export class P2pListener implements EndpointHandler {
   onEstablished(connection: Connection, nowMs: number): void {
     const { count, onSize, services, serverConnectionOf, admission } = this.#options;
     const certificate = connection.engine.peerCertificate();
+    this.#handshakes.established(connection, certificate, connection.engine.peerAuthorities().length);
     const identity = certificate === null ? null : identityFrom(certificate);
     const limiter = admission.limiterOf(connection);
     if (certificate === null || identity === null || identity.kind === "problem" || limiter === null) {
@@ -107,9 +117,8 @@ export class P2pListener implements EndpointHandler {
     if (!this.#watch.begin(peer, nowMs)) return;
     count("p2pAccepted", 1);
     onSize(this.#peers.size);
-    this.#say("info", "p2p-opened", "An agent connected directly", {
+    this.#log.write("info", "p2p-opened", "An agent connected directly", {
       agent: identity.commonName,
-      from: connection.address.toString(),
       protocol: connection.engine.applicationProtocol(),
     });
     this.#reportAddress(connection);
@@ -151,34 +160,28 @@ export class P2pListener implements EndpointHandler {
   onClosed(connection: Connection, ending: Ending, nowMs: number): void {
     const { streams, datagrams, count, onSize, admission } = this.#options;
     admission.release(connection);
+    this.#handshakes.closed(connection);
     const peer = this.#peers.get(connection);
     if (peer === undefined) {
+      const { why, subject } = this.#handshakes.failed(connection, ending);
       count("p2pRefused", 1);
-      return this.#noteFailed(connection, ending);
+      return this.#log.warn("p2p-refused", `A direct handshake failed: ${why}`, { subject });
     }
     this.#peers.delete(connection);
     this.#watch.end(peer);
     onSize(this.#peers.size);
     streams.onDown(connection);
     datagrams.onDown(connection, nowMs);
-    this.#say("info", "p2p-closed", "An agent's direct connection ended", { agent: peer.identity.commonName, by: ending.by });
+    this.#log.write("info", "p2p-closed", "An agent's direct connection ended", { agent: peer.identity.commonName, by: ending.by });
   }
 
   /** The certificate was good enough for the handshake, and not for us. */
   #refuse(connection: Connection, reason: string): void {
     connection.close(CloseCode.certificateMissing, reason);
-    const fields = { subject: connection.engine.peerCertificate()?.subject ?? "", from: connection.address.toString() };
-    const isSaid = this.#say("warn", "p2p-refused", `Refused a direct connection: ${reason}`, fields);
-    if (isSaid) this.#event(connection, "auth_failure", { username: "", reason });
-  }
-
-  /** It never came to a peer, or we have refused it. */
-  #noteFailed(connection: Connection, ending: Ending): void {
-    const refusal = connection.engine.verifyError();
-    const subject = refusal?.offered?.subject ?? "";
-    const why = refusal?.reason ?? ending.info?.reason ?? "no answer";
-    const isSaid = this.#say("warn", "p2p-refused", `A direct handshake failed: ${why}`, { subject });
-    if (isSaid && ending.by === "refused") this.#event(connection, "handshake_failure", { error: why, subject });
+    const certificate = connection.engine.peerCertificate();
+    this.#log.warn("p2p-refused", `Refused a direct connection: ${reason}`, { subject: certificate?.subject ?? "" });
+    const username = certificate?.commonName ?? "";
+    this.#log.event({ ...originOf(connection), event_type: "auth_failure", details: { username, reason } });
   }
 
   #reportAddress(connection: Connection): void {
@@ -199,18 +202,6 @@ export class P2pListener implements EndpointHandler {
   #send(connection: Connection, length: number): void {
     connection.engine.datagramSend(this.#scratchAt, length);
     connection.touch();
-  }
-
-  /** Strangers cause these lines, and the events with them: there are few in a second. Returns whether it was said. */
-  #say(level: "info" | "warn", event: "p2p-opened" | "p2p-closed" | "p2p-refused", message: string, fields: LogFields): boolean {
-    const { plane } = this.#options;
-    const mayBeSaid = this.#log.take(1, plane.platform.reactor.nowMs);
-    if (mayBeSaid) plane.log(level, event, message, fields);
-    return mayBeSaid;
-  }
-
-  #event(connection: Connection, event_type: "auth_failure" | "handshake_failure", details: SecurityEventDetails): void {
-    this.#options.plane.event({ ...originOf(connection), event_type, details });
   }
 }
 

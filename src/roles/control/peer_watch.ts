@@ -119,11 +119,13 @@ export class PeerWatch {
       serial: identity.serial,
       code: problem.code,
     });
-    this.#plane.event({
-      ...originOf(peer.connection),
-      event_type: isExpired ? "certificate_expired" : "certificate_revoked",
-      details: { subject: peer.certificate?.subject ?? identity.commonName, issuer: identity.issuer, serial: identity.serial },
-    });
+    const { issuer, serial } = identity;
+    const details = { subject: peer.certificate?.subject ?? identity.commonName, issuer, serial };
+    const origin = originOf(peer.connection);
+    if (isExpired) {
+      const notAfter = new Date(identity.notAfterMs).toISOString();
+      this.#plane.event({ ...origin, event_type: "certificate_expired", details: { ...details, not_after: notAfter } });
+    } else this.#plane.event({ ...origin, event_type: "certificate_revoked", details });
     peer.connection.close(CloseCode.certificateVoid, problem.message);
   }
 }

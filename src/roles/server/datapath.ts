@@ -263,6 +263,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   onClosed(connection: Connection, ending: Ending): void {
     this.#parts.admission.release(connection);
+    this.#parts.handshakes.closed(connection);
     const peer = this.#peers.get(connection.id);
     if (peer === undefined) return this.#parts.identification.noteRefused(connection, ending);
     this.#peers.delete(connection.id);

@@ -5,18 +5,15 @@
 import { identityFrom } from "../../core/auth/mod.ts";
 import type { Connection, Ending } from "../../core/quic/mod.ts";
 import { ALPN_V2, CloseCode, V1_REFUSAL_REASON, V1_REFUSAL_TRANSPORT_CODE } from "../../core/wire/mod.ts";
-import { type Admission, originOf, type Plane } from "../control/mod.ts";
+import { type Admission, type HandshakeWatch, originOf, type Plane, type SampledLog } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import { Peer } from "./peer.ts";
-import type { SampledLog } from "./sampled_log.ts";
-
-/** A TLS alert as an error of QUIC (RFC 9001 §4.8): certificate_required. */
-const CERTIFICATE_REQUIRED = 0x100 + 116;
 
 export interface IdentificationOptions {
   readonly plane: Plane;
   readonly admission: Admission;
   readonly log: SampledLog;
+  readonly handshakes: HandshakeWatch;
   /** As it is at this moment. */
   readonly requiresCertificate: () => boolean;
   /** Whether a token may stand for a certificate. */
@@ -33,9 +30,11 @@ export class Identification {
 
   /** The peer behind a connection; null when it was refused and is being closed. */
   identify(connection: Connection): Peer | null {
-    const { plane, admission, requiresCertificate, takesTokens, count } = this.#options;
+    const { plane, admission, handshakes, requiresCertificate, takesTokens, count } = this.#options;
     const limiter = admission.limiterOf(connection);
     const certificate = connection.engine.peerCertificate();
+    const authorities = connection.engine.peerAuthorities();
+    handshakes.established(connection, certificate, authorities.length);
     const identity = certificate === null ? null : identityFrom(certificate);
     if (identity !== null && identity.kind === "problem") return this.#refuse(connection, V1_REFUSAL_REASON.unusable);
     const isV2 = connection.engine.applicationProtocol() === ALPN_V2;
@@ -44,7 +43,7 @@ export class Identification {
     if (mustProve && !(isV2 && takesTokens())) return this.#refuse(connection, V1_REFUSAL_REASON.missing);
     if (limiter === null) return this.#refuse(connection, "not admitted");
     const peer = new Peer(connection, certificate, identity, limiter, !mustProve);
-    peer.authorities = connection.engine.peerAuthorities().map(({ issuer, serial }) => ({ issuer, serial }));
+    peer.authorities = authorities.map(({ issuer, serial }) => ({ issuer, serial }));
     count("established");
     const { group, cipher } = connection.engine.tlsDescription();
     plane.log("debug", "connection-opened", "A client connected", { peer: peer.label, protocol: peer.protocol, group, cipher });
@@ -53,16 +52,12 @@ export class Identification {
 
   /** A connection ended whose peer was never identified, or was refused. */
   noteRefused(connection: Connection, ending: Ending): void {
-    const { plane, log, count } = this.#options;
+    const { plane, log, handshakes, count } = this.#options;
     count("refusedConnections");
-    const refusal = connection.engine.verifyError();
-    const code = ending.info?.code ?? 0;
-    const isBare = ending.by === "refused" && code === CERTIFICATE_REQUIRED;
-    const why = isBare ? "no client certificate" : refusal?.reason ?? ending.info?.reason ?? "no answer";
-    const fields = { by: ending.by, code, subject: refusal?.offered?.subject ?? "" };
-    if (refusal === null && !isBare) return plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
-    log.warn("connection-refused", `A handshake failed: ${why}`, fields);
-    log.event({ ...originOf(connection), event_type: "handshake_failure", details: { error: why, subject: fields.subject } });
+    const { why, subject, isRefusal } = handshakes.failed(connection, ending);
+    const fields = { by: ending.by, code: ending.info?.code ?? 0, subject };
+    if (isRefusal) log.warn("connection-refused", `A handshake failed: ${why}`, fields);
+    else plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
   }
 
   #refuse(connection: Connection, reason: string): null {

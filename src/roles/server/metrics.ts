@@ -1,5 +1,5 @@
 /** The server's counters and gauges. Names that earlier servers expose are kept. */
-import type { MetricDefinition, MetricTable } from "../../base/mod.ts";
+import { type MetricDefinition, type MetricTable, tlsMetrics } from "../../base/mod.ts";
 import { LIMIT_NAMES, type LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowDrop, type FlowDropName } from "../../core/registry/mod.ts";
 
@@ -70,6 +70,7 @@ export const SERVER_METRICS = {
     kind: "counter",
     help: "Handshakes that failed or whose peer was refused.",
   },
+  ...tlsMetrics("quic"),
   registrations: { name: "ztna_registrations_total", kind: "counter", help: "Registrations that were acknowledged." },
   rejections: {
     name: "ztna_registration_rejections_total",

@@ -6,7 +6,7 @@ import { Endpoint, type EndpointHandler } from "../../core/quic/mod.ts";
 import type { LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowTable, Registry } from "../../core/registry/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
-import { Admission, PeerWatch, type Plane, type ServerPlan } from "../control/mod.ts";
+import { Admission, HandshakeWatch, PeerWatch, type Plane, SampledLog, type ServerPlan } from "../control/mod.ts";
 import { Identification } from "./identification.ts";
 import * as limits from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
@@ -15,7 +15,6 @@ import { Proofs } from "./proofs.ts";
 import { Registrar } from "./registrar.ts";
 import { Rights } from "./rights.ts";
 import { flowLimits, registryLimits, ServerRules, signalLimits } from "./rules.ts";
-import { SampledLog } from "./sampled_log.ts";
 import { SignalRelay } from "./signal_relay.ts";
 import { StreamService } from "./stream_service.ts";
 import { TooLarge } from "./too_large.ts";
@@ -47,6 +46,7 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
   });
   const flows = new FlowTable(registry, random32Of(plane), flowLimits(plan));
   const admission = createAdmission(plane, plan, log);
+  const handshakes = new HandshakeWatch({ plane, log, count });
   const authorization = () => rules.authorization;
   const shared = { plane, registry, peers, log, allowLegacyServiceIds, count, onOverLimit: host.onOverLimit };
   const proofs = new Proofs({ ...shared, issuers: () => rules.tokenIssuers, onAdmitted: host.admit });
@@ -59,10 +59,12 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
     admission,
     proofs,
     signals,
+    handshakes,
     identification: new Identification({
       plane,
       admission,
       log,
+      handshakes,
       requiresCertificate: () => rules.requiresCertificate,
       takesTokens: () => rules.tokenIssuers.length > 0,
       count,

@@ -20,11 +20,10 @@ import {
   tokenSignatureInput,
   V1_REFUSAL_REASON,
 } from "../../core/wire/mod.ts";
-import { originOf, type Plane } from "../control/mod.ts";
+import { originOf, type Plane, type SampledLog } from "../control/mod.ts";
 import { REFUSAL_LINGER_MS } from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer, PeerStream } from "./peer.ts";
-import type { SampledLog } from "./sampled_log.ts";
 import type { StreamHead } from "./stream_head.ts";
 
 /** Why a proof was not accepted. */

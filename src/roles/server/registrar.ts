@@ -7,10 +7,9 @@ import { isLimitName } from "../../core/ratelimit/mod.ts";
 import { formatRefusal, NackStatus, type Registry, type Replacement } from "../../core/registry/mod.ts";
 import { decodeRegistration, decodeWithdrawal, encodeAck, encodeNack, encodeQad } from "../../core/wire/mod.ts";
 import { AF_INET, SOCKADDR_SLOT_BYTES } from "../../io/mod.ts";
-import { originOf, type Plane } from "../control/mod.ts";
+import { originOf, type Plane, type SampledLog } from "../control/mod.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
-import type { SampledLog } from "./sampled_log.ts";
 
 /** Room for the server's own small datagrams. */
 const REPLY_BYTES = 512;

@@ -15,11 +15,10 @@ import {
   SignalSessions,
 } from "../../core/signal/mod.ts";
 import { AbortCode, CloseCode, encodeSignal, SIGNAL_ENCODED_MAX_BYTES, type SignalMessage } from "../../core/wire/mod.ts";
-import type { Plane } from "../control/mod.ts";
+import type { Plane, SampledLog } from "../control/mod.ts";
 import { SIGNAL_MALFORMED_PER_PEER_MAX, SIGNAL_TURN_BYTES } from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
-import type { SampledLog } from "./sampled_log.ts";
 import { SignalOutbox } from "./signal_outbox.ts";
 import { SignalStream, type SignalStreamContext } from "./signal_stream.ts";
 

@@ -3,7 +3,7 @@
  * while, and the next one says how many were left out. Counters count all of them.
  */
 import type { LogEvent, LogFields, LogLevel, SecurityEventInput, SecurityEventType } from "../../base/mod.ts";
-import type { Plane } from "../control/mod.ts";
+import type { Plane } from "./plane.ts";
 
 /** So many of one kind in so long. */
 const LINES_MAX = 10;
@@ -37,8 +37,14 @@ export class SampledLog {
 
   /** A security event: so that a stranger can neither push the others out of the audit trail nor flood an alert's receiver. */
   event(input: SecurityEventInput): void {
-    const leftOut = this.#leftOut(this.#eventWindows, input.event_type);
+    this.eventOf(input.event_type, () => input);
+  }
+
+  /** As {@linkcode event} for one that costs something to put together: `make` is called only when it is told. */
+  eventOf(type: SecurityEventType, make: () => SecurityEventInput): void {
+    const leftOut = this.#leftOut(this.#eventWindows, type);
     if (leftOut < 0) return;
+    const input = make();
     this.#plane.event(leftOut === 0 ? input : { ...input, details: { ...input.details, left_out: leftOut } });
   }
 
