@@ -35,10 +35,12 @@ export class Resync {
     this.#graceMs = graceMs;
   }
 
-  /** What the role's settings ask for; null when that is nothing. */
-  static async of(platform: Files, { settings, log }: RoleStart): Promise<Resync | null> {
-    if (settings.role !== "server" || settings.resyncPath === null) return null;
-    const resync = new Resync(platform, log.sink, settings.resyncPath, settings.resyncGraceMs);
+  /** What the role's settings ask for; null when that is nothing, or there is no place for the file. */
+  static async of(platform: Files, { settings, log }: RoleStart, adminPath: string | null): Promise<Resync | null> {
+    if (settings.role !== "server" || !settings.resync) return null;
+    const path = settings.resyncPath ?? besideOf(adminPath);
+    if (path === null) return null;
+    const resync = new Resync(platform, log.sink, path, settings.resyncGraceMs);
     await resync.#read();
     return resync;
   }
@@ -118,4 +120,9 @@ export class Resync {
   #warn(message: string): void {
     this.#log({ level: "warn", event: "settings-warning", message, fields: { subject: this.#path } });
   }
+}
+
+/** The default place: `server.served` beside `server.sock`, where a process of the same role finds it after a restart. */
+function besideOf(adminPath: string | null): string | null {
+  return adminPath === null ? null : `${adminPath.replace(/\.sock$/, "")}.served`;
 }

@@ -111,7 +111,7 @@ class RoleRun {
     const { start } = this.#reloader.current;
     const ops = await this.#platform.startOps(this.#source, start);
     this.#ops = ops;
-    this.#resync = await Resync.of(this.#platform, start);
+    this.#resync = await Resync.of(this.#platform, start, ops.adminPath);
     const handle = await this.#platform.startRole(start, ops);
     this.#handle = handle;
     if (!this.#isStopping) this.#resync?.began(handle.host);

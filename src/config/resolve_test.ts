@@ -84,6 +84,7 @@ Deno.test("defaults of each role", async () => {
     tokenKeyPaths: [],
     retry: true,
     retryKeyPath: null,
+    resync: true,
     resyncPath: null,
     resyncGraceMs: 10_000,
     limits: [],

@@ -54,6 +54,9 @@ export interface ServerSettings extends CommonSettings {
   /** Where the keys of Retry tokens and stateless resets are kept; null: they end with the process. */
   readonly retryKeyPath: string | null;
   /** Where the services that have connectors are noted. */
+  /** Whether it waits after a restart for the connectors of before. */
+  readonly resync: boolean;
+  /** Null: beside the admin socket. */
   readonly resyncPath: string | null;
   readonly resyncGraceMs: number;
   /** In the order given: the last of a name counts. */
@@ -154,10 +157,14 @@ const serverTable = {
     example: "/var/lib/postern/retry-keys",
     summary: "Where the keys of Retry tokens and stateless resets are kept, made with mode 0600 if it is not there",
   }),
+  resync: onOff(true, {
+    summary: "After a restart be ready when the connectors of before are back",
+    offSummary: "Be ready as soon as the server runs, whoever served before a restart",
+  }),
   resync_file: word<string | null>("FILE", null, {
     schema: path,
     example: "/var/lib/postern/served-services",
-    summary: "Where it is noted which services have connectors: after a restart the server is ready when they are back",
+    summary: "Where it is noted which services have connectors; by default beside the admin socket",
   }),
   resync_grace: word<number>("DURATION", 10_000, {
     schema: duration,
@@ -232,6 +239,7 @@ function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
     tokenKeyPaths: values.token_public_key,
     retry: !values.disable_retry,
     retryKeyPath: values.retry_key_file,
+    resync: values.resync,
     resyncPath: values.resync_file,
     resyncGraceMs: values.resync_grace,
     limits: values.limit,

@@ -21,6 +21,11 @@ async function noted(gateway: Gateway, backend: Backend, file: string, ...flags:
   const server = await gateway.startServer(...all);
   assertEquals((await stateOf(gateway, server)).phase, "ready", "the first start waits for nobody");
   await gateway.startConnector({ web: backend.port }, gateway.pki.connector);
+  await untilNoted(file);
+  return all;
+}
+
+async function untilNoted(file: string): Promise<void> {
   const text = () => {
     try {
       return Deno.readTextFileSync(file);
@@ -32,7 +37,6 @@ async function noted(gateway: Gateway, backend: Backend, file: string, ...flags:
     assert(n < 200, "the service is not noted");
     await sleep(100);
   }
-  return all;
 }
 
 /** The test runner cannot tell the reading of a process's log from a leak. */
@@ -73,6 +77,24 @@ row("a server that ended and starts again has its connector back in less than fi
   assert(performance.now() - begun < 5_000, `${performance.now() - begun} ms`);
   await server.until("resynchronised");
   assertEquals((await stateOf(gateway, server)).phase, "ready");
+});
+
+row("the services are noted beside the admin socket when no other place is named, and nowhere without --resync", async () => {
+  await using backend = new Backend();
+  await using gateway = await Gateway.empty();
+  const socket = `${gateway.folder}/seen/server.sock`, note = `${gateway.folder}/seen/server.served`;
+  Deno.mkdirSync(`${gateway.folder}/seen`, { mode: 0o700 });
+  const flags = ["--unix-socket-path", socket, "--retry-key-file", `${gateway.folder}/address.keys`];
+  await gateway.startServer(...flags);
+  await gateway.startConnector({ web: backend.port }, gateway.pki.connector);
+  await untilNoted(note);
+  await gateway.connector.stop("SIGKILL");
+  await gateway.server.stop("SIGKILL");
+  const again = await gateway.startServer(...flags);
+  assertEquals((await stateOf(gateway, again)).phase, "degraded");
+  await gateway.server.stop("SIGKILL");
+  const hasty = await gateway.startServer(...flags, "--no-resync");
+  assertEquals((await stateOf(gateway, hasty)).phase, "ready");
 });
 
 row("a server whose connector does not come back is ready without it after the time that was set", async () => {

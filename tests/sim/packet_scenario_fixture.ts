@@ -102,16 +102,17 @@ function troublesOf(random: SimRandom, agents: number, connectors: number): Pack
     });
     const anybody = random.one<PacketWhom>(client, { role: "server", index: 0 });
     const atMs = random.between(1_000, STORY_MS - 5_000);
+    const lost = random.between(0, connectors - 1);
     const awayMs = random.one(0, 500, 5_000);
     return random.one<PacketTrouble>(
       { kind: "rebind", whom: client, atMs },
       { kind: "jump", whom: anybody, atMs, byMs: random.one(1_000, 20_000, 60_000) },
       {
         kind: "lose",
-        index: random.between(0, connectors - 1),
+        index: lost,
         atMs,
         // Somebody must be left who serves.
-        awayMs: connectors > 1 && random.chance(0.5) ? null : awayMs,
+        awayMs: lost > 0 && random.chance(0.5) ? null : awayMs,
         isGraceful: random.chance(0.5),
       },
       { kind: "deny", index, atMs, forMs: random.between(8_000, 15_000) },

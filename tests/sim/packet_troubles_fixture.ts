@@ -98,11 +98,12 @@ export class PacketTroubles {
   #deny({ index, forMs }: PacketTrouble & { readonly kind: "deny" }): void {
     const { nowMs, events } = this.#world;
     const agent = this.#agent(index);
-    const serial = serialOf(agent);
-    agent.deniedFromMs = nowMs + CLOSE_MS;
-    agent.deniedUntilMs = nowMs + forMs;
-    this.#reload([...this.#denied, { serial, issuer: null }]);
-    events.after(forMs, () => this.#reload(this.#denied.filter((entry) => entry.serial !== serial)));
+    const entry: DenyEntry = { serial: serialOf(agent), issuer: null };
+    // It may be denied already: then it stays so until the last of its entries is taken back.
+    if (agent.deniedUntilMs < nowMs) agent.deniedFromMs = nowMs + CLOSE_MS;
+    agent.deniedUntilMs = Math.max(agent.deniedUntilMs, nowMs + forMs);
+    this.#reload([...this.#denied, entry]);
+    events.after(forMs, () => this.#reload(this.#denied.filter((one) => one !== entry)));
   }
 
   /** Packets for a service that nobody has: they are dropped, and must cost the others nothing. */

@@ -160,7 +160,7 @@ export class PacketWorld {
       answered: new Set(),
       isTouched: false,
       deniedFromMs: Infinity,
-      deniedUntilMs: Infinity,
+      deniedUntilMs: -Infinity,
     };
     this.#agents.push(agent);
   }
