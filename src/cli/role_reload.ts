@@ -210,6 +210,7 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
     : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName]];
   const more: [string, unknown][] = settings.role === "connector"
     ? [
+      ["exit_on_denied", settings.exitsOnDenied],
       ["tcp_idle_timeout", settings.packetTimes.tcpIdleMs],
       ["tcp_drain_timeout", settings.packetTimes.tcpDrainMs],
       ["tcp_keepalive", settings.packetTimes.tcpKeepaliveMs],

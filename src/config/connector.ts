@@ -6,7 +6,7 @@ import { legacyHint, settingError } from "./problem.ts";
 import { finishPacketTimes, type PacketTimes, packetTimeSettings } from "./packet_times.ts";
 import { finishP2p, type P2pSettings, p2pSettings } from "./p2p.ts";
 import { type CommonSettings, commonSettings, finishCommon } from "./process.ts";
-import { formatSource, list, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
+import { formatSource, list, onOff, type Resolved, type RoleDefinition, type SettingTable, word } from "./setting.ts";
 import { finishUplink, type UplinkSettings, uplinkSettings } from "./uplink.ts";
 import { type BindAddress, bindAddress, isUnspecified, refuse, text } from "./value.ts";
 
@@ -39,6 +39,8 @@ export interface ConnectorSettings extends CommonSettings, UplinkSettings {
   /** At least one. A service that is named several times has several backends, the first one preferred. */
   readonly services: readonly ServiceBackend[];
   readonly serviceAddresses: readonly ServiceAddress[];
+  /** A registration that the server denies ends the role. */
+  readonly exitsOnDenied: boolean;
   /** How long what agents began with packets may be silent. */
   readonly packetTimes: PacketTimes;
   /** Null: no agent connects directly, and nothing listens. */
@@ -164,6 +166,9 @@ const connectorTable = {
     summary:
       "How it is seen whether backends are up: by connecting (tcp, the default), by an HTTP request for a path, or not at all; of one service or of all",
   }),
+  exit_on_denied: onOff(false, {
+    summary: "End with exit code 1 when the server does not let us serve one of the services; otherwise it is tried again",
+  }),
   ...packetTimeSettings,
   ...p2pSettings,
   ...commonSettings("connector"),
@@ -215,6 +220,7 @@ function finishConnector(resolved: Resolved<ConnectorTable>): ConnectorSettings 
     ...uplink,
     services,
     serviceAddresses: finishAddresses(resolved),
+    exitsOnDenied: values.exit_on_denied,
     packetTimes: finishPacketTimes(resolved),
     p2p: finishP2p(resolved, uplink.caCertPath),
   };

@@ -113,6 +113,7 @@ Deno.test("defaults of each role", async () => {
     ...uplink,
     services: [{ service: "default", host: "127.0.0.1", port: 8080, protocol: "both", check: { kind: "tcp" } }],
     serviceAddresses: [],
+    exitsOnDenied: false,
     packetTimes: { tcpIdleMs: 3_600_000, tcpDrainMs: 5_000, tcpKeepaliveMs: 60_000, udpIdleMs: 60_000 },
     p2p: null,
   });

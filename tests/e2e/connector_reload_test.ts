@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
-import { RoleProcess } from "./processes_fixture.ts";
+import { RoleProcess, runPostern } from "./processes_fixture.ts";
 import { assertArrived, Backend, echo, MARK, Pattern, readToEnd, sleep, writeAll } from "./tcp_fixture.ts";
 
 /** A row; the test runner cannot tell the reading of a process's log from a leak. */
@@ -87,3 +87,26 @@ row("a backend's name that moves is found again when the old address fails", asy
   await sleep(500);
   await assertEchoes(gateway, "web");
 }, { root: true, tools: ["unshare", "mount"] });
+
+row(
+  "a service that the server denies: the connector says it is not healthy and tries again, or ends when it is told to",
+  async () => {
+    await using gateway = await Gateway.empty();
+    const server = await gateway.startServer();
+    const offer = ["connector", "--service", "web=127.0.0.1:1", "--service", "db=127.0.0.1:2", "--health", "off"];
+    const staying = gateway.run([...offer, ...gateway.uplinkFlags(gateway.pki.connector)]);
+    const denied = await staying.until("registration-refused", { service: "db", why: "not-authorised" });
+    assertEquals(denied.msg, "Registration NACK for service 'db' (status=0x02)");
+    await staying.until("registered", { service: "web" });
+    const asked = await runPostern(["status", "--json"], gateway.folder, { XDG_RUNTIME_DIR: staying.runtimeFolder });
+    assertEquals(JSON.parse(asked.stdout).reasons, ["the server refuses db"]);
+    await staying.until("registration-refused", { service: "db" }, { from: staying.lines.indexOf(denied) + 1, ms: 30_000 });
+
+    const leaving = gateway.run([...offer, ...gateway.uplinkFlags(gateway.pki.connector), "--exit-on-denied"]);
+    const { code, said } = await leaving.end();
+    assertEquals(code, 1);
+    assert(said.includes("error: the server refused the registration of db"), said);
+    assert(said.includes("connector.db.ztna"), said);
+    assert(!server.hasEnded && !staying.hasEnded);
+  },
+);

@@ -79,6 +79,7 @@ export class ConnectorPlane implements RolePlane {
       },
       onAddress: (address) => this.#p2p.signals.setAddress(address),
       onFinalTrouble: (trouble) => this.#fail(trouble),
+      onDenied: (service) => plan.exitsOnDenied === true && this.#endDenied(service),
     });
     this.#drains = new ServiceDrains({ plane, services, streams: this.#streams, datagrams: this.#datagrams });
     this.#watch = new BackendWatch({
@@ -169,6 +170,19 @@ export class ConnectorPlane implements RolePlane {
   #fail({ message, hint, code }: UplinkTrouble): void {
     this.#plane.platform.post({ type: "failed", message, hint, code, exitCode: 1 });
     this.#plane.finish();
+  }
+
+  /** As the configuration wants it, a connector that may not serve something does not stay. */
+  #endDenied(service: string): void {
+    if (this.#plane.isStopping) return;
+    this.#plane.platform.post({
+      type: "failed",
+      message: `the server refused the registration of ${service}`,
+      hint: `the certificate or token must name connector.${service}.ztna; without --exit-on-denied it is tried again`,
+      code: "registration-denied",
+      exitCode: 1,
+    });
+    this.#finish();
   }
 
   /** Nothing runs any more, and what was said has arrived. */

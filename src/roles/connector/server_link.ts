@@ -32,6 +32,8 @@ export interface LinkContext {
   /** The address under which the server sees us. */
   readonly onAddress: (address: SocketAddress) => void;
   readonly onFinalTrouble: (trouble: UplinkTrouble) => void;
+  /** The server does not let us serve this. */
+  readonly onDenied: (service: string) => void;
 }
 
 export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
@@ -64,6 +66,7 @@ export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
         if (isAcknowledged) this.#uplink.succeeded();
         context.onChanged(this);
       },
+      onDenied: context.onDenied,
     });
   }
 

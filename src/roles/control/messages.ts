@@ -134,6 +134,8 @@ export interface ConnectorPlan {
   readonly services: readonly ServicePlan[];
   /** A service that is not named here is reached under any address of 10.100.0.0/24. */
   readonly destinations?: readonly DestinationPlan[];
+  /** A registration that the server denies ends the role. */
+  readonly exitsOnDenied?: boolean;
   /** Default: those of the network stack. */
   readonly packetTimes?: PacketTimesPlan;
   /** Absent: nobody is let in directly, and nothing listens. */

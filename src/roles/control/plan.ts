@@ -40,6 +40,7 @@ async function connectorPlan(settings: ConnectorSettings, material: RoleMaterial
     uplink: await uplinkPlan(settings, material, resolve),
     services: await Promise.all(services),
     destinations: settings.serviceAddresses,
+    exitsOnDenied: settings.exitsOnDenied,
     packetTimes: settings.packetTimes,
     ...(settings.p2p === null || material.p2p === undefined ? {} : { p2p: p2pPlan(settings.p2p, material.p2p) }),
   };

@@ -72,6 +72,8 @@ export interface RegistrarOptions {
   readonly frameAt: number;
   /** Called for each answer of the server to something that was asked. */
   readonly onAnswered: (isAcknowledged: boolean, nowMs: number) => void;
+  /** Called when it answered so that asking again will hardly help. */
+  readonly onDenied?: (service: string) => void;
 }
 
 export class Registrar {
@@ -243,6 +245,7 @@ export class Registrar {
     plane.log("warn", "registration-refused", message, { service: entry.service, why, retry_ms: delayMs });
     plane.platform.reactor.setTimer(entry.timer, nowMs + delayMs);
     this.#pursue(entry, nowMs);
+    if (isFinal) this.#options.onDenied?.(entry.service);
   }
 
   #sendRegistration(entry: Entry, nowMs: number): void {
