@@ -30,7 +30,7 @@ export interface FailedHandshake {
   readonly why: string;
   /** Of the certificate that was offered; "" without one. */
   readonly subject: string;
-  /** TLS refused it, on one side or the other; else it was left, or timed out. */
+  /** We refused it; else the client did, left, or was not heard of any more. */
   readonly isRefusal: boolean;
 }
 
@@ -69,11 +69,12 @@ export class HandshakeWatch {
     const alert = alertOf(ending);
     const why = refusal?.reason ?? reasonOf(ending, alert);
     const offered = refusal?.offered ?? null;
-    const failed = { why, subject: offered?.subject ?? "", isRefusal: refusal !== null || alert !== null };
+    const isTold = refusal !== null || alert !== null;
+    const failed = { why, subject: offered?.subject ?? "", isRefusal: isTold && ending.by === "refused" };
     if (connection.isEstablished) return failed;
     const { log, count } = this.#options;
     count("tlsFailures", 1);
-    if (!failed.isRefusal) return failed;
+    if (!isTold) return failed;
     const failure: TlsFailure = {
       remote: connection.address.toString(),
       reason: why,
