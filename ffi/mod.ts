@@ -7,6 +7,7 @@
 export * from "./certs/mod.ts";
 export { addressOf, createArena } from "./address.ts";
 export * from "./certs/mod.ts";
+export { createDeviceCalls } from "./libc/device.ts";
 export { createLibc, LIBC_SCRATCH_BYTES } from "./libc/libc.ts";
 export * from "./load.ts";
 export { createQuicheEngine, ENGINE_SCRATCH_BYTES } from "./quiche/engine.ts";

@@ -22,3 +22,12 @@ export const LIBC_SYMBOLS = {
   eventfd_read: { parameters: ["i32", "usize"], result: "i32" }, // int fd, eventfd_t *value
   __errno_location: { parameters: [], result: "pointer" }, // int *, of the calling thread
 } as const satisfies Deno.ForeignLibraryInterface;
+
+/** Those that only a TUN device needs. */
+export const DEVICE_SYMBOLS = {
+  open: { parameters: ["usize", "i32"], result: "i32" }, // const char *, int flags; the mode is read for new files only
+  ioctl: { parameters: ["i32", "u64", "usize"], result: "i32" }, // int fd, unsigned long request, void *
+  read: { parameters: ["i32", "usize", "usize"], result: "i32" }, // int fd, void *, size_t; ssize_t fits
+  write: { parameters: ["i32", "usize", "usize"], result: "i32" }, // int fd, const void *, size_t; ssize_t fits
+  __errno_location: { parameters: [], result: "pointer" }, // int *, of the calling thread
+} as const satisfies Deno.ForeignLibraryInterface;

@@ -12,4 +12,6 @@ export * from "./native.ts";
 export * from "./reactor.ts";
 export * from "./sockaddr.ts";
 export * from "./tcp_socket.ts";
+export * from "./tun_device.ts";
+export { type IpNetwork, IPV6_MTU_MIN } from "./tun_interface.ts";
 export * from "./udp_socket.ts";

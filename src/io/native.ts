@@ -41,3 +41,15 @@ export interface Libc {
   /** Resets the eventfd to 0. */
   eventfdDrain(fd: number): number;
 }
+
+/** Character devices and their network interfaces: what a TUN device needs beside {@linkcode Libc}. Results below zero are `-errno`. */
+export interface DeviceCalls {
+  /** Opens for reading and writing, non-blocking and close-on-exec; the path ends with a zero byte at `path`. */
+  open(path: number): number;
+  /** `argument` is the offset of the structure that `request` (ioctl(2)) takes. */
+  ioctl(fd: number, request: number, argument: number): number;
+  read(fd: number, offset: number, length: number): number;
+  write(fd: number, offset: number, length: number): number;
+  /** The address of an offset, for structures that hold a pointer. */
+  addressOf(offset: number): bigint;
+}

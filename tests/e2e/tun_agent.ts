@@ -8,14 +8,13 @@
  * With one route packets go bare, with several each in the ROUTED wrapper of its destination's service.
  */
 import { encodeRoutedHeader, parseEnds, ROUTED_ID_AT } from "../../src/core/wire/mod.ts";
-import { EPOLLET, EPOLLIN } from "../../src/io/mod.ts";
-import { TunDevice } from "./tun_device_fixture.ts";
-import type { TunTarget } from "./tun_fixture.ts";
+import { createDeviceCalls } from "../../ffi/mod.ts";
+import { TunDevice } from "../../src/io/mod.ts";
+import { DEVICE_MTU, type TunTarget } from "./tun_fixture.ts";
 import { V1Agent } from "./v1_agent_fixture.ts";
 
-const PACKET_MAX_BYTES = 2_048;
-/** Packets that are read from the device before those of the connection have their turn. */
-const PACKETS_PER_TURN = 256;
+/** The longest wrapper. */
+const HEADROOM_BYTES = 512;
 /** Where the last word of the destination's address stands: IPv4, IPv6. */
 const LAST_WORD_V4_AT = 16, LAST_WORD_V6_AT = 36;
 
@@ -26,38 +25,33 @@ const agent = new V1Agent({ ...target, services: target.routes.map(({ service })
 });
 const { connection, reactor } = agent;
 const { arena } = reactor.libc;
-const device = new TunDevice(arena);
 const wrappers = wrappersOf(target);
-const packetAt = agent.layout.reserve(PACKET_MAX_BYTES + 512) + 512;
-let isReadable = false;
+const device = new TunDevice(reactor, agent.layout, createDeviceCalls(arena), {
+  name: "postern%d",
+  mtu: DEVICE_MTU,
+  addresses: [],
+  routes: [],
+  headroomBytes: HEADROOM_BYTES,
+  hasRoom: () => agent.isRegistered && !connection.engine.isDatagramQueueFull(),
+  onPacket: send,
+});
 
-reactor.add(device.fd, EPOLLIN | EPOLLET, { onEvents: () => void (isReadable = true) });
 reactor.onTurnEnd((nowMs) => {
   agent.endTurn(nowMs);
-  if (isReadable && agent.isRegistered) pump();
+  device.pump(nowMs);
   agent.endTurn(nowMs);
 });
 
-/** Moves packets as long as the connection takes them: what it does not take waits in the device, and then TCP waits. */
-function pump(): void {
-  let left = PACKETS_PER_TURN;
-  for (; left > 0 && !connection.engine.isDatagramQueueFull(); left--) {
-    const length = device.read(packetAt, PACKET_MAX_BYTES);
-    if (length < 0) {
-      isReadable = false;
-      break;
-    }
-    const wrapper = wrapperOf();
-    if (wrapper === undefined) continue;
-    arena.bytes.set(wrapper, packetAt - wrapper.length);
-    connection.engine.datagramSend(packetAt - wrapper.length, wrapper.length + length);
-  }
-  if (left === 0) reactor.again();
+function send(packetAt: number, length: number): void {
+  const wrapper = wrapperOf(packetAt);
+  if (wrapper === undefined) return;
+  arena.bytes.set(wrapper, packetAt - wrapper.length);
+  connection.engine.datagramSend(packetAt - wrapper.length, wrapper.length + length);
   connection.touch();
 }
 
-/** What stands in front of the packet at `packetAt`; undefined when its destination is nobody's. */
-function wrapperOf(): Uint8Array | undefined {
+/** What stands in front of the packet; undefined when its destination is nobody's. */
+function wrapperOf(packetAt: number): Uint8Array | undefined {
   const { view } = arena;
   const isIpv4 = view.getUint8(packetAt) >> 4 === 4;
   return wrappers.get(view.getInt32(packetAt + (isIpv4 ? LAST_WORD_V4_AT : LAST_WORD_V6_AT)));
@@ -78,7 +72,7 @@ function wrappersOf({ routes }: TunTarget): Map<number, Uint8Array> {
   return found;
 }
 
-console.log(JSON.stringify({ device: device.name }));
+console.log(JSON.stringify({ device: device.interface.name }));
 while (!agent.isRegistered) reactor.turn();
 console.log(JSON.stringify({ registered: true }));
 reactor.run();

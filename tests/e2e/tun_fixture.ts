@@ -14,7 +14,7 @@ const PROGRAMS = join(ROOT, "tests", "interop", "kernel_programs.py");
 /** What an agent of earlier peers can send in one DATAGRAM. */
 const DATAGRAM_MAX_BYTES = 1_156;
 /** Linux has no IPv6 on a device with less. */
-const DEVICE_MTU = 1_280;
+export const DEVICE_MTU = 1_280;
 const DECODER = new TextDecoder();
 
 /** What tests with a TUN device ask of the machine. */

@@ -8,10 +8,13 @@
  *
  * `ip`, `tcp`, `udp` and `icmp` are the packets inside; `checksum` and `rewrite` serve whoever changes one in passing. Their
  * decoders fill a header object that the caller keeps and return "ok" or what is wrong, for no packet may cost an allocation.
+ *
+ * `dns` is the one question that an agent answers itself: where a service is.
  */
 export * from "./checksum.ts";
 export * from "./codes.ts";
 export * from "./control.ts";
+export * from "./dns.ts";
 export * from "./frame.ts";
 export * from "./icmp.ts";
 export * from "./ip.ts";
