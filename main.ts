@@ -10,7 +10,7 @@ import type { CertificateReader } from "./ffi/mod.ts";
 import { createHardeningNative } from "./ffi/process/mod.ts";
 import type { Platform } from "./src/cli/mod.ts";
 import type { OpsNative } from "./src/ops/mod.ts";
-import { hardenProcess, mayNeedLowPort } from "./src/ops/privileges/mod.ts";
+import { capabilitiesWanted, hardenProcess } from "./src/ops/privileges/mod.ts";
 import type { HostPlatform, PlaneMessage, PlanePrepare, RolePlan } from "./src/roles/control/mod.ts";
 
 const ROLE_COMMANDS: readonly RolePlan["role"][] = ["server", "connector", "agent"];
@@ -44,14 +44,14 @@ const openTls = () => tls ??= createTlsEngine(nativePath());
 
 /** Returns in the process that is limited, with what it could not give up. */
 function giveUpPrivileges(): readonly string[] {
-  const needsLowPort = mayNeedLowPort(Deno.args, Deno.env.toObject(), (path) => {
+  const wanted = capabilitiesWanted(Deno.args, Deno.env.toObject(), (path) => {
     try {
       return Deno.readTextFileSync(path);
     } catch {
       return null;
     }
   });
-  return hardenProcess(createHardeningNative(), needsLowPort ? ["net_bind_service"] : []).problems;
+  return hardenProcess(createHardeningNative(), wanted).problems;
 }
 
 interface DataPlane {

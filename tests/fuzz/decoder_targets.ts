@@ -33,7 +33,7 @@ const text = (value: string) => new TextEncoder().encode(value);
 
 /** What comes in packets and streams. */
 export function wireTargets(): FuzzTarget[] {
-  return [...CODECS.map(codecTarget), ...packetTargets(), ...serverTargets()];
+  return [...CODECS.map(codecTarget), ...packetTargets(), ...serverTargets(), dnsQuestion()];
 }
 
 /** What comes in files, variables and handshakes. */
@@ -207,6 +207,27 @@ function retryToken(): FuzzTarget {
       const opened = tokens.open(bytes.subarray(offset, offset + length), context, 1_000_500);
       const isWhole = length === whole.length && bytesEqualAt(bytes, offset, whole, 0, length);
       assert((opened.kind === "valid") === isWhole, "a token that we did not write");
+    },
+  };
+}
+
+function dnsQuestion(): FuzzTarget {
+  const asked = (hex: string) => fromHex(`123401000001000000000000${hex}`) ?? text("");
+  const answer = new Uint8Array(2 * wire.DNS_MESSAGE_BYTES_MAX);
+  const addresses = [Uint8Array.of(10, 100, 0, 1), new Uint8Array(16).fill(7)];
+  return {
+    name: "DNS questions",
+    corpus: [asked("03776562047a746e610000010001"), asked("0000ff00ff"), asked(`${"3f" + "61".repeat(63)}00001c0001`)],
+    maxBytes: 600,
+    check(bytes, offset, length) {
+      const question = wire.decodeDnsQuestion(bytes, offset, length);
+      if (question.kind === "malformed") return;
+      assert(question.endsAt <= length, "more was read than there is");
+      answer.set(bytes.subarray(offset, offset + question.endsAt));
+      const written = wire.encodeDnsResponse(answer, 0, wire.DNS_MESSAGE_BYTES_MAX, question, 0, addresses, 30);
+      assert(written <= wire.DNS_MESSAGE_BYTES_MAX, "an answer that no client takes");
+      const again = wire.decodeDnsQuestion(answer, wire.DNS_MESSAGE_BYTES_MAX, written);
+      assert(again.kind === "malformed" && again.why === "unknown-code", "an answer that looks like a question");
     },
   };
 }

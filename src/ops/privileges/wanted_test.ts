@@ -1,9 +1,11 @@
 import { assertEquals } from "@std/assert";
 import { AGENT, CONNECTOR, SERVER } from "../../config/mod.ts";
-import { DEFAULT_FILES, mayNeedLowPort } from "./low_port.ts";
+import { capabilitiesWanted, DEFAULT_FILES } from "./wanted.ts";
 
-const needs = (args: string[], environment: Record<string, string> = {}, files: Record<string, string> = {}) =>
-  mayNeedLowPort(args, environment, (path) => files[path] ?? null);
+const wanted = (args: string[], environment: Record<string, string> = {}, files: Record<string, string> = {}) =>
+  capabilitiesWanted(args, environment, (path) => files[path] ?? null);
+const needs = (...said: Parameters<typeof wanted>) => wanted(...said).includes("net_bind_service");
+const needsTun = (...said: Parameters<typeof wanted>) => wanted(...said).includes("net_admin");
 
 Deno.test("a port below 1024 is seen wherever it may stand", () => {
   assertEquals(needs(["server", "--port", "443"]), true);
@@ -28,6 +30,17 @@ Deno.test("nothing is kept for other numbers", () => {
   assertEquals(needs(["agent", "--server", "10.0.0.1:4433", "--forward", "127.0.0.1:0=web"]), false);
   assertEquals(needs(["connector", "--service", "web=127.0.0.1:80"]), false);
   assertEquals(needs(["connector"], {}, { "./connector.json": '{ "services": [{ "backend": "10.0.0.1:80" }] }' }), false);
+});
+
+Deno.test("a TUN device is the agent's, by flag, variable or file", () => {
+  assertEquals(needsTun(["agent", "--tun", "postern0"]), true);
+  assertEquals(needsTun(["agent", "--tun=postern0", "--server", "gw"]), true);
+  assertEquals(needsTun(["agent"], { POSTERN_TUN: "postern0" }), true);
+  assertEquals(needsTun(["agent", "--config", "a.yaml"], {}, { "a.yaml": "server: gw\ntun: postern0\n" }), true);
+  assertEquals(needsTun(["agent"], {}, { "/etc/postern/agent.json": '{"server":"gw","tun":"postern0"}' }), true);
+  assertEquals(needsTun(["agent", "--server", "tun.example:4433", "--forward", "9000=tun"]), false);
+  assertEquals(needsTun(["agent", "--config", "tun.yaml"], {}, { "tun.yaml": "tunnel: no\n" }), false);
+  assertEquals(needsTun(["server", "--tun", "x"]), false);
 });
 
 Deno.test("the default files are those of the roles", () => {

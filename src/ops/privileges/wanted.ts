@@ -1,7 +1,8 @@
 /**
- * Whether a role will bind a port below 1024, judged before its settings are read, because privileges are given up before anything
- * is loaded: by the shape of texts. To be wrong costs one capability too many, or a bind that fails with words.
+ * Which privileges a role needs, for a port below 1024 or a TUN device, judged before its settings are read, because all others are
+ * given up before anything is loaded: by the shape of texts. To be wrong costs one capability too many, or a failure with words.
  */
+import type { CapabilityName } from "../../io/native_process.ts";
 
 /** A port below 1024 behind a key that ends in `port`, behind an address, or before `=SERVICE`. */
 const LOW = "(?:[1-9][0-9]{0,2}|10[01][0-9]|102[0-3])";
@@ -14,16 +15,30 @@ const LOW_PORT = new RegExp(
 /** Binding is what is asked about: where a connector's services lie says nothing. */
 const BINDING = /^POSTERN_(?:PORT|BIND|FORWARD|METRICS_(?:PORT|ADDR))$/;
 
-/**
- * `args` begin with the role. `readText` gives a configuration file's text, or null when there is none; `defaultFiles` are those that
- * the role looks for itself.
- */
-export function mayNeedLowPort(
+/** The agent's setting, in a file or as a flag. */
+const TUN = /(?:^|[\s"'{,-])tun["']?(?:[\s=:]|$)/im;
+
+/** `args` begin with the role. `readText` gives a configuration file's text, or null when there is none. */
+export function capabilitiesWanted(
   args: readonly string[],
   environment: Readonly<Record<string, string>>,
   readText: (path: string) => string | null,
+): CapabilityName[] {
+  const [role = "", ...rest] = args;
+  const file = configText(role, rest, environment, readText);
+  const texts = [...rest, file, "POSTERN_TUN" in environment ? "tun=" : ""];
+  return [
+    ...mayNeedLowPort(role, rest, environment, file) ? ["net_bind_service"] as const : [],
+    ...role === "agent" && texts.some((text) => TUN.test(text)) ? ["net_admin"] as const : [],
+  ];
+}
+
+function mayNeedLowPort(
+  role: string,
+  rest: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  file: string,
 ): boolean {
-  const [role, ...rest] = args;
   // The server's first argument without a flag is its port.
   if (role === "server" && new RegExp(`^${LOW}$`).test(rest[0] ?? "")) return true;
   const texts = role === "connector" ? metricsTexts(rest) : [rest.join("\n"), rest.join(" ")];
@@ -32,16 +47,24 @@ export function mayNeedLowPort(
       texts.push(`port=${value}`, ...value.split(","));
     }
   }
+  texts.push(role === "connector" ? metricsTexts(file.split(/[\n,{]/)).join("\n") : file);
+  return texts.some((text) => LOW_PORT.test(text));
+}
+
+/** The configuration file that the role will read; "" without one. */
+function configText(
+  role: string,
+  rest: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  readText: (path: string) => string | null,
+): string {
   const at = rest.findIndex((text) => text === "--config" || text.startsWith("--config="));
   const named = at < 0 ? environment["POSTERN_CONFIG"] : rest[at]?.slice("--config=".length) || rest[at + 1];
-  const paths = named === undefined || named === "" ? DEFAULT_FILES[role ?? ""] ?? [] : [named];
-  for (const path of paths) {
+  for (const path of named === undefined || named === "" ? DEFAULT_FILES[role] ?? [] : [named]) {
     const text = readText(path);
-    if (text === null) continue;
-    texts.push(role === "connector" ? metricsTexts(text.split(/[\n,{]/)).join("\n") : text);
-    break;
+    if (text !== null) return text;
   }
-  return texts.some((text) => LOW_PORT.test(text));
+  return "";
 }
 
 /** The lines or arguments about the metrics listener, each with the one behind it. */
