@@ -23,18 +23,24 @@ const role = ROLE_COMMANDS.find((name) => name === Deno.args[0]) ?? null;
 const privilegesKept = role === null ? [] : giveUpPrivileges();
 const dataPlane = role === null ? null : spawnWorker(role);
 // All at once: each import that is waited for by itself costs a round through the loader.
-const [{ ArenaLayout, formatEndpoint, resolveHost }, { createPlan, startHost }, { ROLE_METRICS }, native, { runCli }, { openLog }] =
-  await Promise
-    .all([
-      import("./src/io/mod.ts"),
-      import("./src/roles/control/mod.ts"),
-      import("./src/roles/metrics.ts"),
-      import("./ffi/mod.ts"),
-      import("./src/cli/mod.ts"),
-      import("./src/ops/log/mod.ts"),
-      role === null ? null : import("./src/ops/mod.ts"),
-      role === null ? null : import("./src/io/http/mod.ts"),
-    ]);
+const [
+  { ArenaLayout, formatEndpoint, resolveHost, setLinkDns },
+  { createPlan, startHost },
+  { ROLE_METRICS },
+  native,
+  { runCli },
+  { openLog },
+] = await Promise
+  .all([
+    import("./src/io/mod.ts"),
+    import("./src/roles/control/mod.ts"),
+    import("./src/roles/metrics.ts"),
+    import("./ffi/mod.ts"),
+    import("./src/cli/mod.ts"),
+    import("./src/ops/log/mod.ts"),
+    role === null ? null : import("./src/ops/mod.ts"),
+    role === null ? null : import("./src/io/http/mod.ts"),
+  ]);
 const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_SCRATCH_BYTES, loadNative } = native;
 /** Where the data plane could not open the library, this isolate finds out why. */
 const preparedPath = dataPlane === null ? null : await dataPlane.nativePath;
@@ -149,6 +155,7 @@ function createHostPlatform(): HostPlatform {
     eventfd: () => libc.eventfd(),
     signalEventfd: (fd) => libc.eventfdSignal(fd),
     resolve: resolveHost,
+    setLinkDns,
   };
 }
 

@@ -17,6 +17,7 @@ import { LogThresholds, messageOf, PosternError } from "./src/base/mod.ts";
 import {
   createArena,
   createCertificateReader,
+  createDeviceCalls,
   createLibc,
   createQuicheEngine,
   ENGINE_SCRATCH_BYTES,
@@ -91,6 +92,7 @@ function createPlatform(role: RolePlan["role"], nativePath: string): PlanePlatfo
     random: Math.random,
     wallClockMs: Date.now,
     post: (message) => scope.postMessage(message),
+    openDevices: () => createDeviceCalls(arena),
   };
 }
 

@@ -33,6 +33,8 @@ export interface AgentSettings extends CommonSettings, UplinkSettings {
   readonly forwards: readonly LocalForward[];
   /** No service and no address twice. */
   readonly virtualAddresses: readonly VirtualAddress[];
+  /** The name of a network interface that leads to the services; null: there is none. */
+  readonly tun: string | null;
 }
 
 /** UDP forwards of one agent: each has a part of the data plane's memory. */
@@ -77,6 +79,11 @@ const virtualAddress = z.union([text, z.strictObject({ id: text, virtualIp: text
   },
 );
 
+/** As the kernel takes it: IFNAMSIZ is 16. */
+const interfaceName = text.refine((value) => /^[a-zA-Z][a-zA-Z0-9_.-]*(?:%d)?$/.test(value) && value.length <= 15, {
+  error: "must be 1 to 15 letters, digits, _, . or -, beginning with a letter",
+});
+
 const agentTable = {
   ...uplinkSettings({ server: ["serverHost"], verifyPeer: ["verifyPeer"], caCert: ["caCertPath"] }),
   server_port: word<number | null>("PORT", null, {
@@ -103,6 +110,12 @@ const agentTable = {
     summary: "The address of a service in packets, where its connector names one; others get the next free one of 10.100.0.0/24",
     aliases: ["services"],
   }),
+  tun: word<string | null>("NAME", null, {
+    schema: interfaceName,
+    example: "postern0",
+    summary:
+      "Make a network interface of this name (with %d in it: of the next free number), through which this machine's programs reach the services of --service-ip and --forward by address, and as SERVICE.ztna; needs CAP_NET_ADMIN",
+  }),
   ...commonSettings("agent"),
 } satisfies SettingTable;
 
@@ -125,8 +138,11 @@ export const AGENT: RoleDefinition<AgentTable, AgentSettings> = {
 function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
   const { values, sources } = resolved;
   const uplink = finishUplink(resolved, values.server_port);
-  if (values.forward.length === 0) {
+  if (values.forward.length === 0 && values.tun === null) {
     throw usageError("the agent has nothing to forward", "name a local port and a service: --forward 127.0.0.1:9000=web");
+  }
+  if (values.tun !== null && values.forward.length + values.service_ip.length === 0) {
+    throw settingError(sources.tun, values.tun, "leads to no service", "name one and its address: --service-ip web=10.100.0.2");
   }
   checkForwards(resolved);
   const seen = new Map<string, string>();
@@ -137,7 +153,14 @@ function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
     }
     seen.set(service, address).set(address, service);
   }
-  return { role: "agent", ...finishCommon(values), ...uplink, forwards: values.forward, virtualAddresses: values.service_ip };
+  return {
+    role: "agent",
+    ...finishCommon(values),
+    ...uplink,
+    forwards: values.forward,
+    virtualAddresses: values.service_ip,
+    tun: values.tun,
+  };
 }
 
 function checkForwards(resolved: Resolved<AgentTable>): void {

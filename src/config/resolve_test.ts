@@ -123,6 +123,7 @@ Deno.test("defaults of each role", async () => {
     ...uplink,
     forwards: [{ address: "127.0.0.1", port: 9000, service: "web", protocol: "tcp", servicePort: null }],
     virtualAddresses: [],
+    tun: null,
   });
 });
 
@@ -530,6 +531,17 @@ Deno.test("agent: inner addresses, also as earlier agents write them", async () 
   for (const twice of [["a=10.0.0.1", "b=10.0.0.1"], ["a=10.0.0.1", "a=10.0.0.2"]]) {
     await refused(AGENT, { flags: { forward: ["1=x"], service_ip: twice } }, "stands there twice");
   }
+});
+
+Deno.test("agent: a TUN device has a name that the kernel takes, and leads somewhere", async () => {
+  const flags = (name: string) => ({ tun: [name], service_ip: ["web=10.100.0.2"] });
+  for (const name of ["postern0", "post%d", "a", "vpn.1-x_y"]) {
+    assertEquals((await settings(AGENT, { flags: flags(name) })).tun, name);
+  }
+  for (const name of ["", "0tun", "a b", "../x", "sixteen_letters_", "%d", "a%s"]) {
+    await refused(AGENT, { flags: flags(name) }, "tun");
+  }
+  await refused(AGENT, { flags: { tun: ["postern0"] } }, "leads to no service", "--service-ip web=10.100.0.2");
 });
 
 Deno.test("server: who may come in", async () => {

@@ -7,6 +7,7 @@ export * from "./crypto.ts";
 export * from "./datagram_socket.ts";
 export * from "./dns.ts";
 export * from "./interfaces.ts";
+export { setLinkDns } from "./link_dns.ts";
 export * from "./errno.ts";
 export * from "./native.ts";
 export * from "./reactor.ts";

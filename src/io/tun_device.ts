@@ -34,8 +34,6 @@ export interface TunOptions {
 
 export class TunDevice implements EventSource {
   readonly interface: TunInterface;
-  /** Packets for this machine that the kernel did not take. */
-  refused = 0;
   readonly #reactor: Reactor;
   readonly #device: DeviceCalls;
   readonly #options: TunOptions;
@@ -97,9 +95,9 @@ export class TunDevice implements EventSource {
     }
   }
 
-  /** Gives a packet to this machine. One that the kernel does not take is counted. */
-  write(offset: number, length: number): void {
-    if (this.#device.write(this.#fd, offset, length) !== length) this.refused++;
+  /** Gives a packet to this machine. Returns whether the kernel took it. */
+  write(offset: number, length: number): boolean {
+    return this.#device.write(this.#fd, offset, length) === length;
   }
 
   /** The interface goes with its device. */

@@ -23,8 +23,9 @@ import type { DatagramContext } from "./local_datagrams.ts";
 import { LocalStreams } from "./local_streams.ts";
 import type { AGENT_METRICS, AgentMetric } from "./metrics.ts";
 import { PacketEnd } from "./packet_end.ts";
-import { AgentServices } from "./services.ts";
+import { AGENT_ADDRESS, AgentServices, STACK_ADDRESS } from "./services.ts";
 import { localFlows, serviceReport } from "./status.ts";
+import { Tun } from "./tun.ts";
 import { UdpForward } from "./udp_forward.ts";
 
 type Counters = MetricCells<typeof AGENT_METRICS>;
@@ -45,6 +46,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
   readonly #packets: PacketEnd;
   readonly #datagrams: DatagramContext;
   readonly #ports: readonly LocalPort[];
+  readonly #tun: Tun | null;
   readonly #end: GracefulEnd;
 
   constructor(plane: Plane, plan: AgentPlan, counters: Counters) {
@@ -54,7 +56,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     const count = (metric: AgentMetric, amount: number) => this.#add(metric, amount);
     this.#uplink = new Uplink(plane, plan.uplink, this);
     this.#end = new GracefulEnd(plane, () => this.#streams.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
-    this.#services = new AgentServices(plan.addresses);
+    this.#services = new AgentServices(plan.addresses, plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS);
     const onSize = (size: number) => this.#set("activeConnections", size);
     this.#streams = new LocalStreams({ plane, uplink: this.#uplink, count, onSize });
     // Behind the uplink: the packets that its turn brought are answered in the same turn.
@@ -70,8 +72,13 @@ export class AgentPlane implements RolePlane, UplinkRole {
     });
     this.#datagrams = { plane, packets: this.#packets, count, onFlows: (change) => this.#onFlows(change) };
     this.#ports = plan.forwards.map((forward) => this.#listen(forward));
-    for (const { service } of plan.forwards) this.#packets.register(service, reactor.nowMs);
-    const addresses = this.#ports.map(({ name, transport, listener }): BoundAddress => ({ name, transport, ...listener.bound }));
+    const inPackets = plan.tun === undefined ? [] : plan.addresses ?? [];
+    for (const { service } of [...plan.forwards, ...inPackets]) this.#packets.register(service, reactor.nowMs);
+    this.#tun = plan.tun === undefined
+      ? null
+      : new Tun({ plane, plan: plan.tun, services: this.#services, packets: this.#packets, count });
+    const ports = this.#ports.map(({ name, transport, listener }): BoundAddress => ({ name, transport, ...listener.bound }));
+    const addresses = this.#tun === null ? ports : [...ports, this.#tun.bound];
     plane.platform.post({ type: "ready", addresses });
     this.#uplink.start(reactor.nowMs);
   }
@@ -190,6 +197,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   #finish(): void {
     this.#streams.abortAll();
+    this.#tun?.close();
     this.#uplink.stop("agent shutting down");
     this.#plane.finish();
   }

@@ -23,7 +23,7 @@ import { Registrar, REGISTRATION_FRAME_BYTES, type RegistrationReport } from "..
 import * as limits from "./limits.ts";
 import type { AgentMetric } from "./metrics.ts";
 import { type PacketLink, PacketLinks } from "./packet_links.ts";
-import type { AgentServices } from "./services.ts";
+import type { AgentService, AgentServices } from "./services.ts";
 
 export interface PacketEndOptions {
   readonly plane: Plane;
@@ -35,6 +35,14 @@ export interface PacketEndOptions {
   readonly onAnswered: (isAcknowledged: boolean, nowMs: number) => void;
 }
 
+/** Takes packets that are not for our own network stack. */
+export interface PacketGuest {
+  /** A packet of the service, at `offset` of the arena. Returns whether it was the guest's. */
+  take(service: AgentService, offset: number, length: number): boolean;
+  /** The connection's packets may have another size now. */
+  fit(connection: Connection): void;
+}
+
 const ENTROPY_BYTES = 16;
 /** Ports of our own side (RFC 6335 §6). */
 const PORT_FIRST = 49_152, PORTS = 16_384;
@@ -44,6 +52,8 @@ const IPV4_SOURCE_AT = 12, IPV4_HEADER_BYTES = 20;
 
 export class PacketEnd implements NetStackOwner {
   readonly stack: NetStack;
+  /** Null while nobody but our own stack has packets. */
+  guest: PacketGuest | null = null;
   readonly #options: PacketEndOptions;
   readonly #registrar: Registrar;
   readonly #links: PacketLinks;
@@ -126,11 +136,32 @@ export class PacketEnd implements NetStackOwner {
       if (idLength > 0) service = services.named(arena.bytes, offset + ROUTED_ID_AT, idLength);
       headerBytes = ROUTED_ID_AT + idLength;
     } else if (length >= IPV4_HEADER_BYTES) service = services.at(arena.view.getInt32(offset + IPV4_SOURCE_AT));
-    const link = service === null ? undefined : this.#links.find(service);
+    if (service === null) return false;
+    if (this.guest?.take(service, offset + headerBytes, length - headerBytes) === true) {
+      this.#options.count("packetsReceived", 1);
+      return true;
+    }
+    const link = this.#links.find(service);
     if (link === undefined) return false;
     this.#options.count("packetsReceived", 1);
     this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);
     return true;
+  }
+
+  /** Whether packets of the guest can leave now; without a connection they are dropped, so that their senders notice. */
+  get hasRoom(): boolean {
+    return this.#connection === null || this.#connection.isOver || !this.#connection.engine.isDatagramQueueFull();
+  }
+
+  /** Whether the server has refused the service. */
+  isDenied(service: AgentService): boolean {
+    return this.#registrar.stateOf(service.id) === "denied";
+  }
+
+  /** Sends the guest's packet at `offset`, in front of which there is room for a ROUTED header. */
+  forward(service: AgentService, offset: number, length: number): boolean {
+    const link = this.#links.open(service);
+    return this.#offer(link, offset - link.header.length, length);
   }
 
   /** Begins a UDP flow to a port of the service. Null when a bound is reached. */
@@ -159,7 +190,7 @@ export class PacketEnd implements NetStackOwner {
     if (payloadAt + length > this.#packetAt + limits.PACKET_MAX_BYTES) return this.#drop("droppedTooLarge");
     arena.bytes.copyWithin(payloadAt, offset, offset + length);
     const packetBytes = this.stack.frameDatagram(flow, arena, packetAt, length, nowMs);
-    return packetBytes === 0 ? this.#drop("droppedTooLarge") : this.#offer(link, packetBytes);
+    return packetBytes === 0 ? this.#drop("droppedTooLarge") : this.#offer(link, this.#packetAt, packetBytes);
   }
 
   onSyn(): null {
@@ -203,21 +234,21 @@ export class PacketEnd implements NetStackOwner {
     return this.#connection !== null && this.#registrar.stateOf(service.id) === "registered";
   }
 
-  /** Sends the packet that lies behind the room for its header, or has it wait for the answer to the registration. */
-  #offer(link: PacketLink, packetBytes: number): boolean {
-    if (this.#isRegistered(link)) return this.#send(link, packetBytes);
+  /** Sends the packet that lies behind the room for its header at `at`, or has it wait for the answer to the registration. */
+  #offer(link: PacketLink, at: number, packetBytes: number): boolean {
+    if (this.#isRegistered(link)) return this.#send(link, at, packetBytes);
     const { arena } = this.#options.plane.platform.engine;
     if (this.#connection === null) return this.#drop("droppedNoUplink");
     if (this.#registrar.stateOf(link.service.id) !== "pending") return this.#drop("droppedDenied");
-    this.#options.count("droppedWaiting", this.#links.wait(link, arena.bytes, this.#packetAt + link.header.length, packetBytes));
+    this.#options.count("droppedWaiting", this.#links.wait(link, arena.bytes, at + link.header.length, packetBytes));
     return true;
   }
 
-  #send(link: PacketLink, packetBytes: number): boolean {
+  #send(link: PacketLink, at: number, packetBytes: number): boolean {
     const connection = this.#connection;
     if (connection === null || connection.isOver) return this.#drop("droppedNoUplink");
-    this.#options.plane.platform.engine.arena.bytes.set(link.header, this.#packetAt);
-    const sent = connection.engine.datagramSend(this.#packetAt, link.header.length + packetBytes);
+    this.#options.plane.platform.engine.arena.bytes.set(link.header, at);
+    const sent = connection.engine.datagramSend(at, link.header.length + packetBytes);
     connection.touch();
     if (sent < 0) return this.#drop("droppedQueue");
     this.#options.count("packetsSent", 1);
@@ -237,7 +268,7 @@ export class PacketEnd implements NetStackOwner {
       const isRegistered = this.#isRegistered(link);
       while (link.waiting.count > 0) {
         const length = link.waiting.take(arena, this.#packetAt + link.header.length, limits.PACKET_MAX_BYTES - link.header.length);
-        if (isRegistered && length > 0) this.#send(link, length);
+        if (isRegistered && length > 0) this.#send(link, this.#packetAt, length);
         else this.#drop("droppedDenied");
       }
     }
@@ -257,6 +288,7 @@ export class PacketEnd implements NetStackOwner {
     const connection = this.#connection;
     if (connection === null || connection.isOver) return;
     this.#links.resize(connection);
+    this.guest?.fit(connection);
     for (let left = limits.PACKETS_PER_TURN; left > 0;) {
       const queued = this.#queueSome(connection, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
       if (queued === 0) return;
@@ -277,7 +309,7 @@ export class PacketEnd implements NetStackOwner {
       while (queued < most && !connection.engine.isDatagramQueueFull()) {
         const length = this.stack.pollPacket(link.path, arena, this.#packetAt + link.header.length, room, nowMs);
         if (length === 0) break;
-        this.#send(link, length);
+        this.#send(link, this.#packetAt, length);
         queued++;
       }
     }

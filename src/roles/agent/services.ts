@@ -25,17 +25,22 @@ export interface AddressPlan {
 }
 
 /** Where packets of an agent come from. All agents have the same: the server keeps their flows apart (WIRE 5.3). */
-const AGENT_ADDRESS = "100.64.0.1";
-const DEFAULT_NETWORK = "10.100.0.";
+export const AGENT_ADDRESS = "100.64.0.1";
+/** Where those of its own network stack come from while the machine's, through a TUN device, have that address. */
+export const STACK_ADDRESS = "100.64.0.2";
+export const DEFAULT_NETWORK = "10.100.0.";
 const DEFAULT_NETWORK_HOSTS = 254;
 
 export class AgentServices {
   readonly #planned: ReadonlyMap<string, string>;
   readonly #byId = new Map<string, AgentService>();
   readonly #byAddress = new Map<number, AgentService>();
+  readonly #source: string;
   #nextHost = 1;
 
-  constructor(addresses: readonly AddressPlan[] = []) {
+  /** `source`: the inner address of our own network stack. */
+  constructor(addresses: readonly AddressPlan[] = [], source = AGENT_ADDRESS) {
+    this.#source = source;
     this.#planned = new Map(addresses.map(({ service, address }) => [service, address]));
   }
 
@@ -52,7 +57,7 @@ export class AgentServices {
     const known = this.#byId.get(id);
     if (known !== undefined) return known;
     const address = this.#planned.get(id) ?? this.#freeAddress();
-    const ends = address === null ? null : parseEnds(AGENT_ADDRESS, address);
+    const ends = address === null ? null : parseEnds(this.#source, address);
     if (address === null || ends === null || this.#byId.size >= SERVICES_MAX) return null;
     const service: AgentService = { id, idBytes: new TextEncoder().encode(id), address, ends };
     this.#byId.set(id, service);

@@ -27,6 +27,8 @@ export interface HostPlatform {
   readonly eventfd: () => number;
   readonly signalEventfd: (fd: number) => void;
   readonly resolve: Resolve;
+  /** Has this machine ask `server` about names in `domain`. Resolves to null, or to why it could not. */
+  readonly setLinkDns: (link: string, server: string, domain: string) => Promise<string | null>;
 }
 
 /** The log as the host needs it. */
@@ -197,6 +199,8 @@ class Host implements RoleHost {
       case "served":
         this.served = message.services;
         return;
+      case "tun":
+        return void this.#setLinkDns(message.link, message.server, message.domain);
       case "resolve":
         return void this.#resolve(message.host);
       case "failed": {
@@ -216,6 +220,20 @@ class Host implements RoleHost {
     } catch (error) {
       this.#log({ level: "warn", event: "uplink-failed", message: messageOf(error), fields: { host } });
     }
+  }
+
+  /** Where the machine's resolver cannot be told, a person is told what to set; the device works without. */
+  async #setLinkDns(link: string, server: string, domain: string): Promise<void> {
+    const why = await this.#platform.setLinkDns(link, server, domain);
+    const fields = { link, server, domain };
+    this.#log(
+      why === null ? { level: "info", event: "tun-names-set", message: `Names in ${domain} are asked at ${server}`, fields } : {
+        level: "warn",
+        event: "tun-names-not-set",
+        message: `This machine was not told to ask ${server} about names in ${domain} (${why}); set it in its resolver`,
+        fields,
+      },
+    );
   }
 
   #end(error: PosternError | null): void {

@@ -158,6 +158,14 @@ export interface AgentPlan {
   readonly forwards: readonly ForwardPlan[];
   /** Inner addresses (IPv4) of services; the others get free ones. */
   readonly addresses?: readonly { readonly service: string; readonly address: string }[];
+  /** Absent: there is no TUN device. */
+  readonly tun?: TunPlan;
+}
+
+/** A network interface of the agent's machine, which leads to its services. */
+export interface TunPlan {
+  /** A `%d` in it becomes the next free number. */
+  readonly name: string;
 }
 
 export type RolePlan = ServerPlan | ConnectorPlan | AgentPlan;
@@ -304,6 +312,8 @@ export type PlaneMessage =
     readonly code: string;
     readonly exitCode: 1 | 2;
   }
+  /** A network interface is there: `server` answers questions about names in `domain`. */
+  | { readonly type: "tun"; readonly link: string; readonly server: string; readonly domain: string }
   | { readonly type: "status"; readonly id: number; readonly status: PlaneStatus }
   /** The answer to a command with that number: a count where there is one to tell, or why it was refused. */
   | { readonly type: "answer"; readonly id: number; readonly count: number; readonly error: string | null }

@@ -61,7 +61,9 @@ function p2pPlan({ binds, externalIp }: P2pSettings, material: NonNullable<RoleM
 
 async function agentPlan(settings: AgentSettings, material: RoleMaterial, resolve: Resolve): Promise<AgentPlan> {
   const forwards = settings.forwards.map(({ address, port, ...target }) => ({ listen: { address, port }, ...target }));
-  return { role: "agent", uplink: await uplinkPlan(settings, material, resolve), forwards, addresses: settings.virtualAddresses };
+  const uplink = await uplinkPlan(settings, material, resolve);
+  const tun = settings.tun === null ? {} : { tun: { name: settings.tun } };
+  return { role: "agent", uplink, forwards, addresses: settings.virtualAddresses, ...tun };
 }
 
 async function uplinkPlan(

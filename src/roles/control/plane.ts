@@ -3,7 +3,15 @@
  * is built on it by `startServer`, `startConnector` or `startAgent`; then the reactor runs until {@linkcode Plane.finish}.
  */
 import { type LogEvent, type LogFields, type LogLevel, LogThresholds, type SecurityEventInput } from "../../base/mod.ts";
-import { type ArenaLayout, EPOLLIN, type EventSource, type PlaneCrypto, type Reactor, type UdpSocket } from "../../io/mod.ts";
+import {
+  type ArenaLayout,
+  type DeviceCalls,
+  EPOLLIN,
+  type EventSource,
+  type PlaneCrypto,
+  type Reactor,
+  type UdpSocket,
+} from "../../io/mod.ts";
 import type { Engine } from "../../core/quic/mod.ts";
 import { type CommandChannel, CommandReader } from "./command_ring.ts";
 import type { PlaneCommand, PlaneMessage } from "./messages.ts";
@@ -21,6 +29,8 @@ export interface PlanePlatform {
   /** Milliseconds since the epoch, for certificates only. */
   readonly wallClockMs: () => number;
   readonly post: (message: PlaneMessage) => void;
+  /** For TUN devices. Absent where there is no kernel. */
+  readonly openDevices?: () => DeviceCalls;
 }
 
 /** A role's data plane as the worker drives it. */

@@ -1,0 +1,200 @@
+/**
+ * The agent's TUN device with the kernel's own programs: server, connector, services and agent in one network namespace, and what
+ * curl, ping and dig do there leaves through the device and comes back from the service.
+ */
+import { assert, assertEquals, assertMatch, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { join, resolve } from "node:path";
+import { needing } from "../../tools/needs.ts";
+import { linesOf } from "../../tools/test_output.ts";
+import { type CertificateFiles, type DevelopmentPki, makePki } from "./pki_fixture.ts";
+import { RoleProcess, TemporaryFolder } from "./processes_fixture.ts";
+import { Namespace } from "./tun_fixture.ts";
+
+const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
+const BACKENDS = join(ROOT, "tests", "e2e", "namespace_backends.ts");
+const NEEDS = {
+  root: true,
+  tools: ["unshare", "nsenter", "ip", "ping", "curl", "dig", "python3"],
+  files: ["/dev/net/tun", "dist/postern"],
+};
+const WEB = "10.100.0.2", ECHO = "192.168.77.7";
+const BYTES = 8 * 1024 * 1024;
+
+/** Everything in one namespace; what it started ends with it. */
+class TunGateway implements AsyncDisposable {
+  readonly host: Namespace;
+  readonly ports: { readonly http: number; readonly echo: number };
+  agent: RoleProcess;
+  readonly #stack: AsyncDisposableStack;
+  readonly #start: (args: readonly string[]) => RoleProcess;
+  readonly #agentArgs: readonly string[];
+
+  private constructor(
+    host: Namespace,
+    ports: { readonly http: number; readonly echo: number },
+    stack: AsyncDisposableStack,
+    start: (args: readonly string[]) => RoleProcess,
+    agentArgs: readonly string[],
+  ) {
+    this.host = host;
+    this.ports = ports;
+    this.#stack = stack;
+    this.#start = start;
+    this.#agentArgs = agentArgs;
+    this.agent = start(agentArgs);
+  }
+
+  static async start(): Promise<TunGateway> {
+    const stack = new AsyncDisposableStack();
+    try {
+      const gateway = await TunGateway.#build(stack);
+      await gateway.agentRegistered();
+      return gateway;
+    } catch (error) {
+      await stack.disposeAsync();
+      throw error;
+    }
+  }
+
+  static async #build(stack: AsyncDisposableStack): Promise<TunGateway> {
+    const folder = stack.use(new TemporaryFolder());
+    const pki = await makePki(join(folder.path, "pki"));
+    const connectorFiles = await pki.issue("connector-both", { dns: ["connector.web.ztna", "connector.echo.ztna"] });
+    const files = { server: pki.server, connector: connectorFiles, agent: pki.wildcardAgent };
+    const host = stack.use(await Namespace.open());
+    await host.run("ip", "link", "set", "lo", "up");
+    const backends = stack.use(new Backends(host));
+    const ports = await backends.ports();
+    const start = (args: readonly string[]) =>
+      stack.use(new RoleProcess(args, folder.path, {}, ["nsenter", `--net=/proc/${host.pid}/ns/net`]));
+    const server = start(["server", "--bind", "127.0.0.1:0", ...certificates(pki, files.server, "")]);
+    const to = ["--server", `127.0.0.1:${(await server.ports())[0]}`, "--server-name", "ztna-server"];
+    const services = [`web=127.0.0.1:${ports.http}`, `echo=127.0.0.1:${ports.echo}/udp`];
+    const flags = services.flatMap((service) => ["--service", service]);
+    const connector = start(["connector", ...to, ...flags, "--service-ip", `echo=${ECHO}`, ...certificates(pki, files.connector)]);
+    await Promise.all(["web", "echo"].map((service) => connector.until("registered", { service })));
+    const agentArgs = [
+      ...["agent", ...to, "--tun", "post%d", "--service-ip", `web=${WEB}`, "--service-ip", `echo=${ECHO}`],
+      ...certificates(pki, files.agent),
+    ];
+    return new TunGateway(host, ports, stack, start, agentArgs);
+  }
+
+  async agentRegistered(): Promise<void> {
+    await Promise.all(["web", "echo"].map((service) => this.agent.until("registered", { service })));
+  }
+
+  async restartAgent(): Promise<void> {
+    this.agent = this.#start(this.#agentArgs);
+    await this.agentRegistered();
+  }
+
+  async links(): Promise<string[]> {
+    return JSON.parse(await this.host.run("ip", "-json", "link")).map(({ ifname }: { ifname: string }) => ifname);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack[Symbol.asyncDispose]();
+  }
+}
+
+class Backends implements AsyncDisposable {
+  readonly #process: Deno.ChildProcess;
+  readonly #lines: AsyncGenerator<string>;
+
+  constructor(host: Namespace) {
+    this.#process = host.command(Deno.execPath(), "run", "-A", "--unstable-net", "--no-check", "--quiet", BACKENDS).spawn();
+    this.#lines = linesOf(this.#process.stdout);
+  }
+
+  async ports(): Promise<{ http: number; echo: number }> {
+    return JSON.parse((await this.#lines.next()).value ?? "{}");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill("SIGKILL");
+    await this.#process.status;
+    await this.#lines.return(undefined);
+    await this.#process.stderr.cancel();
+  }
+}
+
+function certificates({ caCert }: DevelopmentPki, { cert, key }: CertificateFiles, prefix = "client-"): string[] {
+  return [`--${prefix}cert`, cert, `--${prefix}key`, key, "--ca-cert", caCert];
+}
+
+Deno.test(needing(NEEDS, "TUN: programs of the machine reach services by address and name, and nothing else", async (t) => {
+  await using gateway = await TunGateway.start();
+  const { host, ports } = gateway;
+  const curl = (...args: string[]) => host.command("curl", "--silent", "--show-error", "--max-time", "60", ...args).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+
+  await t.step("dig: names of services are asked at the device, all others refused", async () => {
+    const dig = (...words: string[]) => host.run("dig", "+tries=3", "+time=5", "@100.64.0.53", ...words);
+    assertEquals((await dig("+short", "web.ztna")).trim(), WEB);
+    assertEquals((await dig("+short", "ECHO.ztna")).trim(), ECHO);
+    assertMatch(await dig("web.ztna", "AAAA"), /status: NOERROR.*\n.*ANSWER: 0/);
+    assertStringIncludes(await dig("mail.ztna"), "status: NXDOMAIN");
+    assertStringIncludes(await dig("example.com"), "status: REFUSED");
+    const said = gateway.agent.lines.filter(({ event }) => event === "tun-names-set" || event === "tun-names-not-set");
+    assertEquals(said.map(({ link, server, domain }) => [link, server, domain]), [["post0", "100.64.0.53", "ztna"]]);
+  });
+  await t.step("curl: eight MiB down and up", async () => {
+    const down = await curl(`http://${WEB}:${ports.http}/${BYTES}`);
+    assertEquals([down.code, down.stdout.length], [0, BYTES], text(down.stderr));
+    const path = await Deno.makeTempFile();
+    await Deno.writeFile(path, new Uint8Array(BYTES));
+    const up = await curl("--data-binary", `@${path}`, `http://${WEB}:${ports.http}/`);
+    await Deno.remove(path);
+    assertEquals([up.code, text(up.stdout)], [0, `${BYTES}`], text(up.stderr));
+  });
+  await t.step("UDP and ping", async () => {
+    const echoed = await host.run("python3", "-B", "-c", UDP_ECHO, ECHO, `${ports.echo}`);
+    assertEquals(echoed.trim(), "20");
+    assertStringIncludes(await host.run("ping", "-c", "3", "-i", "0.2", "-W", "10", WEB), " 0% packet loss");
+  });
+  await t.step("an address of no service is refused at once", async () => {
+    const nobody = await curl(`http://10.100.0.99:${ports.http}/`);
+    // 7: no connection; 28 would be the end of its patience.
+    assertEquals(nobody.code, 7, text(nobody.stderr));
+  });
+  await t.step("the MTU is what the connection carries", async () => {
+    const [{ mtu }] = JSON.parse(await host.run("ip", "-json", "link", "show", "post0"));
+    assert(mtu > 1_100 && mtu < 9_000, `${mtu}`);
+    assertStringIncludes(await host.run("ping", "-c", "1", "-W", "10", "-M", "do", "-s", `${mtu - 28}`, WEB), " 0% packet loss");
+    const tooLarge = await host.command("ping", "-c", "1", "-W", "2", "-M", "do", "-s", `${mtu - 27}`, WEB).output();
+    assertNotEquals(tooLarge.code, 0);
+  });
+  await t.step("kill -9 leaves nothing behind, and the next agent begins anew", async () => {
+    await gateway.agent.stop("SIGKILL");
+    assertEquals(await gateway.links(), ["lo"]);
+    assertEquals((await host.run("ip", "route")).trim(), "");
+    await gateway.restartAgent();
+    const again = await curl(`http://${WEB}:${ports.http}/1000`);
+    assertEquals([again.code, again.stdout.length], [0, 1000], text(again.stderr));
+  });
+  await t.step("SIGTERM takes the device away", async () => {
+    await gateway.agent.stop();
+    assertEquals(await gateway.links(), ["lo"]);
+  });
+}));
+
+/** Twenty datagrams to an echo, each asked for until it comes back; prints how many did. */
+const UDP_ECHO = `
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.settimeout(2)
+good = 0
+for i in range(20):
+    for attempt in range(10):
+        s.send(bytes([i]) * 700)
+        try:
+            while s.recv(2000) != bytes([i]) * 700:
+                pass
+            good += 1
+            break
+        except socket.timeout:
+            pass
+print(good)
+`;
