@@ -29,7 +29,9 @@ export interface VirtualAddress {
 /** What an agent is started with: plain data, it crosses isolates. */
 export interface AgentSettings extends CommonSettings, UplinkSettings {
   readonly role: "agent";
-  /** At least one; no address twice for one protocol. */
+  /** Ports for SOCKS5 and HTTP CONNECT; at least one of these or a forward. */
+  readonly proxies: readonly { readonly address: string; readonly port: number }[];
+  /** No address twice for one protocol. */
   readonly forwards: readonly LocalForward[];
   /** No service and no address twice. */
   readonly virtualAddresses: readonly VirtualAddress[];
@@ -39,6 +41,8 @@ export interface AgentSettings extends CommonSettings, UplinkSettings {
 
 /** UDP forwards of one agent: each has a part of the data plane's memory. */
 const UDP_FORWARDS_MAX = 64;
+const PROXY_FORM = "[ADDRESS:]PORT";
+const PROXIES_MAX = 8;
 const FORWARD_FORM = "[ADDRESS:]PORT=SERVICE[:PORT][/udp]";
 
 /** `PORT=SERVICE` or `ADDRESS:PORT=SERVICE` (without an address it is 127.0.0.1), and what may stand behind the service. */
@@ -64,6 +68,11 @@ function parseListen(value: string, form: string): { readonly address: string; r
   if (typeof parsed === "string") return parsed;
   return parsed.port === null ? `needs a port: ${form}` : { address: parsed.address, port: parsed.port };
 }
+
+const proxyListen = z.union([text, z.int().min(0).max(65535)], { error: `must be ${PROXY_FORM}` }).transform((value, context) => {
+  const listen = parseListen(String(value), PROXY_FORM);
+  return typeof listen === "string" ? refuse(context, listen) : listen;
+});
 
 /** `SERVICE=ADDRESS`, or an object of both as earlier agents have it. A legacy id may have `=`, an address cannot. */
 const virtualAddress = z.union([text, z.strictObject({ id: text, virtualIp: text })]).transform(
@@ -99,6 +108,13 @@ const agentTable = {
     example: ["127.0.0.1:9000=web"],
     summary:
       "A local port, TCP or with /udp behind it UDP, that leads to a service; port 0 is any free one. The service's port is for packets only: without one it is the local port",
+  }),
+  proxy: list<AgentSettings["proxies"]>(PROXY_FORM, [], {
+    isTypical: true,
+    schema: z.union([z.array(proxyListen), proxyListen.transform((value) => [value])]),
+    example: ["127.0.0.1:1080"],
+    summary:
+      "A local port for SOCKS5 and HTTP CONNECT, whose clients name services (web or web.ztna) instead of hosts; port 0 is any free one",
   }),
   allow_remote_clients: onOff(false, {
     summary:
@@ -138,8 +154,11 @@ export const AGENT: RoleDefinition<AgentTable, AgentSettings> = {
 function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
   const { values, sources } = resolved;
   const uplink = finishUplink(resolved, values.server_port);
-  if (values.forward.length === 0 && values.tun === null) {
-    throw usageError("the agent has nothing to forward", "name a local port and a service: --forward 127.0.0.1:9000=web");
+  if (values.forward.length === 0 && values.proxy.length === 0 && values.tun === null) {
+    throw usageError(
+      "the agent has nothing to forward",
+      "name a local port and a service: --forward 127.0.0.1:9000=web, or a port for SOCKS5 and HTTP CONNECT: --proxy 127.0.0.1:1080",
+    );
   }
   if (values.tun !== null && values.forward.length + values.service_ip.length === 0) {
     throw settingError(sources.tun, values.tun, "leads to no service", "name one and its address: --service-ip web=10.100.0.2");
@@ -157,6 +176,7 @@ function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
     role: "agent",
     ...finishCommon(values),
     ...uplink,
+    proxies: values.proxy,
     forwards: values.forward,
     virtualAddresses: values.service_ip,
     tun: values.tun,
@@ -173,6 +193,14 @@ function checkForwards(resolved: Resolved<AgentTable>): void {
     if (port !== 0 && seen.has(key)) throw settingError(sources.forward, `${address}:${port}`, "is forwarded twice");
     seen.add(key);
   }
+  for (const { address, port } of values.proxy) {
+    checkListen(resolved, "proxy", address);
+    if (port !== 0 && seen.has(`${address} ${port} tcp`)) {
+      throw settingError(sources.proxy, `${address}:${port}`, "is used twice");
+    }
+    seen.add(`${address} ${port} tcp`);
+  }
+  if (values.proxy.length > PROXIES_MAX) throw settingError(sources.proxy, values.proxy.length, `are more than ${PROXIES_MAX}`);
   if (values.forward.filter(({ protocol }) => protocol === "udp").length > UDP_FORWARDS_MAX) {
     throw settingError(sources.forward, "/udp", `stands there more than ${UDP_FORWARDS_MAX} times`);
   }
@@ -184,7 +212,7 @@ function checkServiceId({ values, sources }: Resolved<AgentTable>, key: "forward
 }
 
 /** Beyond this machine we listen only when told so. */
-function checkListen({ values, sources }: Resolved<AgentTable>, key: "forward", address: string): void {
+function checkListen({ values, sources }: Resolved<AgentTable>, key: "forward" | "proxy", address: string): void {
   if (values.allow_remote_clients || isLoopback(address)) return;
   const hint = "whoever reaches the port reaches the service as this agent: if that is wanted, add --allow-remote-clients";
   throw settingError(sources[key], address, "is not an address of this machine alone", hint);

@@ -122,6 +122,7 @@ Deno.test("defaults of each role", async () => {
     name: "agent",
     ...uplink,
     forwards: [{ address: "127.0.0.1", port: 9000, service: "web", protocol: "tcp", servicePort: null }],
+    proxies: [],
     virtualAddresses: [],
     tun: null,
   });
@@ -515,6 +516,20 @@ Deno.test("agent: an address that others reach too is refused unless remote clie
     await refused(AGENT, { flags: { forward } }, "is not an address of this machine alone", "--allow-remote-clients");
     assertEquals((await settings(AGENT, { flags: { forward, allow_remote_clients: true } })).forwards.length, 1);
   }
+});
+
+Deno.test("agent: a port for a proxy does without forwards, and is used once", async () => {
+  assertEquals((await settings(AGENT, { flags: { proxy: ["1080", "[::1]:1081"] } })).proxies, [
+    { address: "127.0.0.1", port: 1080 },
+    { address: "::1", port: 1081 },
+  ]);
+  assertEquals((await settings(AGENT, { file: { proxy: 1080 } })).proxies, [{ address: "127.0.0.1", port: 1080 }]);
+  await refused(AGENT, { flags: { proxy: ["0.0.0.0:1080"] } }, "is not an address of this machine alone", "--allow-remote-clients");
+  await refused(AGENT, { flags: { proxy: ["1080", "127.0.0.1:1080"] } }, "is used twice");
+  await refused(AGENT, { flags: { proxy: ["1080"], forward: ["1080=web"] } }, "is used twice");
+  assertEquals((await settings(AGENT, { flags: { proxy: ["1080"], forward: ["1080=dns/udp"] } })).proxies.length, 1);
+  await refused(AGENT, { flags: { proxy: ["localhost"] } }, "needs a port");
+  await refused(AGENT, { flags: { proxy: Array(9).fill("0") } }, "more than 8");
 });
 
 Deno.test("agent: inner addresses, also as earlier agents write them", async () => {

@@ -181,7 +181,7 @@ const ACCEPTS_PER_TURN = 64;
 const BACKLOG = 1024;
 const ACCEPT_RETRY_MS = 100;
 
-/** A local TCP listener. `onAccept` gets a descriptor that it must adopt or close. */
+/** A local TCP listener. `onAccept` gets a descriptor that it must adopt or close, and the slot with the address of the other end. */
 export class TcpListener implements EventSource {
   readonly #reactor: Reactor;
   readonly #fd: number;
@@ -189,13 +189,13 @@ export class TcpListener implements EventSource {
   readonly #slot: number;
   /** Where accept writes the address of the new connection's peer. */
   readonly #peerSlot: number;
-  readonly #onAccept: (fd: number) => void;
+  readonly #onAccept: (fd: number, peerSlot: number) => void;
   /** Out of descriptors: the backlog waits this long before the next try. */
   readonly #retry = new Timer(() => this.pause(false));
   #paused = false;
 
   /** Binds and listens. Throws {@linkcode PosternError} naming the address. */
-  constructor(reactor: Reactor, layout: ArenaLayout, endpoint: IpEndpoint, onAccept: (fd: number) => void) {
+  constructor(reactor: Reactor, layout: ArenaLayout, endpoint: IpEndpoint, onAccept: (fd: number, peerSlot: number) => void) {
     const { libc } = reactor;
     this.#reactor = reactor;
     this.#onAccept = onAccept;
@@ -231,7 +231,7 @@ export class TcpListener implements EventSource {
     for (let i = 0; i < ACCEPTS_PER_TURN; i++) {
       const fd = this.#reactor.libc.accept(this.#fd, this.#peerSlot);
       if (fd >= 0) {
-        this.#onAccept(fd);
+        this.#onAccept(fd, this.#peerSlot);
         continue;
       }
       if (fd === -EMFILE || fd === -ENFILE) {

@@ -33,7 +33,7 @@ const text = (value: string) => new TextEncoder().encode(value);
 
 /** What comes in packets and streams. */
 export function wireTargets(): FuzzTarget[] {
-  return [...CODECS.map(codecTarget), ...packetTargets(), ...serverTargets(), dnsQuestion()];
+  return [...CODECS.map(codecTarget), ...packetTargets(), ...serverTargets(), ...proxyTargets(), dnsQuestion()];
 }
 
 /** What comes in files, variables and handshakes. */
@@ -88,6 +88,58 @@ function packetTargets(): FuzzTarget[] {
       assert(idLength === 0 || wire.ROUTED_ID_AT + idLength < length, "an id beyond its frame");
     },
   }];
+}
+
+/** What local programs say to an agent: a wish is never for more than what is missing for certain, nor beyond the bound. */
+function proxyTargets(): FuzzTarget[] {
+  type Decoded = { readonly kind: string; readonly length?: number; readonly bytes?: number; readonly headerBytes?: number };
+  const target = (
+    name: string,
+    maxBytes: number,
+    corpus: readonly Uint8Array[],
+    decode: (bytes: Uint8Array, offset: number, length: number) => Decoded,
+  ): FuzzTarget => ({
+    name,
+    maxBytes: maxBytes + 64,
+    corpus,
+    check(bytes, offset, length) {
+      const decoded = decode(bytes, offset, length);
+      if (decoded.kind === "need") {
+        const wanted = decoded.bytes ?? 0;
+        assert(wanted > length && wanted <= maxBytes, "a wish for what is there, or for too much");
+        // One byte less is never enough.
+        if (wanted > length + 1) {
+          const more = new Uint8Array(wanted - 1);
+          more.set(bytes.subarray(offset, offset + length));
+          assert(["need", "malformed", "unsupported"].includes(decode(more, 0, wanted - 1).kind), "less would have been enough");
+        }
+      }
+      assert((decoded.length ?? decoded.headerBytes ?? 0) <= length, "more was read than there is");
+    },
+  });
+  const hex = (...values: readonly string[]) => values.map((value) => fromHex(value) ?? text(""));
+  const heads = [
+    "CONNECT web.ztna:443 HTTP/1.1\r\nHost: web.ztna:443\r\nA: b\r\n\r\n",
+    "CONNECT [::1]:1 HTTP/1.0\r\n\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+  ];
+  return [
+    target("SOCKS5 greeting", 257, hex("050100", "05020001", "05ff"), wire.decodeSocksGreeting),
+    target(
+      "SOCKS5 request",
+      262,
+      hex("0501000308776562", "050100037765622e7a746e6101bb", "0501000308776562787a746e610050")
+        .concat(hex("0501000101020304 0050".replace(" ", ""), `05030004${"00".repeat(18)}`)),
+      wire.decodeSocksRequest,
+    ),
+    target(
+      "SOCKS5 datagrams",
+      300,
+      hex("000000030377656200351234", "00000001c0000207003501", "0000010377"),
+      wire.decodeSocksDatagram,
+    ),
+    target("HTTP CONNECT", wire.CONNECT_HEAD_MAX_BYTES, heads.map(text), wire.decodeConnectHead),
+  ];
 }
 
 /** Gives an IPv4 packet its length and its header's checksum, so that the decoders behind those see it. */

@@ -14,6 +14,7 @@ import {
   type Plane,
   type PlaneCommand,
   type PlaneStatus,
+  type ProxyPlan,
   type RolePlane,
 } from "../control/mod.ts";
 import { DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
@@ -23,6 +24,7 @@ import type { DatagramContext } from "./local_datagrams.ts";
 import { LocalStreams } from "./local_streams.ts";
 import type { AGENT_METRICS, AgentMetric } from "./metrics.ts";
 import { PacketEnd } from "./packet_end.ts";
+import { Proxy } from "./proxy.ts";
 import { AGENT_ADDRESS, AgentServices, STACK_ADDRESS } from "./services.ts";
 import { localFlows, serviceReport } from "./status.ts";
 import { Tun } from "./tun.ts";
@@ -71,7 +73,10 @@ export class AgentPlane implements RolePlane, UplinkRole {
       },
     });
     this.#datagrams = { plane, packets: this.#packets, count, onFlows: (change) => this.#onFlows(change) };
-    this.#ports = plan.forwards.map((forward) => this.#listen(forward));
+    this.#ports = [
+      ...plan.forwards.map((forward) => this.#listen(forward)),
+      ...(plan.proxies ?? []).flatMap((proxy) => this.#listenAsProxy(proxy, plan)),
+    ];
     const inPackets = plan.tun === undefined ? [] : plan.addresses ?? [];
     for (const { service } of [...plan.forwards, ...inPackets]) this.#packets.register(service, reactor.nowMs);
     this.#tun = plan.tun === undefined
@@ -156,10 +161,17 @@ export class AgentPlane implements RolePlane, UplinkRole {
     const { service, listen } = forward;
     const name = `forward ${service}`;
     if (forward.protocol === "udp") return { name, transport: "udp", listener: new UdpForward(this.#datagrams, forward) };
-    return { name, transport: "tcp", listener: new TcpListener(reactor, layout, listen, (fd) => this.#accept(service, fd)) };
+    return { name, transport: "tcp", listener: new TcpListener(reactor, layout, listen, (fd) => this.#accept(forward, fd)) };
   }
 
-  #accept(service: string, fd: number): void {
+  #listenAsProxy(proxy: ProxyPlan, { addresses = [], uplink }: AgentPlan): LocalPort[] {
+    const rules = { addresses, allowLegacyServiceIds: uplink.allowLegacyServiceIds };
+    const listener = new Proxy({ datagrams: this.#datagrams, streams: this.#streams, rules }, proxy);
+    const datagrams = { bound: listener.boundUdp, close: () => {} };
+    return [{ name: "proxy", transport: "tcp", listener }, { name: "proxy", transport: "udp", listener: datagrams }];
+  }
+
+  #accept({ service, listen, servicePort }: ForwardPlan, fd: number): void {
     const { reactor } = this.#plane.platform;
     if (this.#streams.isFull) {
       this.#add("tooMany", 1);
@@ -169,7 +181,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     }
     this.#add("connections", 1);
     const client = new ForwardClient(reactor, fd);
-    client.follow(this.#streams.begin(service, client, reactor.nowMs));
+    client.follow(this.#streams.begin(service, servicePort ?? listen.port, client, reactor.nowMs));
   }
 
   #onFlows(change: 1 | -1): void {

@@ -34,3 +34,14 @@ export const LOCAL_UDP_SOCKET: UdpSocketLimits = {
   sendBufferBytes: 128 * 1024,
   kernelBufferBytes: 1024 * 1024,
 };
+
+/** Clients of the proxy that are not joined to a service; more are reset. */
+export const PROXY_CLIENTS_MAX = 1_024;
+/** From a client's connection to the last byte of its request. */
+export const PROXY_REQUEST_MS = 10_000;
+/** How long a client that was refused may take to read that, and what is thrown away of what it still says. */
+export const PROXY_LEAVING_MS = 2_000;
+export const LEAVING_BYTES_MAX = 1024 * 1024;
+/** Clients that send datagrams through the proxy, and the flows of each. */
+export const ASSOCIATIONS_MAX = 256;
+export const ASSOCIATION_FLOWS_MAX = 64;

@@ -8,7 +8,7 @@ import { AbortCode } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { BRIDGE_CHUNK_BYTES, type Uplink } from "../uplink/mod.ts";
 import { CONNECTIONS_MAX } from "./limits.ts";
-import type { LocalClient, LocalRefusal } from "./local_client.ts";
+import type { LocalClient, LocalRefusal, LocalWay } from "./local_client.ts";
 import { type LocalContext, type LocalEnd, LocalStream } from "./local_stream.ts";
 import type { AgentMetric } from "./metrics.ts";
 
@@ -80,7 +80,7 @@ export class LocalStreams {
   }
 
   /** Takes a client to the service. The client hears what became of it, perhaps before this returns. */
-  begin(service: string, client: LocalClient, nowMs: number): LocalStream {
+  begin(service: string, _port: number, client: LocalClient, nowMs: number): LocalWay {
     const stream = new LocalStream(this.#context, service, client, nowMs);
     this.#all.add(stream);
     this.#options.onSize(this.#all.size);

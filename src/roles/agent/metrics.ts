@@ -49,6 +49,9 @@ export const AGENT_METRICS = {
   noUplink: refused("no-uplink"),
   noAnswer: refused("no-answer"),
   tooMany: refused("too-many"),
+  proxyClients: { name: "ztna_agent_proxy_clients_total", kind: "counter", help: "Clients that the proxy accepted." },
+  proxyForeign: refused("foreign"),
+  proxyMalformed: refused("malformed"),
   udpFlows: { name: "ztna_agent_udp_flows_total", kind: "counter", help: "UDP flows that local clients began." },
   activeUdpFlows: { name: "ztna_agent_active_udp_flows", kind: "gauge", help: "UDP flows that are open now." },
   datagramBytesSent: datagramBytes("to_service"),
@@ -63,6 +66,7 @@ export const AGENT_METRICS = {
   droppedWaiting: dropped("waiting"),
   droppedTooManyFlows: dropped("too-many-flows"),
   droppedLocal: dropped("local"),
+  droppedForeign: dropped("foreign"),
 } as const satisfies MetricTable;
 
 export type AgentMetric = keyof typeof AGENT_METRICS;

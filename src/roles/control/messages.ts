@@ -152,10 +152,16 @@ export interface ForwardPlan {
   readonly servicePort?: number | null;
 }
 
+/** A port for SOCKS5 and HTTP CONNECT. */
+export interface ProxyPlan {
+  readonly listen: IpEndpoint;
+}
+
 export interface AgentPlan {
   readonly role: "agent";
   readonly uplink: UplinkPlan;
   readonly forwards: readonly ForwardPlan[];
+  readonly proxies?: readonly ProxyPlan[];
   /** Inner addresses (IPv4) of services; the others get free ones. */
   readonly addresses?: readonly { readonly service: string; readonly address: string }[];
   /** Absent: there is no TUN device. */

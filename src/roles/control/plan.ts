@@ -61,9 +61,14 @@ function p2pPlan({ binds, externalIp }: P2pSettings, material: NonNullable<RoleM
 
 async function agentPlan(settings: AgentSettings, material: RoleMaterial, resolve: Resolve): Promise<AgentPlan> {
   const forwards = settings.forwards.map(({ address, port, ...target }) => ({ listen: { address, port }, ...target }));
-  const uplink = await uplinkPlan(settings, material, resolve);
-  const tun = settings.tun === null ? {} : { tun: { name: settings.tun } };
-  return { role: "agent", uplink, forwards, addresses: settings.virtualAddresses, ...tun };
+  return {
+    role: "agent",
+    uplink: await uplinkPlan(settings, material, resolve),
+    forwards,
+    proxies: settings.proxies.map((listen) => ({ listen })),
+    addresses: settings.virtualAddresses,
+    ...(settings.tun === null ? {} : { tun: { name: settings.tun } }),
+  };
 }
 
 async function uplinkPlan(
