@@ -45,7 +45,7 @@ export class PacketSignals {
   onConnector(peer: PacketPeer, message: SignalMessage, stream: number): void {
     if (message.kind === "candidate-offer") {
       const { sessionId, service } = message;
-      if (!peer.registered.has(service)) this.#onWrong(`a connector was asked for ${service}`);
+      if (!peer.options.services.includes(service)) this.#onWrong(`a connector was asked for ${service}`);
       this.#checkAgent(sessionId, message.candidates);
       const candidates = [candidate(`connector ${sessionId}`)];
       this.#world.events.after(ANSWER_MS, () => peer.signal({ kind: "candidate-answer", sessionId, candidates }, stream));
