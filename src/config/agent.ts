@@ -20,7 +20,7 @@ export interface LocalForward {
   readonly servicePort: number | null;
 }
 
-/** The inner address of a service (IPv4). */
+/** An inner address of a service: one of IPv4 and one of IPv6 at most. */
 export interface VirtualAddress {
   readonly service: string;
   readonly address: string;
@@ -83,7 +83,7 @@ const virtualAddress = z.union([text, z.strictObject({ id: text, virtualIp: text
       : [value.id, value.virtualIp];
     if (equals < 0) return refuse(context, "must be SERVICE=ADDRESS");
     const canonical = canonicalIp(address);
-    if (canonical === null || canonical.includes(":")) return refuse(context, "must be an IPv4 address");
+    if (canonical === null) return refuse(context, "must be an IP address");
     return isUnspecified(canonical) ? refuse(context, "must not be the unspecified address") : { service, address: canonical };
   },
 );
@@ -123,7 +123,8 @@ const agentTable = {
   service_ip: list<readonly VirtualAddress[]>("SERVICE=IP", [], {
     schema: z.union([z.array(virtualAddress), virtualAddress.transform((value) => [value])]),
     example: ["web=10.100.0.2"],
-    summary: "The address of a service in packets, where its connector names one; others get the next free one of 10.100.0.0/24",
+    summary:
+      "The address of a service in packets, where its connector names one; others get the next free one of 10.100.0.0/24. An IPv6 address beside it is for --tun",
     aliases: ["services"],
   }),
   tun: word<string | null>("NAME", null, {
@@ -164,13 +165,13 @@ function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
     throw settingError(sources.tun, values.tun, "leads to no service", "name one and its address: --service-ip web=10.100.0.2");
   }
   checkForwards(resolved);
-  const seen = new Map<string, string>();
+  const seen = new Set<string>();
   for (const { service, address } of values.service_ip) {
     checkServiceId(resolved, "service_ip", service);
-    for (const key of [service, address]) {
-      if (seen.has(key)) throw settingError(sources.service_ip, key, "stands there twice");
+    for (const key of [`${service} ${address.includes(":")}`, address]) {
+      if (seen.has(key)) throw settingError(sources.service_ip, key === address ? address : service, "stands there twice");
+      seen.add(key);
     }
-    seen.set(service, address).set(address, service);
   }
   return {
     role: "agent",

@@ -540,7 +540,7 @@ Deno.test("agent: inner addresses, also as earlier agents write them", async () 
   ]);
   const file = { forward: "1=x", services: [{ id: "web", virtualIp: "10.100.0.2" }] };
   assertEquals((await settings(AGENT, { file })).virtualAddresses, [{ service: "web", address: "10.100.0.2" }]);
-  for (const service_ip of ["web", "web=h", "web=::1", "web=0.0.0.0", "a b=10.0.0.1", "=10.0.0.1"]) {
+  for (const service_ip of ["web", "web=h", "web=::", "web=0.0.0.0", "a b=10.0.0.1", "=10.0.0.1"]) {
     await refused(AGENT, { flags: { forward: ["1=x"], service_ip: [service_ip] } }, "--service-ip");
   }
   for (const twice of [["a=10.0.0.1", "b=10.0.0.1"], ["a=10.0.0.1", "a=10.0.0.2"]]) {

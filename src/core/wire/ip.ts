@@ -214,6 +214,21 @@ export function pseudoHeaderSum(ends: IpEnds, protocol: number, payloadBytes: nu
   return sum;
 }
 
+/** Reads the ends of the way back from the whole packet at `offset`, of which nothing else is looked at. */
+export function readReversedEnds(view: DataView, offset: number, out: IpEnds): void {
+  out.isIpv4 = view.getUint8(offset) >> 4 === 4;
+  const source = offset + (out.isIpv4 ? V4_SOURCE_AT : V6_SOURCE_AT);
+  const destination = offset + (out.isIpv4 ? V4_DESTINATION_AT : V6_DESTINATION_AT);
+  out.source0 = out.isIpv4 ? 0 : view.getInt32(destination);
+  out.source1 = out.isIpv4 ? 0 : view.getInt32(destination + 4);
+  out.source2 = out.isIpv4 ? V4_MAPPED_WORD : view.getInt32(destination + 8);
+  out.source3 = view.getInt32(out.isIpv4 ? destination : destination + 12);
+  out.destination0 = out.isIpv4 ? 0 : view.getInt32(source);
+  out.destination1 = out.isIpv4 ? 0 : view.getInt32(source + 4);
+  out.destination2 = out.isIpv4 ? V4_MAPPED_WORD : view.getInt32(source + 8);
+  out.destination3 = view.getInt32(out.isIpv4 ? source : source + 12);
+}
+
 /** Copies the ends; with `reversed` the way back. `to` may not be `from` then. */
 export function copyEnds(from: IpEnds, to: IpEnds, reversed: boolean): void {
   to.isIpv4 = from.isIpv4;

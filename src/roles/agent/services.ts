@@ -15,12 +15,14 @@ export interface AgentService {
   readonly address: string;
   /** From us to it. */
   readonly ends: IpEnds;
+  /** Its inner IPv6 address, where the configuration gives it one, and from this machine to it. */
+  readonly address6: string | null;
+  readonly ends6: IpEnds | null;
 }
 
-/** An inner address that the configuration gives to a service. */
+/** An inner address that the configuration gives to a service: one of each version of IP at most. */
 export interface AddressPlan {
   readonly service: string;
-  /** IPv4. */
   readonly address: string;
 }
 
@@ -28,11 +30,14 @@ export interface AddressPlan {
 export const AGENT_ADDRESS = "100.64.0.1";
 /** Where those of its own network stack come from while the machine's, through a TUN device, have that address. */
 export const STACK_ADDRESS = "100.64.0.2";
+/** The machine's own address behind a TUN device in IPv6: of a unique local network (RFC 4193). */
+export const AGENT_ADDRESS6 = "fd7a:746e:61::1";
 export const DEFAULT_NETWORK = "10.100.0.";
 const DEFAULT_NETWORK_HOSTS = 254;
 
 export class AgentServices {
   readonly #planned: ReadonlyMap<string, string>;
+  readonly #planned6: ReadonlyMap<string, string>;
   readonly #byId = new Map<string, AgentService>();
   readonly #byAddress = new Map<number, AgentService>();
   readonly #source: string;
@@ -41,7 +46,10 @@ export class AgentServices {
   /** `source`: the inner address of our own network stack. */
   constructor(addresses: readonly AddressPlan[] = [], source = AGENT_ADDRESS) {
     this.#source = source;
-    this.#planned = new Map(addresses.map(({ service, address }) => [service, address]));
+    const isIpv6 = ({ address }: AddressPlan) => address.includes(":");
+    const byService = (plans: readonly AddressPlan[]) => new Map(plans.map(({ service, address }) => [service, address]));
+    this.#planned = byService(addresses.filter((plan) => !isIpv6(plan)));
+    this.#planned6 = byService(addresses.filter(isIpv6));
   }
 
   get size(): number {
@@ -59,7 +67,9 @@ export class AgentServices {
     const address = this.#planned.get(id) ?? this.#freeAddress();
     const ends = address === null ? null : parseEnds(this.#source, address);
     if (address === null || ends === null || this.#byId.size >= SERVICES_MAX) return null;
-    const service: AgentService = { id, idBytes: new TextEncoder().encode(id), address, ends };
+    const address6 = this.#planned6.get(id) ?? null;
+    const ends6 = address6 === null ? null : parseEnds(AGENT_ADDRESS6, address6);
+    const service: AgentService = { id, idBytes: new TextEncoder().encode(id), address, ends, address6, ends6 };
     this.#byId.set(id, service);
     this.#byAddress.set(ends.destination3, service);
     return service;
@@ -82,6 +92,15 @@ export class AgentServices {
     return this.#byAddress.get(address) ?? null;
   }
 
+  /** The service to whose address, IPv4 or IPv6, the source of `ends` belongs, or null. */
+  from(ends: IpEnds): AgentService | null {
+    if (ends.isIpv4) return this.at(ends.source3);
+    for (const service of this.#byId.values()) {
+      if (service.ends6 !== null && isWayBack(ends, service.ends6)) return service;
+    }
+    return null;
+  }
+
   #freeAddress(): string | null {
     const planned = new Set(this.#planned.values());
     while (this.#nextHost <= DEFAULT_NETWORK_HOSTS) {
@@ -90,4 +109,10 @@ export class AgentServices {
     }
     return null;
   }
+}
+
+/** Whether the source of `back` is the destination of `there`. */
+function isWayBack(back: IpEnds, there: IpEnds): boolean {
+  return back.source3 === there.destination3 && back.source2 === there.destination2 && back.source1 === there.destination1 &&
+    back.source0 === there.destination0;
 }

@@ -2,6 +2,7 @@
  * The DNS of the TUN device: answers questions about `SERVICE.ztna` with the service's inner address, and refuses all others, so that
  * a resolver asks somebody else. Question and answer are packets that never leave this machine.
  */
+import { parseIp } from "../../base/mod.ts";
 import {
   decodeDnsQuestion,
   decodeIp,
@@ -30,15 +31,17 @@ const NOTHING: readonly Uint8Array[] = [];
 /** The room that an answer needs. */
 export const DNS_PACKET_BYTES_MAX = udpHeadroomBytes(true) + DNS_MESSAGE_BYTES_MAX;
 
+/** The inner address of a service, by its id in lower case: null where it has none of that kind, undefined where there is no such service. */
+export type AddressOf = (service: string, isIpv6: boolean) => string | null | undefined;
+
 export class TunNames {
-  readonly #addressOf: (service: string) => Uint8Array | null;
+  readonly #addressOf: AddressOf;
   /** From the answerer to whoever asks: this machine. */
   readonly #ends: IpEnds;
   readonly #ip = new IpHeader();
   readonly #udp = new UdpHeader();
 
-  /** `addressOf` gives the four bytes of a service's inner address; null for one that there is not. */
-  constructor(ends: IpEnds, addressOf: (service: string) => Uint8Array | null) {
+  constructor(ends: IpEnds, addressOf: AddressOf) {
     this.#ends = ends;
     this.#addressOf = addressOf;
   }
@@ -65,8 +68,12 @@ export class TunNames {
     if (!isInternet) return { code: DnsCode.refused, addresses: NOTHING };
     if (name === TUN_DOMAIN) return { code: DnsCode.noError, addresses: NOTHING };
     if (!name.endsWith(`.${TUN_DOMAIN}`)) return { code: DnsCode.refused, addresses: NOTHING };
-    const address = this.#addressOf(name.slice(0, -TUN_DOMAIN.length - 1));
-    if (address === null) return { code: DnsCode.nameError, addresses: NOTHING };
-    return { code: DnsCode.noError, addresses: type === DnsType.a || type === DnsType.any ? [address] : NOTHING };
+    const service = name.slice(0, -TUN_DOMAIN.length - 1);
+    const v4 = this.#addressOf(service, false), v6 = this.#addressOf(service, true);
+    if (v4 === undefined) return { code: DnsCode.nameError, addresses: NOTHING };
+    const wanted = [...type !== DnsType.aaaa ? [v4] : [], ...type !== DnsType.a ? [v6] : []];
+    const isAddress = type === DnsType.a || type === DnsType.aaaa || type === DnsType.any;
+    const addresses = (isAddress ? wanted : []).map((address) => parseIp(address ?? "")).filter((address) => address !== null);
+    return { code: DnsCode.noError, addresses };
   }
 }

@@ -1,6 +1,5 @@
 /** Questions to the DNS of the TUN device, as whole packets: what is answered, refused, and left alone. */
 import { assert, assertEquals } from "@std/assert";
-import { parseIp } from "../../base/mod.ts";
 import {
   decodeIp,
   decodeUdp,
@@ -18,7 +17,8 @@ const REPLY_AT = 1024;
 const memory = packetMemory(4096);
 const names = new TunNames(
   parseEnds(DNS, OWN) ?? new IpHeader(),
-  (service) => service === "web" ? parseIp("10.100.0.2") : service === "db.prod" ? parseIp("10.100.0.3") : null,
+  (service, isIpv6) =>
+    service === "web" ? (isIpv6 ? null : "10.100.0.2") : service === "db.prod" ? (isIpv6 ? "fd00::3" : "10.100.0.3") : undefined,
 );
 
 interface Asked {
@@ -50,7 +50,9 @@ function ask({ name, type = 1, from = OWN, port = 53, flags = 0x0100, dnsClass =
 Deno.test("the name of a service is its inner address, whatever its case and with dots in it", () => {
   assertEquals(ask({ name: "web.ztna" }), [0, [10, 100, 0, 2]]);
   assertEquals(ask({ name: "WEB.Ztna" }), [0, [10, 100, 0, 2]]);
-  assertEquals(ask({ name: "db.prod.ztna", type: 255 }), [0, [10, 100, 0, 3]]);
+  assertEquals(ask({ name: "db.prod.ztna" }), [0, [10, 100, 0, 3]]);
+  assertEquals(ask({ name: "db.prod.ztna", type: 28 }), [0, [0, 0, 0, 3]], "the end of fd00::3");
+  assertEquals(ask({ name: "db.prod.ztna", type: 255 }), [0, [0, 0, 0, 3]], "both");
 });
 
 Deno.test("there is nothing of another type, no other service, and nothing outside the domain", () => {

@@ -162,7 +162,7 @@ export interface AgentPlan {
   readonly uplink: UplinkPlan;
   readonly forwards: readonly ForwardPlan[];
   readonly proxies?: readonly ProxyPlan[];
-  /** Inner addresses (IPv4) of services; the others get free ones. */
+  /** Inner addresses of services, one of each version of IP at most; who has no IPv4 one gets a free one. */
   readonly addresses?: readonly { readonly service: string; readonly address: string }[];
   /** Absent: there is no TUN device. */
   readonly tun?: TunPlan;

@@ -4,13 +4,19 @@
  * never answered (RFC 1122 §3.2.2).
  */
 import type { FlowTable, Registry } from "../../core/registry/mod.ts";
-import { encodeRoutedHeader, encodeTooBig, icmpErrorMaxBytes, IpHeader, ROUTED_ID_AT } from "../../core/wire/mod.ts";
+import {
+  encodeRoutedHeader,
+  encodeTooBig,
+  icmpErrorMaxBytes,
+  IpHeader,
+  readReversedEnds,
+  ROUTED_ID_AT,
+} from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { ROUTED_HEADROOM_BYTES } from "./limits.ts";
 import type { Peer } from "./peer.ts";
 
 const PROTOCOL_ICMP = 1, PROTOCOL_ICMPV6 = 58;
-const V4_MAPPED_WORD = 0xffff;
 
 export class TooLarge {
   readonly #plane: Plane;
@@ -41,7 +47,7 @@ export class TooLarge {
     this.#flows.restore(slot, side, memory.bytes, offset, length);
     const passes = to.connection.engine.datagramMax() - (to.isV2 ? ROUTED_ID_AT + service.length : 0);
     if (passes <= 0) return false;
-    readEndsReversed(memory.view, offset, this.#ends);
+    readReversedEnds(memory.view, offset, this.#ends);
     let at = this.#replyAt;
     let size = encodeTooBig(memory, at, this.#ends, passes, memory, offset, length);
     if (from.isV2) {
@@ -52,20 +58,6 @@ export class TooLarge {
     from.connection.touch();
     return true;
   }
-}
-
-/** The ends of the answer: the packet's, exchanged. The flow table has found the packet to be whole. */
-function readEndsReversed(view: DataView, offset: number, out: IpHeader): void {
-  out.isIpv4 = view.getUint8(offset) >> 4 === 4;
-  const source = offset + (out.isIpv4 ? 12 : 8), destination = offset + (out.isIpv4 ? 16 : 24);
-  out.source0 = out.isIpv4 ? 0 : view.getInt32(destination);
-  out.source1 = out.isIpv4 ? 0 : view.getInt32(destination + 4);
-  out.source2 = out.isIpv4 ? V4_MAPPED_WORD : view.getInt32(destination + 8);
-  out.source3 = view.getInt32(out.isIpv4 ? destination : destination + 12);
-  out.destination0 = out.isIpv4 ? 0 : view.getInt32(source);
-  out.destination1 = out.isIpv4 ? 0 : view.getInt32(source + 4);
-  out.destination2 = out.isIpv4 ? V4_MAPPED_WORD : view.getInt32(source + 8);
-  out.destination3 = view.getInt32(out.isIpv4 ? source : source + 12);
 }
 
 /** Everything of ICMP that is no echo; the flow table lets nothing else through. */
