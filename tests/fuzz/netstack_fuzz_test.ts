@@ -88,6 +88,7 @@ const stack: NetStack = new NetStack({
   onPathReady: () => {},
 }, {
   entropy: Uint8Array.from({ length: 16 }, () => below(256)),
+  holdsData: SEED % 2 === 1,
   limits: {
     buffersTotalMaxBytes: BUFFERS_MAX_BYTES,
     synPerSourcePerSecondMax: 1_000_000,
@@ -211,6 +212,7 @@ Deno.test(`netstack: ${PACKETS} random and spoilt packets (seed ${SEED}) throw n
     stack.handlePacket(path, memory, 0, length, nowMs);
     if (chance(0.2)) meddle();
     if (chance(0.3)) stack.handleTimeout(nowMs);
+    if (chance(0.2)) stack.deliver(nowMs);
     for (let n = below(8); n > 0; n--) {
       const sent = stack.pollPacket(path, out, 0, 4_096, nowMs);
       if (sent === 0) break;
@@ -235,6 +237,7 @@ Deno.test(`netstack: ${PACKETS} random and spoilt packets (seed ${SEED}) throw n
       "pathMtuReduced",
     ] as const
   ) assert(PACKETS < 200_000 || stack.counters[name] > 0, `${name}: every part is reached`);
+  stack.deliver(nowMs);
   // Whatever is left ends by itself.
   for (let i = 0; i < 10_000 && stack.nextTimeoutMs() !== Infinity; i++) {
     nowMs = Math.max(nowMs, stack.nextTimeoutMs());

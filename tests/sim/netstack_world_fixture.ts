@@ -108,7 +108,7 @@ export class World {
         answersEcho: () => true,
         onPathReady: () => {},
       };
-      const stack = new NetStack(owner, { limits, entropy });
+      const stack = new NetStack(owner, { limits, entropy, holdsData: options.seed % 2 === 1 });
       return { stack, path: stack.openPath({ agentKey: "agent", maxBytes: options.pathMaxBytes ?? 1280 }) };
     };
     this.client = side(() => null);
@@ -169,6 +169,7 @@ export class World {
   }
 
   #drain(from: Side, to: Side): void {
+    from.stack.deliver(this.nowMs);
     for (;;) {
       const length = from.stack.pollPacket(from.path, this.#memory, 0, 65_535, this.nowMs);
       if (length === 0) return;

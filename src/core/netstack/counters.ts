@@ -1,6 +1,6 @@
 /**
  * What the stack counts: every packet that it does not serve, by reason, and every turn that a person may ask about. The
- * owner reads the numbers; `publishCounters` copies them into shared cells for whoever is scraped.
+ * owner reads the numbers; `counterPublisher` copies them into shared cells for whoever is scraped.
  */
 import type { MetricCells, MetricDefinition } from "../../base/mod.ts";
 import type { IcmpVerdict, IpVerdict, TcpVerdict, UdpVerdict } from "../wire/mod.ts";
@@ -95,9 +95,12 @@ export const NETSTACK_METRICS = Object.fromEntries(COUNTER_NAMES.map((name) => [
   help: COUNTER_HELP[name],
 }])) as { readonly [K in CounterName]: MetricDefinition };
 
-/** Copies all counters to the cells. */
-export function publishCounters(counters: Counters, metrics: MetricCells<typeof NETSTACK_METRICS>): void {
-  for (const name of COUNTER_NAMES) metrics.cells[metrics.index[name]] = counters[name];
+/** What copies all counters to the cells. It is called every turn. */
+export function counterPublisher(counters: Counters, { cells, index }: MetricCells<typeof NETSTACK_METRICS>): () => void {
+  const cellOf = COUNTER_NAMES.map((name) => index[name]);
+  return () => {
+    for (let i = 0; i < cellOf.length; i++) cells[cellOf[i] as number] = counters[COUNTER_NAMES[i] as CounterName];
+  };
 }
 
 /** The counter of each refusal of a decoder. */

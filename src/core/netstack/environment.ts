@@ -38,9 +38,14 @@ export class TcpEnvironment {
   readonly inIcmp = new IcmpHeader();
   readonly outTcp = new TcpHeader();
   readonly hooks: EnvironmentHooks;
+  /** What comes in order waits, so that the owner is offered much at once. */
+  readonly holdsData: boolean;
+  /** Whose data waits. */
+  readonly held: TcpSession[] = [];
 
-  constructor(limits: NetStackLimits, key: HashKey, hooks: EnvironmentHooks) {
+  constructor(limits: NetStackLimits, key: HashKey, holdsData: boolean, hooks: EnvironmentHooks) {
     this.limits = limits;
+    this.holdsData = holdsData;
     this.key = key;
     this.hooks = hooks;
     this.pool = new BufferPool(limits.buffersTotalMaxBytes);

@@ -112,6 +112,8 @@ export const PATH_MTU_MIN_IPV6_BYTES = 1280;
 export const BUFFER_MIN_BYTES = 4096;
 /** Released buffers that are kept for the next session. */
 export const BUFFERS_KEPT_MAX_BYTES = 4 * 1024 * 1024;
+/** What is held back for an owner that shall be offered much at once: as much as one write to a socket takes. */
+export const HELD_BYTES_MAX = 64 * 1024;
 /** A segment is acknowledged at once when it is the second one unacknowledged (RFC 9293 §3.8.6.3). */
 export const SEGMENTS_PER_ACK = 2;
 /** Bounds of what a path may name as its largest packet: all headers and SACK blocks with some data; the IP length field. */

@@ -6,7 +6,7 @@
  * data to the owner); the way out: `tcp_owner` (what was written), `tcp_send` (what leaves now), `congestion` and `tcp_window`
  * (how much may); `tcp_timer` for time, `tcp_end` for every way to end. `tcp_state` is the table of states.
  */
-export { type CounterName, type Counters, NETSTACK_METRICS, publishCounters } from "./counters.ts";
+export { type CounterName, counterPublisher, type Counters, NETSTACK_METRICS } from "./counters.ts";
 export { NETSTACK_LIMITS, type NetStackLimits } from "./limits.ts";
 export type { NetStackOwner } from "./owner.ts";
 export { ControlQueue, type PacketPath, type PathOptions } from "./path.ts";

@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { IpHeader, packetMemory, packetMemoryOf, parseEnds } from "../wire/mod.ts";
 import { BufferPool, ByteRing } from "./buffers.ts";
-import { COUNTER_NAMES, NETSTACK_METRICS, newCounters, publishCounters } from "./counters.ts";
+import { COUNTER_NAMES, counterPublisher, NETSTACK_METRICS, newCounters } from "./counters.ts";
 import { FlowTable } from "./flow_table.ts";
 import { keyedHash } from "./keyed_hash.ts";
 import { BUFFER_MIN_BYTES, NETSTACK_LIMITS } from "./limits.ts";
@@ -188,7 +188,7 @@ Deno.test("every counter has a metric of its own, and is copied to its cell", ()
   const counters = newCounters();
   COUNTER_NAMES.forEach((name, i) => counters[name] = i + 1);
   const metrics = metricCells(NETSTACK_METRICS);
-  publishCounters(counters, metrics);
+  counterPublisher(counters, metrics)();
   assertEquals([...metrics.cells], COUNTER_NAMES.map((_, i) => i + 1));
   assertEquals(NETSTACK_METRICS.synRefusedRate.name, "postern_netstack_syn_refused_rate_total");
   assertEquals(new Set(Object.values(NETSTACK_METRICS).map(({ name }) => name)).size, COUNTER_NAMES.length);

@@ -41,6 +41,7 @@ export interface PeerOptions {
   readonly maxBytes?: number;
   readonly receiveMaxBytes?: number;
   readonly agentKey?: string | null;
+  readonly holdsData?: boolean;
   /** What the owner takes of `length` offered bytes. */
   readonly take?: (length: number) => number;
   readonly owner?: Partial<NetStackOwner>;
@@ -119,7 +120,11 @@ export class TestPeer implements SessionHandler {
       answersEcho: () => false,
       onPathReady: () => {},
       ...options.owner,
-    }, { limits: options.limits ?? {}, entropy: fromHex("000102030405060708090a0b0c0d0e0f") ?? new Uint8Array() });
+    }, {
+      limits: options.limits ?? {},
+      entropy: fromHex("000102030405060708090a0b0c0d0e0f") ?? new Uint8Array(),
+      holdsData: options.holdsData ?? false,
+    });
     this.path = this.stack.openPath({
       agentKey: options.agentKey === undefined ? "agent" : options.agentKey,
       maxBytes: options.maxBytes ?? 1280,

@@ -24,6 +24,7 @@ import type { NetStackOwner } from "./owner.ts";
 import { PacketPath, type PathOptions } from "./path.ts";
 import { SessionTable } from "./session_table.ts";
 import { abortSession, acceptSession, resumeSession, sendRoomBytes, shutdownSession, writeSession } from "./tcp_owner.ts";
+import { deliverHeld } from "./tcp_deliver.ts";
 import { buildSegment, hasMoreToSend } from "./tcp_send.ts";
 import type { SessionHandler, TcpSession } from "./tcp_session.ts";
 import { onSessionTimer, scheduleSession } from "./tcp_timer.ts";
@@ -33,6 +34,11 @@ export interface NetStackOptions {
   readonly limits?: Partial<NetStackLimits>;
   /** Sixteen random bytes, never used for another stack: initial sequence numbers and tables depend on them. */
   readonly entropy: Uint8Array;
+  /**
+   * Data is not offered to its owner as it comes but when {@linkcode NetStack.deliver} is called, much at once: for owners to whom
+   * each call costs. Default: as it comes.
+   */
+  readonly holdsData?: boolean;
 }
 
 export class NetStack {
@@ -49,13 +55,18 @@ export class NetStack {
     assert(options.entropy.length >= 16, "sixteen bytes of entropy");
     const view = new DataView(options.entropy.buffer, options.entropy.byteOffset, options.entropy.byteLength);
     this.limits = { ...NETSTACK_LIMITS, ...options.limits };
-    this.#environment = new TcpEnvironment(this.limits, { low: view.getInt32(0), high: view.getInt32(4) }, {
-      onPathReady: (path) => owner.onPathReady(path),
-      onTimer: onSessionTimer,
-      onUnlist: (session) => this.#sessions.unlist(session),
-      onRelease: (session) => this.#sessions.release(session),
-      onTimeWait: (session) => this.#sessions.enterTimeWait(session),
-    });
+    this.#environment = new TcpEnvironment(
+      this.limits,
+      { low: view.getInt32(0), high: view.getInt32(4) },
+      options.holdsData ?? false,
+      {
+        onPathReady: (path) => owner.onPathReady(path),
+        onTimer: onSessionTimer,
+        onUnlist: (session) => this.#sessions.unlist(session),
+        onRelease: (session) => this.#sessions.release(session),
+        onTimeWait: (session) => this.#sessions.enterTimeWait(session),
+      },
+    );
     const accounts = new Accounts(this.limits);
     this.#sessions = new SessionTable(this.#environment, accounts, view.getInt32(8));
     this.#flows = new UdpFlows(this.#environment, accounts, view.getInt32(12));
@@ -107,6 +118,19 @@ export class NetStack {
     this.#environment.nowMs = nowMs;
     const session = this.#intake.handle(path, memory, offset, length);
     if (session !== null) this.#afterWork(session);
+  }
+
+  /** Offers owners what waits for them since the last call; to be called when all packets at hand were taken in. */
+  deliver(nowMs: number): void {
+    const { held } = this.#environment;
+    if (held.length === 0) return;
+    this.#environment.nowMs = nowMs;
+    for (let i = 0; i < held.length; i++) {
+      const session = held[i] as TcpSession;
+      deliverHeld(session);
+      this.#afterWork(session);
+    }
+    held.length = 0;
   }
 
   /**

@@ -3,7 +3,7 @@
  * the owner; what the owner does not take, and what lies beyond a gap, waits in the receive ring.
  */
 import { type PacketMemory, TcpFlag } from "../wire/mod.ts";
-import { SEGMENTS_PER_ACK } from "./limits.ts";
+import { HELD_BYTES_MAX, SEGMENTS_PER_ACK } from "./limits.ts";
 import { distance, isBefore } from "./sequence.ts";
 import { moveSession, settle } from "./tcp_end.ts";
 import type { TcpSession } from "./tcp_session.ts";
@@ -63,17 +63,25 @@ function receiveInOrder(
   if (session.isReported) return;
   if (hadGap) fillGaps(session);
   if (session.isReported) return;
-  growWindow(session);
+  // What is held says nothing about an owner that takes nothing.
+  if (!session.isHeld) growWindow(session);
   const isFinHere = (hasFin && receive.next === finSequence) || (receive.hasEarlyFin && receive.next === receive.finSequence);
   if (isFinHere) return receiveFin(session);
   if (hadGap || ++receive.segmentsUnacknowledged >= SEGMENTS_PER_ACK) return acknowledgeNow(session);
   session.delayedAckAtMs = Math.min(session.delayedAckAtMs, environment.nowMs + environment.limits.delayedAckMs);
 }
 
-/** The owner first; what it leaves goes into the ring. */
+/** The owner first, unless it shall be offered much at once; what it leaves goes into the ring. */
 function takeInOrder(session: TcpSession, memory: PacketMemory, offset: number, length: number): void {
   const { receive, environment } = session;
   let taken = 0;
+  if (environment.holdsData && hold(session, length)) {
+    receive.ring.put(receive.ring.used, memory, offset, length);
+    receive.ring.used += length;
+    receive.next = (receive.next + length) | 0;
+    return;
+  }
+  if (session.isReported) return;
   if (receive.ring.used === 0 && !session.isDelivering) {
     session.isDelivering = true;
     taken = Math.max(0, Math.min(length, session.handler?.onData(session, memory, offset, length) ?? 0));
@@ -94,6 +102,28 @@ function takeInOrder(session: TcpSession, memory: PacketMemory, offset: number, 
     }
   }
   receive.next = (receive.next + taken) | 0;
+}
+
+/** Whether these bytes shall wait in the ring for the others of this turn; then there is room for them. */
+function hold(session: TcpSession, length: number): boolean {
+  const { receive, environment } = session;
+  const { ring } = receive;
+  if (session.isHeld && ring.used + length > HELD_BYTES_MAX) deliverHeld(session);
+  // An owner that did not take all that it was offered says itself when it takes more.
+  if (session.isDelivering || (ring.used > 0 && !session.isHeld) || length > HELD_BYTES_MAX) return false;
+  if (!ring.reserve(HELD_BYTES_MAX)) return false;
+  if (!session.isHeld) environment.held.push(session);
+  session.isHeld = true;
+  return true;
+}
+
+/** Offers what was held. */
+export function deliverHeld(session: TcpSession): void {
+  if (!session.isHeld) return;
+  session.isHeld = false;
+  if (session.isReported) return;
+  deliver(session);
+  if (!session.isReported) growWindow(session);
 }
 
 /** Data that waited beyond a gap joins the run when the gap is closed. */

@@ -5,7 +5,7 @@
 import { type PacketMemory, TcpFlag, type TcpHeader } from "../wire/mod.ts";
 import { distance, isAfter, isBefore } from "./sequence.ts";
 import { challenge, receiveAck } from "./tcp_ack.ts";
-import { acknowledgeNow, receivePayload } from "./tcp_deliver.ts";
+import { acknowledgeNow, deliverHeld, receivePayload } from "./tcp_deliver.ts";
 import { endSession, moveSession } from "./tcp_end.ts";
 import { isWorthWriting } from "./tcp_owner.ts";
 import type { TcpSession } from "./tcp_session.ts";
@@ -118,8 +118,11 @@ function receiveSynchronized(session: TcpSession, memory: PacketMemory): Segment
   if ((flags & TcpFlag.rst) !== 0) {
     // RFC 5961 §3.2: only the exact number resets. Nothing resets TIME-WAIT, or the owner might lose its last bytes (RFC 1337).
     if (session.state === "timeWait") counters.resetsIgnored++;
-    else if (sequence === receive.next) endSession(session, "reset");
-    else challenge(session);
+    else if (sequence === receive.next) {
+      // What came in front of it is still the owner's.
+      deliverHeld(session);
+      if (!session.isReported) endSession(session, "reset");
+    } else challenge(session);
     return "none";
   }
   if (hasSyn) {

@@ -235,3 +235,44 @@ Deno.test("memory that all sessions share runs out: nothing is lost, the peer se
   const acked = peer.poll().at(-1)?.ack ?? 0;
   assertEquals(acked, peer.delivered.length + 1, "acknowledged is what was kept");
 });
+
+Deno.test("data that is held is offered at once, in order, and before the end, a reset, or more of it than one offer takes", () => {
+  const peer = new TestPeer({ holdsData: true }).establish({ scale: 7 });
+  const deliver = () => {
+    peer.stack.deliver(peer.nowMs);
+    return peer.heard();
+  };
+  peer.send({ flags: "A", seq: 1, data: "ab" });
+  peer.send({ flags: "A", seq: 3, data: "cd" });
+  assertEquals(peer.heard(), []);
+  assertEquals(deliver(), ["data abcd"]);
+  assertEquals([peer.told(), deliver(), peer.stack.bufferedBytes], [["A seq=1 ack=5"], [], 0]);
+  peer.send({ flags: "A", seq: 7, data: "gh" });
+  peer.send({ flags: "A", seq: 5, data: "ef" });
+  peer.send({ flags: "A", seq: 9, data: "i" });
+  assertEquals([...peer.heard(), ...deliver()].join("").replaceAll("data ", ""), "efghi");
+  for (let i = 0; i < 70; i++) peer.send({ flags: "A", seq: 10 + 1000 * i, data: 1000 });
+  assert(peer.heard().length > 0, "not everything waits");
+  assert(peer.stack.bufferedBytes <= 64 * 1024);
+  peer.send({ flags: "A", seq: 70_010, data: "last" });
+  peer.send({ flags: "R", seq: 70_014 });
+  assertEquals([peer.delivered.endsWith("xlast"), peer.delivered.length, peer.closed], [true, 70_013, "reset"]);
+  assertEquals(deliver().at(-1), "closed reset");
+  assertEquals([deliver(), peer.stack.bufferedBytes], [[], 0]);
+
+  const ending = new TestPeer({ holdsData: true }).establish();
+  ending.send({ flags: "A", seq: 1, data: "so" });
+  ending.send({ flags: "FA", seq: 3, data: "long" });
+  assertEquals(ending.heard(), ["data solong", "fin"]);
+
+  const slow = new TestPeer({ holdsData: true, take: (length) => Math.min(3, length) }).establish();
+  slow.send({ flags: "A", seq: 1, data: "abcd" });
+  slow.send({ flags: "A", seq: 5, data: "ef" });
+  slow.stack.deliver(slow.nowMs);
+  slow.send({ flags: "A", seq: 7, data: "gh" });
+  slow.stack.deliver(slow.nowMs);
+  assertEquals(slow.heard(), ["data abc"], "who did not take all is asked no more");
+  slow.take = (length) => length;
+  if (slow.session !== null) slow.stack.windowOpened(slow.session, slow.nowMs);
+  assertEquals(slow.heard(), ["data defgh"]);
+});

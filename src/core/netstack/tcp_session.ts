@@ -97,6 +97,8 @@ export class TcpSession implements FlowNode {
   isReported = false;
   /** The handler is being given data; a call from within it must not start again. */
   isDelivering = false;
+  /** Data waits for {@linkcode TcpEnvironment.held} to be offered. */
+  isHeld = false;
   /** Among the sessions that the limits count. */
   isCounted = false;
   /** Over for the peer, but with data that the owner has not taken yet. */

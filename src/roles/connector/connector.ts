@@ -4,7 +4,7 @@
  * (`datagram_end`).
  */
 import type { MetricCells } from "../../base/mod.ts";
-import { publishCounters } from "../../core/netstack/mod.ts";
+import { counterPublisher } from "../../core/netstack/mod.ts";
 import { CloseCode } from "../../core/wire/mod.ts";
 import { type ConnectorPlan, GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane } from "../control/mod.ts";
 import { DRAIN_MS, REGISTRATION_FRAME_BYTES, UplinkHub, type UplinkTrouble } from "../uplink/mod.ts";
@@ -30,6 +30,7 @@ export class ConnectorPlane implements RolePlane {
   readonly #p2p: P2p;
   readonly #streams: BackendStreams;
   readonly #datagrams: DatagramEnd;
+  #publishStack: (() => void) | null = null;
   readonly #watch: BackendWatch;
   readonly #drains: ServiceDrains;
   readonly #end: GracefulEnd;
@@ -209,7 +210,8 @@ export class ConnectorPlane implements RolePlane {
     const { stack } = this.#datagrams;
     const { cells, index } = this.#counters;
     this.#p2p.publish();
-    publishCounters(stack.counters, this.#counters);
+    this.#publishStack ??= counterPublisher(stack.counters, this.#counters);
+    this.#publishStack();
     cells[index.forwardedPackets] = stack.counters.packetsReceived + stack.counters.packetsSent;
     cells[index.packetSessions] = stack.sessionCount;
     cells[index.packetFlows] = stack.flowCount;

@@ -96,7 +96,7 @@ export class DatagramEnd implements NetStackOwner {
     this.#log = new SessionLog(plane);
     const seed = new Uint8Array(ENTROPY_BYTES);
     entropy(seed);
-    this.stack = new NetStack(this, { entropy: seed, limits: limits.stackLimits(options.times) });
+    this.stack = new NetStack(this, { entropy: seed, limits: limits.stackLimits(options.times), holdsData: true });
     this.#links = new PacketLinks(this.stack);
     this.#packetAt = layout.reserve(2 * limits.SESSION_CHUNK_BYTES);
     this.#context = {
@@ -253,6 +253,7 @@ export class DatagramEnd implements NetStackOwner {
   }
 
   #endTurn(nowMs: number): void {
+    this.stack.deliver(nowMs);
     this.#pump(nowMs);
     const { reactor } = this.#options.plane.platform;
     const nextMs = this.stack.nextTimeoutMs();
