@@ -6,7 +6,7 @@ import type { CertificateFiles } from "../e2e/pki_fixture.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
 const PROGRAM = join(ROOT, "tests", "interop", "ztna_v1_peer.py");
-const WAIT_MS = 15_000;
+const WAIT_MS = 40_000;
 
 /** One thing that the peer saw. */
 export interface PeerEvent {

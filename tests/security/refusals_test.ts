@@ -43,7 +43,7 @@ const trusting = (): readonly string[] => ["--ca-cert", gateway.pki.caCert];
 
 /** It must end by itself with exit code 1 without ever having been connected, and say this. */
 async function assertRefused(process: RoleProcess, ...said: readonly (string | RegExp)[]): Promise<ProcessEnd> {
-  const end = await process.end(8_000);
+  const end = await process.end(30_000);
   assertEquals(end.code, 1, end.said);
   assertEquals(process.linesOf("uplink-connected"), []);
   assertMatch(end.said, /^postern: error: .+\npostern: hint: .+\n$/s);
