@@ -8,7 +8,7 @@
 import denoConfig from "./deno.json" with { type: "json" };
 import type { CertificateReader } from "./ffi/mod.ts";
 import { createHardeningNative } from "./ffi/process/mod.ts";
-import type { Platform } from "./src/cli/mod.ts";
+import type { Platform, RoleStart, StandardPipe } from "./src/cli/mod.ts";
 import type { OpsNative } from "./src/ops/mod.ts";
 import { capabilitiesWanted, hardenProcess } from "./src/ops/privileges/mod.ts";
 import type { HostPlatform, PlaneMessage, PlanePrepare, RolePlan } from "./src/roles/control/mod.ts";
@@ -124,8 +124,10 @@ function createPlatform(): Platform {
       const [{ startOps }, native] = await Promise.all([import("./src/ops/mod.ts"), createOpsNative(readCertificates)]);
       return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
     },
-    startRole: async ({ settings, material, log }, { record, metricsAddress, adminPath }) => {
-      const plan = await createPlan(settings, material, resolveHost);
+    openPipe,
+    startRole: async (start, { record, metricsAddress, adminPath }) => {
+      const { settings, material, log } = start;
+      const plan = withConnection(await createPlan(settings, material, resolveHost), start);
       const host = await startHost(createHostPlatform(), plan, ROLE_METRICS[plan.role], log, {
         record,
         listening: {
@@ -157,6 +159,28 @@ function createHostPlatform(): HostPlatform {
     resolve: resolveHost,
     setLinkDns,
   };
+}
+
+/** The one connection for which an agent was started is no setting. */
+function withConnection(plan: RolePlan, start: RoleStart): RolePlan {
+  return plan.role === "agent" && "connect" in start && start.connect !== undefined ? { ...plan, connect: start.connect } : plan;
+}
+
+async function openPipe(): Promise<StandardPipe> {
+  const [{ FdStream, joinStandardStreams }, { createPoller, process }] = await Promise.all([
+    import("./src/io/http/mod.ts"),
+    createOpsNative(() => []),
+  ]);
+  const ends = process.socketPair();
+  if (typeof ends === "number") throw new Error(`no sockets for standard input and output (errno ${-ends})`);
+  const stream = FdStream.open(createPoller(), ends[1]);
+  if (stream === null) throw new Error("standard input and output cannot be watched");
+  const standard = {
+    read: (into: Uint8Array<ArrayBuffer>) => Deno.stdin.read(into),
+    write: (bytes: Uint8Array<ArrayBuffer>) => Deno.stdout.write(bytes),
+    closeWrite: () => Deno.stdout.close(),
+  };
+  return { fd: ends[0], join: () => joinStandardStreams(stream, standard) };
 }
 
 /** Loaded when a role asks for it: no other command does. */

@@ -7,7 +7,13 @@ import type { CapabilityName, HardeningNative, PeerCredentials, ProcessNative } 
 import { HARDENING_SYMBOLS, PROCESS_SYMBOLS } from "./symbols.ts";
 
 const SOL_SOCKET = 1, SO_PEERCRED = 17, SO_PEERGROUPS = 59;
-const AF_UNIX = 1, SOCK_DGRAM = 2, SOCK_CLOEXEC = 0o2000000, MSG_NOSIGNAL = 0x4000, MSG_DONTWAIT = 0x40;
+const AF_UNIX = 1,
+  SOCK_STREAM = 1,
+  SOCK_DGRAM = 2,
+  SOCK_CLOEXEC = 0o2000000,
+  SOCK_NONBLOCK = 0o4000,
+  MSG_NOSIGNAL = 0x4000,
+  MSG_DONTWAIT = 0x40;
 const O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0o100, O_NOFOLLOW = 0o400000, O_CLOEXEC = 0o2000000;
 const LOCK_EX = 2, LOCK_NB = 4;
 const CLOCK_MONOTONIC = 1;
@@ -79,6 +85,11 @@ export function createProcessNative(arena: Arena): ProcessNative {
       const sent = result(c.sendto(fd, bytes, BigInt(bytes.length), MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length));
       c.close(fd);
       return Math.min(sent, 0);
+    },
+    socketPair() {
+      const ends = new Int32Array(2);
+      const made = result(c.socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends));
+      return made < 0 ? made : [ends[0] ?? -1, ends[1] ?? -1];
     },
   };
 }

@@ -11,6 +11,7 @@ export const PROCESS_SYMBOLS = {
   close: { parameters: ["i32"], result: "i32" }, // int fd
   clock_gettime: { parameters: ["i32", "buffer"], result: "i32" }, // clockid_t, struct timespec *
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" }, // int domain, int type, int protocol
+  socketpair: { parameters: ["i32", "i32", "i32", "buffer"], result: "i32" }, // int domain, int type, int protocol, int sv[2]
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" }, // int fd, const void *, size_t, int flags, const struct sockaddr *, socklen_t; ssize_t fits
   __errno_location: { parameters: [], result: "pointer" }, // int *, of the calling thread
 } as const satisfies Deno.ForeignLibraryInterface;

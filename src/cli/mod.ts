@@ -9,7 +9,7 @@ import type { Platform } from "./platform.ts";
 import { createProgram } from "./program.ts";
 import { reportError } from "./report.ts";
 
-export type { Platform, RoleHandle, RoleStart, StandardStream, StopSignal } from "./platform.ts";
+export type { Platform, RoleHandle, RoleStart, StandardPipe, StandardStream, StopSignal } from "./platform.ts";
 
 /** Runs one command line (without the program's name) and yields the exit code: 0 done, 1 the world differs, 2 a wrong text. */
 export async function runCli(args: readonly string[], platform: Platform): Promise<number> {

@@ -9,7 +9,7 @@ import type { CertificateSummary } from "../core/quic/mod.ts";
 import type { TlsContext, TlsContextOptions } from "../io/http/mod.ts";
 import type { Log, LogSettings } from "../ops/log/mod.ts";
 import type { Ops, OpsSource } from "../ops/mod.ts";
-import type { RoleHost } from "../roles/control/mod.ts";
+import type { ConnectPlan, RoleHost } from "../roles/control/mod.ts";
 
 export type StandardStream = "stdin" | "stdout" | "stderr";
 export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP" | "SIGUSR1";
@@ -50,16 +50,26 @@ export interface Platform {
   /** Binds what a role is seen and steered by. Rejects, with nothing left behind, when that cannot be. */
   readonly startOps: (source: OpsSource, start: RoleStart) => Promise<Ops>;
   /** Resolves when the role has begun; rejects when it cannot. `record` takes its security events. */
-  readonly startRole: (start: RoleStart, ops: Ops) => Promise<RoleHandle>;
+  readonly startRole: (start: RoleStart, ops: Pick<Ops, "record" | "metricsAddress" | "adminPath">) => Promise<RoleHandle>;
+  /** A socket of this process whose other end can be joined to standard input and output. */
+  readonly openPipe: () => Promise<StandardPipe>;
   /** Calls `handler` for each such signal until the returned function is called. */
   readonly onSignal: (signal: StopSignal, handler: () => void) => () => void;
+}
+
+/** A connection between the data plane and the standard streams. */
+export interface StandardPipe {
+  /** The data plane's end. */
+  readonly fd: number;
+  /** Moves bytes until the data plane has closed its end and all that it said is written. */
+  readonly join: () => Promise<void>;
 }
 
 /** A role, what was configured, and what was loaded for it. Settings and material can be cloned to another isolate. */
 export type RoleStart =
   | { readonly settings: ServerSettings; readonly material: RoleMaterial; readonly log: Log }
   | { readonly settings: ConnectorSettings; readonly material: RoleMaterial; readonly log: Log }
-  | { readonly settings: AgentSettings; readonly material: RoleMaterial; readonly log: Log };
+  | { readonly settings: AgentSettings; readonly material: RoleMaterial; readonly log: Log; readonly connect?: ConnectPlan };
 
 /** A running role. */
 export interface RoleHandle {

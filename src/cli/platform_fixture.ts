@@ -105,6 +105,7 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
         stopping: () => {},
         close: () => Promise.resolve(),
       }),
+    openPipe: () => Promise.resolve({ fd: -1, join: () => Promise.resolve() }),
     startRole: async (start) => {
       started.push(start);
       const stopped = Promise.withResolvers<void>();

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { addCertsCommands } from "./certs_command.ts";
 import { addCompletionsCommand } from "./completions_command.ts";
 import { addConfigCommands } from "./config_command.ts";
+import { addConnectCommand } from "./connect_command.ts";
 import type { CliContext } from "./context.ts";
 import { addDemoCommand } from "./demo_command.ts";
 import type { OpsCommand } from "../ops/commands/mod.ts";
@@ -51,6 +52,7 @@ export function createProgram(context: CliContext, opsCommands: readonly OpsComm
     ]),
   );
   addRoleCommands(program, context);
+  addConnectCommand(program, context);
   addOpsCommands(program, context, opsCommands);
   addCertsCommands(program, context);
   addTokenCommands(program, context);

@@ -150,7 +150,8 @@ async function runRole<S extends SettingTable, R extends CommonSettings & { read
   }
 }
 
-function materialReader(platform: Platform): MaterialReader {
+/** What loads certificates and keys. */
+export function materialReader(platform: Platform): MaterialReader {
   return {
     readFile: platform.readFile,
     fileMode: platform.fileMode,

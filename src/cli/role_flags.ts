@@ -15,8 +15,14 @@ export interface RoleFlags {
   readonly configPath: () => string | null;
 }
 
-/** Adds `--config`, the flags of the table and the positional arguments to a command, before it parses. */
-export function addRoleFlags<S extends SettingTable, R>(command: Command, definition: RoleDefinition<S, R>): RoleFlags {
+/**
+ * Adds `--config`, the flags of the table (or of `only` these keys) and the positional arguments to a command, before it parses.
+ */
+export function addRoleFlags<S extends SettingTable, R>(
+  command: Command,
+  definition: RoleDefinition<S, R>,
+  only: readonly string[] = Object.keys(definition.settings),
+): RoleFlags {
   const values = new Map<string, FlagValue>();
   let configPath: string | null = null;
   for (const key of definition.positional) {
@@ -31,7 +37,7 @@ export function addRoleFlags<S extends SettingTable, R>(command: Command, defini
     },
   );
   for (const [key, setting] of Object.entries(definition.settings)) {
-    if (!setting.isFileOnly && !setting.isSecret) addSetting(command, key, setting, values);
+    if (!setting.isFileOnly && !setting.isSecret && only.includes(key)) addSetting(command, key, setting, values);
   }
   return { values, configPath: () => configPath };
 }

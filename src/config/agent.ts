@@ -152,9 +152,14 @@ export const AGENT: RoleDefinition<AgentTable, AgentSettings> = {
   finish: finishAgent,
 };
 
+/** The settings of an agent for one connection: where the server is and what is shown there. Its ports are another's. */
+export const CONNECT: RoleDefinition<AgentTable, AgentSettings> = {
+  ...AGENT,
+  finish: ({ values, ...rest }) => settingsOf({ ...rest, values: { ...values, forward: [], proxy: [], tun: null } }),
+};
+
 function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
   const { values, sources } = resolved;
-  const uplink = finishUplink(resolved, values.server_port);
   if (values.forward.length === 0 && values.proxy.length === 0 && values.tun === null) {
     throw usageError(
       "the agent has nothing to forward",
@@ -164,6 +169,12 @@ function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
   if (values.tun !== null && values.forward.length + values.service_ip.length === 0) {
     throw settingError(sources.tun, values.tun, "leads to no service", "name one and its address: --service-ip web=10.100.0.2");
   }
+  return settingsOf(resolved);
+}
+
+function settingsOf(resolved: Resolved<AgentTable>): AgentSettings {
+  const { values, sources } = resolved;
+  const uplink = finishUplink(resolved, values.server_port);
   checkForwards(resolved);
   const seen = new Set<string>();
   for (const { service, address } of values.service_ip) {

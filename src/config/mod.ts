@@ -4,7 +4,7 @@
  * the role's `finish` checks what settings say together, `material.ts` loads the certificates and keys that they name.
  */
 
-export { AGENT, type AgentSettings, type AgentTable, type LocalForward } from "./agent.ts";
+export { AGENT, type AgentSettings, type AgentTable, CONNECT, type LocalForward } from "./agent.ts";
 export { type CommonSettings, type LogFormat } from "./process.ts";
 export { DEFAULT_SERVER_PORT, type UplinkSettings } from "./uplink.ts";
 export { DEFAULT_P2P_PORT, type P2pSettings } from "./p2p.ts";

@@ -30,6 +30,8 @@ export interface ProcessNative {
   countSystemFolder(path: string): number | null;
   /** Sends one datagram to a Unix socket; `path` beginning with `@` is an abstract name. Returns 0 or `-errno`. */
   sendToUnix(path: string, message: string): number;
+  /** Two connected stream sockets without a name, non-blocking and close-on-exec; or `-errno`. */
+  socketPair(): readonly [number, number] | number;
 }
 
 /** Linux capabilities that a role may keep, capabilities(7). */

@@ -23,6 +23,7 @@ export {
   type TlsListenerLimits,
   type TlsRefusal,
 } from "./tls_listener.ts";
+export { joinStandardStreams, type StandardStreams } from "./standard_streams.ts";
 export { TlsStream } from "./tls_stream.ts";
 export type { CertificateSummary } from "../../core/quic/engine.ts";
 export type { CapabilityName, HardeningNative, PeerCredentials, ProcessNative } from "../native_process.ts";

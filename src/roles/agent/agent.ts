@@ -9,6 +9,7 @@ import { type IpEndpoint, TcpListener } from "../../io/mod.ts";
 import {
   type AgentPlan,
   type BoundAddress,
+  type ConnectPlan,
   type ForwardPlan,
   GracefulEnd,
   type Plane,
@@ -18,13 +19,15 @@ import {
   type RolePlane,
 } from "../control/mod.ts";
 import { DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
-import { CONNECTIONS_MAX, SERVICES_MAX, UDP_FLOWS_MAX } from "./limits.ts";
+import { CONNECTIONS_MAX, ONLY_UPLINK_WAIT_MS, SERVICES_MAX, UDP_FLOWS_MAX, UPLINK_WAIT_MS } from "./limits.ts";
 import { ForwardClient } from "./local_client.ts";
 import type { DatagramContext } from "./local_datagrams.ts";
 import { LocalStreams } from "./local_streams.ts";
 import type { AGENT_METRICS, AgentMetric } from "./metrics.ts";
+import { OnlyClient } from "./only_client.ts";
 import { PacketEnd } from "./packet_end.ts";
 import { Proxy } from "./proxy.ts";
+import { serviceOfHost, type TargetRules } from "./proxy_target.ts";
 import { AGENT_ADDRESS, AgentServices, STACK_ADDRESS } from "./services.ts";
 import { localFlows, serviceReport } from "./status.ts";
 import { Tun } from "./tun.ts";
@@ -60,7 +63,8 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#end = new GracefulEnd(plane, () => this.#streams.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
     this.#services = new AgentServices(plan.addresses, plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS);
     const onSize = (size: number) => this.#set("activeConnections", size);
-    this.#streams = new LocalStreams({ plane, uplink: this.#uplink, count, onSize });
+    const uplinkWaitMs = plan.connect === undefined ? UPLINK_WAIT_MS : ONLY_UPLINK_WAIT_MS;
+    this.#streams = new LocalStreams({ plane, uplink: this.#uplink, uplinkWaitMs, count, onSize });
     // Behind the uplink: the packets that its turn brought are answered in the same turn.
     this.#packets = new PacketEnd({
       plane,
@@ -86,6 +90,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     const addresses = this.#tun === null ? ports : [...ports, this.#tun.bound];
     plane.platform.post({ type: "ready", addresses });
     this.#uplink.start(reactor.nowMs);
+    if (plan.connect !== undefined) this.#connect(plan.connect, this.#targetRules(plan));
   }
 
   stop(nowMs: number): void {
@@ -164,8 +169,12 @@ export class AgentPlane implements RolePlane, UplinkRole {
     return { name, transport: "tcp", listener: new TcpListener(reactor, layout, listen, (fd) => this.#accept(forward, fd)) };
   }
 
-  #listenAsProxy(proxy: ProxyPlan, { addresses = [], uplink }: AgentPlan): LocalPort[] {
-    const rules = { addresses, allowLegacyServiceIds: uplink.allowLegacyServiceIds };
+  #targetRules({ addresses = [], uplink }: AgentPlan): TargetRules {
+    return { addresses, allowLegacyServiceIds: uplink.allowLegacyServiceIds };
+  }
+
+  #listenAsProxy(proxy: ProxyPlan, plan: AgentPlan): LocalPort[] {
+    const rules = this.#targetRules(plan);
     const listener = new Proxy({ datagrams: this.#datagrams, streams: this.#streams, rules }, proxy);
     const datagrams = { bound: listener.boundUdp, close: () => {} };
     return [{ name: "proxy", transport: "tcp", listener }, { name: "proxy", transport: "udp", listener: datagrams }];
@@ -182,6 +191,30 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#add("connections", 1);
     const client = new ForwardClient(reactor, fd);
     client.follow(this.#streams.begin(service, servicePort ?? listen.port, client, reactor.nowMs));
+  }
+
+  /** The one connection for which the agent was started: the agent ends with it. */
+  #connect({ host, port, fd }: ConnectPlan, rules: TargetRules): void {
+    const { reactor } = this.#plane.platform;
+    const service = serviceOfHost(host, rules);
+    if (service === null) {
+      const hint = "write the service's name, or NAME.ztna; names with dots need .ztna behind them";
+      return this.#fail(`${JSON.stringify(host)} names no service`, hint, "service", 2);
+    }
+    const client = new OnlyClient(reactor, fd, (why) => {
+      if (why === "closed") return this.stop(reactor.nowMs);
+      if (this.#plane.isStopping) return;
+      const { lastError } = this.#uplink.report(reactor.nowMs);
+      const detail = why === "no-uplink" && lastError !== "" ? lastError : why;
+      this.#fail(`no connection to ${service}: ${detail}`, "`postern agent --log-level debug` tells more", why, 1);
+    });
+    client.follow(this.#streams.begin(service, port, client, reactor.nowMs));
+  }
+
+  #fail(message: string, hint: string, code: string, exitCode: 1 | 2): void {
+    this.#plane.platform.post({ type: "failed", message, hint, code, exitCode });
+    this.#uplink.stop("agent shutting down");
+    this.#plane.finish();
   }
 
   #onFlows(change: 1 | -1): void {

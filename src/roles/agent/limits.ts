@@ -3,6 +3,8 @@ import type { UdpSocketLimits } from "../../io/mod.ts";
 
 /** A local connection waits this long for the server to be reached. */
 export const UPLINK_WAIT_MS = 5_000;
+/** And so long where it is the only one, for which the agent was started. */
+export const ONLY_UPLINK_WAIT_MS = 15_000;
 /** Local connections in all; more are reset. */
 export const CONNECTIONS_MAX = 1_024;
 /** From OPEN to RESULT. Longer than the connector's own time for its backend. */

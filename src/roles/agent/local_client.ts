@@ -1,9 +1,13 @@
 /** The local side of a connection on its way to a service: who opened it, and how it hears what became of it. */
 import { type Reactor, type TcpOwner, TcpSocket } from "../../io/mod.ts";
 import type { ResultCode } from "../../core/wire/mod.ts";
+import type { BridgeEnd } from "../uplink/mod.ts";
 
 /** Why nothing came of a local connection. */
 export type LocalRefusal = Exclude<ResultCode, "accepted"> | "no-uplink" | "no-answer";
+
+/** How a local connection ended. */
+export type LocalEnd = BridgeEnd | "refused";
 
 /** A local connection as its way to the service sees it. */
 export interface LocalClient {
@@ -13,6 +17,8 @@ export interface LocalClient {
   onAccepted(): boolean;
   /** Nothing came of it: the client is told, and its socket is ended. */
   onRefused(code: LocalRefusal): void;
+  /** Its way is over, after a refusal too; said once and last. */
+  onEnd?(end: LocalEnd): void;
 }
 
 /** What goes on behind a client's socket: a way to the service. */

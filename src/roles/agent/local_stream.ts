@@ -8,16 +8,16 @@ import { Timer } from "../../base/mod.ts";
 import { abortStream, type Connection, HeaderReader, sendWhole } from "../../core/quic/mod.ts";
 import { AbortCode, ALPN_V2, decodeResult, encodeOpen, RESULT_MAX_BYTES } from "../../core/wire/mod.ts";
 import type { Reactor } from "../../io/mod.ts";
-import { type BridgeContext, type BridgeEnd, StreamBridge } from "../uplink/mod.ts";
-import { RESULT_TIMEOUT_MS, UPLINK_WAIT_MS } from "./limits.ts";
-import type { LocalClient, LocalRefusal, LocalWay } from "./local_client.ts";
-
-export type LocalEnd = BridgeEnd | "refused";
+import { type BridgeContext, StreamBridge } from "../uplink/mod.ts";
+import { RESULT_TIMEOUT_MS } from "./limits.ts";
+import type { LocalClient, LocalEnd, LocalRefusal, LocalWay } from "./local_client.ts";
 
 /** What all local streams share. */
 export interface LocalContext {
   readonly bridge: BridgeContext;
   readonly reactor: Reactor;
+  /** How long a connection waits for the uplink. */
+  readonly uplinkWaitMs: number;
   readonly onAccepted: (stream: LocalStream) => void;
   readonly onRefused: (stream: LocalStream, code: LocalRefusal, detail: string) => void;
   readonly onOver: (stream: LocalStream, end: LocalEnd) => void;
@@ -43,7 +43,7 @@ export class LocalStream implements LocalWay {
     this.client = client;
     this.openedMs = nowMs;
     this.#timer = new Timer(() => this.#onTimer());
-    context.reactor.setTimer(this.#timer, nowMs + UPLINK_WAIT_MS);
+    context.reactor.setTimer(this.#timer, nowMs + context.uplinkWaitMs);
   }
 
   /** How far it is, for those who look. */
@@ -168,5 +168,6 @@ export class LocalStream implements LocalWay {
     this.#state = "over";
     this.#context.reactor.cancelTimer(this.#timer);
     this.#context.onOver(this, end);
+    this.client.onEnd?.(end);
   }
 }

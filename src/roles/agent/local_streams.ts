@@ -8,8 +8,8 @@ import { AbortCode } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { BRIDGE_CHUNK_BYTES, type Uplink } from "../uplink/mod.ts";
 import { CONNECTIONS_MAX } from "./limits.ts";
-import type { LocalClient, LocalRefusal, LocalWay } from "./local_client.ts";
-import { type LocalContext, type LocalEnd, LocalStream } from "./local_stream.ts";
+import type { LocalClient, LocalEnd, LocalRefusal, LocalWay } from "./local_client.ts";
+import { type LocalContext, LocalStream } from "./local_stream.ts";
 import type { AgentMetric } from "./metrics.ts";
 
 const REFUSAL_COUNTER: Readonly<Record<LocalRefusal, AgentMetric>> = {
@@ -30,6 +30,7 @@ const STREAM_STEP = 4;
 export interface LocalStreamsOptions {
   readonly plane: Plane;
   readonly uplink: Uplink;
+  readonly uplinkWaitMs: number;
   readonly count: (metric: AgentMetric, amount: number) => void;
   /** How many there are has changed. */
   readonly onSize: (size: number) => void;
@@ -56,6 +57,7 @@ export class LocalStreams {
         onBytes: (fromSocket, bytes) => count(fromSocket ? "bytesSent" : "bytesReceived", bytes),
       },
       reactor,
+      uplinkWaitMs: options.uplinkWaitMs,
       onAccepted: ({ service }) => void this.#answers.set(service, "accepted"),
       onRefused: (stream, code, detail) => this.#onRefused(stream, code, detail),
       onOver: (stream, end) => this.#onOver(stream, end),

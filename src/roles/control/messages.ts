@@ -157,11 +157,22 @@ export interface ProxyPlan {
   readonly listen: IpEndpoint;
 }
 
+/** One connection and nothing else: when it is over, so is the agent. */
+export interface ConnectPlan {
+  /** What names the service, as a proxy's clients write it. */
+  readonly host: string;
+  /** The port of the service's inner address. */
+  readonly port: number;
+  /** A connected, non-blocking stream socket of this process: the client. */
+  readonly fd: number;
+}
+
 export interface AgentPlan {
   readonly role: "agent";
   readonly uplink: UplinkPlan;
   readonly forwards: readonly ForwardPlan[];
   readonly proxies?: readonly ProxyPlan[];
+  readonly connect?: ConnectPlan;
   /** Inner addresses of services, one of each version of IP at most; who has no IPv4 one gets a free one. */
   readonly addresses?: readonly { readonly service: string; readonly address: string }[];
   /** Absent: there is no TUN device. */
