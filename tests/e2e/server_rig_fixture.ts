@@ -46,6 +46,8 @@ export class ServerRig implements AsyncDisposable {
   readonly answers = new Map<number, { readonly count: number; readonly error: string | null }>();
   /** Added to the time of day that the server sees. */
   wallClockAheadMs = 0;
+  /** Added to the clock of the server and its clients: whatever lasts until then is over. The engine's own times stay as they are. */
+  clockAheadMs = 0;
   readonly #reactor: Reactor;
   readonly #plane: Plane;
   readonly #metrics: MetricCells<typeof SERVER_METRICS>;
@@ -57,7 +59,7 @@ export class ServerRig implements AsyncDisposable {
   private constructor(authority: Authority, plan: ServerPlan, protocols: readonly string[] | undefined) {
     this.authority = authority;
     this.plan = plan;
-    this.#reactor = new Reactor(libc, layout, () => performance.now());
+    this.#reactor = new Reactor(libc, layout, () => performance.now() + this.clockAheadMs);
     this.#plane = new Plane({
       reactor: this.#reactor,
       layout,
@@ -144,7 +146,7 @@ export class ServerRig implements AsyncDisposable {
       if (performance.now() > deadline) {
         throw new Error(`it did not come to that\n${this.logs.slice(-10).map((log) => JSON.stringify(log)).join("\n")}`);
       }
-      this.#reactor.setTimer(tick, performance.now() + 5);
+      this.#reactor.setTimer(tick, this.#reactor.clockMs + 5);
       this.#reactor.turn();
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
@@ -153,7 +155,7 @@ export class ServerRig implements AsyncDisposable {
 
   /** One turn, for a test that drives two servers. */
   turn(): void {
-    this.#reactor.setTimer(new Timer(() => {}), performance.now() + 1);
+    this.#reactor.setTimer(new Timer(() => {}), this.#reactor.clockMs + 1);
     this.#reactor.turn();
   }
 

@@ -27,6 +27,7 @@ const PROBE_EVERY_MS = 1_000;
 /** Probes are numbered from here. */
 const PROBES_FROM = 1_000;
 const HEADER_BYTES = 28;
+const PROTOCOL_ICMP = 1;
 /** Last bytes of inner addresses, as sample packets have them: 100.64.0.x. */
 const AGENTS_FROM = 10;
 
@@ -199,9 +200,12 @@ export class PacketWorld {
 
   /** What an agent gets must be the answer to what it sent, as it sent it. */
   #receive(agent: Agent, packet: Uint8Array<ArrayBuffer>): void {
-    const text = new TextDecoder().decode(packet.subarray(HEADER_BYTES));
+    // While nobody serves, the server says so, with the packet that it is about.
+    const isError = packet[9] === PROTOCOL_ICMP;
+    const text = new TextDecoder().decode(packet.subarray(isError ? 2 * HEADER_BYTES : HEADER_BYTES));
     const key = text.split(" ")[0] ?? "";
     if (!agent.sent.has(key)) return this.#wrong(`agent ${agent.number} got a packet of another one: ${text.slice(0, 40)}`);
+    if (isError) return this.#checkSums(packet, `agent ${agent.number}`);
     if (agent.answered.has(key) && this.scenario.link.duplicate === 0) this.#wrong(`agent ${agent.number} got ${key} twice`);
     agent.answered.add(key);
     const { nowMs } = this.world;

@@ -36,8 +36,8 @@ export const FLOW_LIMITS = {
   otherLingerMs: 10_000,
 } as const;
 
-/** Bits of {@linkcode FlowStore.ended}. */
-export const Ended = { agentFin: 1, connectorFin: 2, connectorReset: 4 } as const;
+/** Bits of {@linkcode FlowStore.ended}. The last one: the connector has not answered the SYN that began the flow. */
+export const Ended = { agentFin: 1, connectorFin: 2, connectorReset: 4, opening: 8 } as const;
 const BOTH_FINS = Ended.agentFin | Ended.connectorFin;
 export type FlowLimits = { readonly [K in keyof typeof FLOW_LIMITS]: number };
 
@@ -64,7 +64,7 @@ export function isOver(store: FlowStore, slot: number): boolean {
 /** Takes note of a segment's flags. */
 export function noteFlags(store: FlowStore, slot: number, flags: number, isFromAgent: boolean): void {
   const before = store.ended[slot] ?? 0;
-  if ((flags & TcpBit.syn) !== 0) store.ended[slot] = isFromAgent ? 0 : before;
+  if ((flags & TcpBit.syn) !== 0) store.ended[slot] = isFromAgent ? before & Ended.opening : before & ~Ended.opening;
   else if ((flags & TcpBit.rst) !== 0) store.ended[slot] = isFromAgent ? before : before | Ended.connectorReset;
   else if ((flags & TcpBit.fin) !== 0) store.ended[slot] = before | (isFromAgent ? Ended.agentFin : Ended.connectorFin);
   // A connector that goes on after a reset has reset something else: an old segment that went astray.

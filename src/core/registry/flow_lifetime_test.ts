@@ -168,7 +168,7 @@ Deno.test("agents without an identity share by their source, and have all togeth
   assertEquals(ask(2, 60), [60, 0, 0]);
 });
 
-const FIN = 0x11, SYN = 0x02, RST = 0x14, ACK = 0x10;
+const FIN = 0x11, SYN = 0x02, SYN_ACK = 0x12, RST = 0x14, ACK = 0x10;
 
 /** Ten thousand connections of one agent, one every 10 ms, each ended by `end`; how many of them found no room. */
 function refusedOf(end: (rig: Rig, sample: Sample) => void): number {
@@ -177,6 +177,7 @@ function refusedOf(end: (rig: Rig, sample: Sample) => void): number {
   for (let i = 0; i < 10_000; i++) {
     const sample = { ...TCP, sourcePort: i };
     if (rig.up(1, { ...sample, flags: SYN }) !== "own") refused++;
+    rig.down({ ...sample, flags: SYN_ACK });
     end(rig, sample);
     rig.nowMs += 10;
     rig.flows.sweep(rig.nowMs, 256);
@@ -200,6 +201,7 @@ Deno.test("connections that are over make room: ten thousand one after the other
 Deno.test("a connection that is over is kept for its last words; one that goes on after all is kept as before", () => {
   const rig = new Rig();
   rig.up(1, { ...TCP, flags: SYN });
+  rig.down({ ...TCP, flags: SYN_ACK });
   rig.down({ ...TCP, flags: RST });
   rig.nowMs += 9_000;
   assertEquals(rig.down({ ...TCP, flags: FIN }), 1);
@@ -213,6 +215,40 @@ Deno.test("a connection that is over is kept for its last words; one that goes o
   assertEquals(rig.up(1, { ...TCP, flags: SYN }), "own");
   rig.nowMs += 100_000;
   assertEquals(rig.down(TCP), 1);
+});
+
+Deno.test("a TCP flow begins with SYN, and nothing but the answer to it passes before the answer", () => {
+  const rig = new Rig();
+  for (const flags of [ACK, FIN, RST, SYN_ACK, SYN | FIN]) assertEquals(rig.up(1, { ...TCP, flags }), "midstream");
+  assertEquals(rig.flows.size, 0);
+  assertEquals([rig.up(1, { ...TCP, flags: SYN }), rig.up(1, { ...TCP, flags: ACK })], ["own", "unanswered"]);
+  // What a session says that the connector still holds for somebody else.
+  assertEquals([rig.down({ ...TCP, flags: ACK }), rig.down({ ...TCP, flags: FIN })], ["unanswered", "unanswered"]);
+  assertEquals([rig.up(1, { ...TCP, flags: SYN }), rig.down({ ...TCP, flags: RST })], ["own", 1]);
+  assertEquals(rig.up(1, { ...TCP, flags: ACK }), "unanswered", "a refusal is no answer");
+  assertEquals([rig.up(1, { ...TCP, flags: SYN }), rig.down({ ...TCP, flags: SYN_ACK })], ["own", 1]);
+  assertEquals([rig.up(1, { ...TCP, flags: ACK }), rig.down({ ...TCP, flags: ACK })], ["own", 1]);
+  // A repeated SYN that comes late changes nothing.
+  assertEquals([rig.up(1, { ...TCP, flags: SYN }), rig.down({ ...TCP, flags: ACK })], ["own", 1]);
+});
+
+Deno.test("a connection that the table has forgotten is nobody's: neither its agent nor another goes on with it", () => {
+  const rig = new Rig();
+  rig.up(1, { ...TCP, flags: SYN });
+  rig.down({ ...TCP, flags: SYN_ACK });
+  rig.nowMs += 250_000;
+  for (const agent of [1, 2]) assertEquals(rig.up(agent, { ...TCP, flags: ACK }), "midstream");
+  assertEquals(rig.up(2, { ...TCP, flags: SYN }), "own");
+  assertEquals([rig.down({ ...TCP, flags: ACK }), rig.up(2, { ...TCP, flags: ACK })], ["unanswered", "unanswered"]);
+});
+
+Deno.test("an agent that comes back with its identity goes on with what it had", () => {
+  const rig = new Rig();
+  for (const agent of [1, 2]) rig.identities.set(agent, "same");
+  rig.up(1, { ...TCP, flags: SYN });
+  rig.down({ ...TCP, flags: SYN_ACK });
+  rig.flows.removeAgent(1);
+  assertEquals([rig.up(2, { ...TCP, flags: ACK }), rig.down({ ...TCP, flags: ACK })], ["own", 2]);
 });
 
 Deno.test("a full table refuses new flows and serves the old ones, until some die", () => {

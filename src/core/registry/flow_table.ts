@@ -7,21 +7,25 @@
  *
  * Earlier agents all use one inner address. When two flows would look the same to connectors, the later one's source is
  * replaced by an address of our own, in both directions and in ICMP errors, so that neither end notices.
+ * A TCP flow begins with the agent's SYN, and nothing but the connector's answer to it passes before that answer: a connector may
+ * still hold a session of the same addresses of which this table knows nothing any more, and it must not become the agent's.
+ *
  * Functions return a slot, or a negative {@linkcode FlowDrop}. A hit allocates nothing.
  */
 
 import { ICMP_QUOTE_OFFSET, rewriteAddress, rewriteIcmpError } from "./address_rewrite.ts";
-import { FLOW_LIMITS, FlowAge, flowAge, type FlowLimits, noteFlags, prolongLinger } from "./flow_age.ts";
+import { Ended, FLOW_LIMITS, FlowAge, flowAge, type FlowLimits, noteFlags, prolongLinger } from "./flow_age.ts";
 import { type FlowRecord, listFlows } from "./flow_list.ts";
 import { FlowOwners } from "./flow_owners.ts";
 import { FlowStore, NO_SLOT, SlotWord } from "./flow_store.ts";
-import { FlowDrop, InnerPacket, PacketClass, TcpBit, Word } from "./inner_packet.ts";
+import { FlowDrop, InnerPacket, PacketClass, Protocol, TcpBit, Word } from "./inner_packet.ts";
 import { OutwardSource } from "./outward_source.ts";
 import type { ConnectorDirectory } from "./registration.ts";
 
 /** Slots that are looked at for a dead one before a new flow is refused. */
 const SWEEP_ON_FULL = 64;
 const ENDING_BITS = TcpBit.fin | TcpBit.syn | TcpBit.rst;
+const OPENING_BITS = ENDING_BITS | TcpBit.ack;
 
 export interface FlowCounters {
   learned: number;
@@ -106,6 +110,8 @@ export class FlowTable {
       slot = this.#learn(agent, service, nowMs);
       if (slot < 0) return slot;
     }
+    const isOpening = ((store.ended[slot] ?? 0) & Ended.opening) !== 0;
+    if (isOpening && (packet.tcpFlags & (TcpBit.syn | TcpBit.rst)) === 0) return FlowDrop.unanswered;
     store.lastSeenMs[slot] = nowMs;
     if ((packet.tcpFlags & ENDING_BITS) !== 0) noteFlags(store, slot, packet.tcpFlags, true);
     if (!this.#hasConnector(slot)) return FlowDrop.noConnector;
@@ -128,6 +134,8 @@ export class FlowTable {
     const slot = this.#findFor(connector, service, packet.words, Word.destination, Word.source, swapPorts(ports), nowMs);
     if (slot < 0) return slot;
     const store = this.#store;
+    const isOpening = ((store.ended[slot] ?? 0) & Ended.opening) !== 0;
+    if (isOpening && (packet.tcpFlags & (TcpBit.syn | TcpBit.rst)) === 0) return FlowDrop.unanswered;
     store.lastSeenMs[slot] = nowMs;
     if ((packet.tcpFlags & ENDING_BITS) !== 0 || (store.ended[slot] ?? 0) !== 0) noteFlags(store, slot, packet.tcpFlags, false);
     if (this.#isRewritten(slot)) {
@@ -290,6 +298,8 @@ export class FlowTable {
     if (connector < 0) return FlowDrop.noConnector;
     const adopted = this.#owners.adopt(agent, service, words);
     if (adopted >= 0 && this.#age(adopted, nowMs) < FlowAge.dead) return adopted;
+    const isTcp = this.#packet.protocol === Protocol.tcp;
+    if (isTcp && (this.#packet.tcpFlags & OPENING_BITS) !== TcpBit.syn) return FlowDrop.midstream;
     const refusal = this.#owners.refusal(agent);
     if (refusal < 0 && !this.#makeRoom(agent, nowMs)) return refusal;
     const outward = this.#outward.choose(connector, service, words, family, nowMs);
@@ -303,6 +313,7 @@ export class FlowTable {
     store.connector[slot] = connector;
     store.epoch[slot] = this.#directory.epoch;
     store.startedMs[slot] = nowMs;
+    store.ended[slot] = isTcp ? Ended.opening : 0;
     this.counters.learned++;
     if (this.#isRewritten(slot)) this.counters.rewritten++;
     return slot;

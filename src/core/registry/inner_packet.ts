@@ -23,6 +23,10 @@ export const FlowDrop = {
   noAddress: -13,
   identityFull: -14,
   anonymousFull: -15,
+  /** An agent's TCP segment that belongs to no flow and does not begin one. */
+  midstream: -16,
+  /** A TCP segment of a flow whose SYN the connector has not answered. */
+  unanswered: -17,
 } as const;
 export type FlowDropName = keyof typeof FlowDrop;
 
@@ -50,8 +54,8 @@ const FRAGMENT_MASK = 0x3fff;
 /** Bytes of the transport header that must be there; an ICMP error quotes at least eight (RFC 792). */
 const QUOTED_TRANSPORT_BYTES = 8;
 
-/** Flags of a TCP header (RFC 9293 §3.1) that begin or end something. */
-export const TcpBit = { fin: 0x01, syn: 0x02, rst: 0x04 } as const;
+/** Flags of a TCP header (RFC 9293 §3.1) that begin, answer or end something. */
+export const TcpBit = { fin: 0x01, syn: 0x02, rst: 0x04, ack: 0x10 } as const;
 const TCP_FLAGS_AT = 13;
 
 export class InnerPacket {

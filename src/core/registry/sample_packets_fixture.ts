@@ -12,7 +12,7 @@ export interface Sample {
   readonly sourcePort: number;
   readonly destinationPort: number;
   readonly payload?: Uint8Array;
-  /** Of TCP. */
+  /** Of TCP; by default SYN, and SYN with ACK in a reply. */
   readonly flags?: number;
   /** The UDP checksum is left out (IPv4 only). */
   readonly noChecksum?: boolean;
@@ -40,7 +40,7 @@ export function buildPacket(sample: Sample): Uint8Array<ArrayBuffer> {
   } else {
     view.setUint16(0, sample.sourcePort);
     view.setUint16(2, sample.destinationPort);
-    if (sample.protocol === "tcp") transport.set([0x50, sample.flags ?? 0], 12);
+    if (sample.protocol === "tcp") transport.set([0x50, sample.flags ?? (sample.isReply ? 0x12 : 0x02)], 12);
     else view.setUint16(4, transport.length);
   }
   return wrap(family, protocol, address(family, sample.source), address(family, sample.destination), transport, sample.noChecksum);

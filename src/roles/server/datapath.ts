@@ -168,7 +168,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   #relayUp(agent: Peer, service: number, offset: number, length: number, nowMs: number): void {
     const slot = this.#flows.fromAgent(agent.id, service, this.#plane.platform.engine.arena.bytes, offset, length, nowMs);
-    if (slot < 0) return this.#countDrop(agent, slot);
+    if (slot < 0) return this.#dropPacket(agent, slot, service, offset, length, nowMs);
     const connector = this.#peers.get(this.#flows.connectorOf(slot));
     if (connector === undefined) return this.#add("droppedPeerGone", 1);
     this.#forward(agent, connector, slot, "agent", offset, length);
@@ -176,7 +176,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   #relayDown(connector: Peer, service: number, offset: number, length: number, nowMs: number): void {
     const slot = this.#flows.fromConnector(connector.id, service, this.#plane.platform.engine.arena.bytes, offset, length, nowMs);
-    if (slot < 0) return this.#countDrop(connector, slot);
+    if (slot < 0) return this.#dropPacket(connector, slot, service, offset, length, nowMs);
     const agent = this.#peers.get(this.#flows.agentOf(slot));
     if (agent === undefined) return this.#add("droppedPeerGone", 1);
     this.#forward(connector, agent, slot, "connector", offset, length);
@@ -215,7 +215,11 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     if (this.#parts.tooLarge.answer(from, to, slot, side, offset, length)) this.#add("tooLargeAnswered", 1);
   }
 
-  #countDrop(from: Peer, reason: number): void {
+  #dropPacket(from: Peer, reason: number, service: number, offset: number, length: number, nowMs: number): void {
+    // The last one: a connector is told to end the session that it still holds for somebody who is gone.
+    if (reason === FlowDrop.noConnector || reason === FlowDrop.midstream || reason === FlowDrop.unanswered) {
+      this.#parts.rejections.answer(from, service, offset, length, nowMs);
+    }
     this.#add(FLOW_METRICS[-reason - 1] ?? "droppedMalformed", 1);
     const limit = FLOW_LIMITS_AT[-reason - 1] ?? null;
     if (limit === null) return;

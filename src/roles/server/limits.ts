@@ -2,6 +2,7 @@
  * The bounds of the server. The times and sizes that WIRE fixes stand in `core/wire`; what is here we chose.
  */
 import { type EndpointLimits, ROTATION_DEFAULTS, type RotationOptions, type TransportLimits } from "../../core/quic/mod.ts";
+import type { Rate } from "../../core/ratelimit/mod.ts";
 import type { UdpSocketLimits } from "../../io/mod.ts";
 import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
 
@@ -12,6 +13,8 @@ export const BINDS_MAX = 8;
 /** Bytes moved in one direction of one stream before the others have their turn, and at once. */
 export const STREAM_TURN_BYTES = 256 * 1024;
 export const STREAM_CHUNK_BYTES = 64 * 1024;
+/** Answers to packets that are not relayed, on one connection. */
+export const REJECTIONS_PER_PEER: Rate = { perSecond: 50, burst: 200 };
 /** Streams that their agent's limits hold back are looked at this often. */
 export const STREAM_PACE_MS = 20;
 /** From our OPEN to the connector's RESULT. Longer than a connector's own time for its backend. */

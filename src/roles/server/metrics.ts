@@ -28,6 +28,13 @@ const ignored = (reason: string) => ({
   labels: { reason },
 });
 
+const rejected = (answer: string) => ({
+  name: "ztna_packets_rejected_total",
+  kind: "counter" as const,
+  help: "Packets that are not relayed and whose sender was told so, by the answer; none: one answer too many.",
+  labels: { answer },
+});
+
 const signalStreamRefused = (reason: string) => ({
   name: "ztna_signal_streams_refused_total",
   kind: "counter" as const,
@@ -103,6 +110,9 @@ export const SERVER_METRICS = {
     kind: "counter",
     help: "Packets too large for the next connection whose sender was told the size that passes.",
   },
+  rejectedReset: rejected("reset"),
+  rejectedUnreachable: rejected("unreachable"),
+  rejectionsSuppressed: rejected("none"),
   signalSessions: {
     name: "ztna_signaling_sessions_total",
     kind: "counter",

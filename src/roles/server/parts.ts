@@ -13,6 +13,7 @@ import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
 import { Proofs } from "./proofs.ts";
 import { Registrar } from "./registrar.ts";
+import { Rejections } from "./rejections.ts";
 import { Rights } from "./rights.ts";
 import { flowLimits, registryLimits, ServerRules, signalLimits } from "./rules.ts";
 import { SignalRelay } from "./signal_relay.ts";
@@ -84,6 +85,7 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       count,
       onReplaced: host.closeIfReplaced,
     }),
+    rejections: new Rejections(plane, registry, count),
     tooLarge: new TooLarge(plane, flows, registry),
     streams: new StreamService({
       ...shared,

@@ -2,7 +2,7 @@
 import { Timer } from "../../base/mod.ts";
 import type { CertificateNumber, Identity } from "../../core/auth/mod.ts";
 import type { CertificateSummary, Connection } from "../../core/quic/mod.ts";
-import type { PeerLimiter } from "../../core/ratelimit/mod.ts";
+import type { PeerLimiter, TokenBucket } from "../../core/ratelimit/mod.ts";
 import { ALPN_V2 } from "../../core/wire/mod.ts";
 import type { SignalOutbox } from "./signal_outbox.ts";
 
@@ -45,6 +45,8 @@ export class Peer {
   signals: SignalOutbox | null = null;
   /** Malformed signalling messages since the last good one. */
   malformedSignals = 0;
+  /** Answers to its packets that are not relayed; null until there was one. */
+  rejections: TokenBucket | null = null;
   readonly #warned = new Set<string>();
   #nextStream = FIRST_STREAM;
 

@@ -13,10 +13,9 @@ import {
   ROUTED_ID_AT,
 } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
+import { isIcmpError } from "./inner_icmp.ts";
 import { ROUTED_HEADROOM_BYTES } from "./limits.ts";
 import type { Peer } from "./peer.ts";
-
-const PROTOCOL_ICMP = 1, PROTOCOL_ICMPV6 = 58;
 
 export class TooLarge {
   readonly #plane: Plane;
@@ -58,14 +57,4 @@ export class TooLarge {
     from.connection.touch();
     return true;
   }
-}
-
-/** Everything of ICMP that is no echo; the flow table lets nothing else through. */
-function isIcmpError(bytes: Uint8Array, offset: number): boolean {
-  const first = bytes[offset] ?? 0;
-  if (first >> 4 === 4) {
-    const type = bytes[offset + (first & 15) * 4];
-    return bytes[offset + 9] === PROTOCOL_ICMP && type !== 0 && type !== 8;
-  }
-  return bytes[offset + 6] === PROTOCOL_ICMPV6 && (bytes[offset + 40] ?? 0) < 128;
 }
