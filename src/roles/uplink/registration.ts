@@ -5,7 +5,7 @@
  *
  *   idle ──send──► pending ──ack──► registered ──withdraw──► withdrawing ──nack──► idle
  *     ▲              │  └──nack──► denied ──(backoff)──► pending
- *     └────down──────┴──(3 sends)──► denied
+ *     └────down──────┴──(3 sends)──► denied               └─(3 sends, pause)─┘ again, or pending if it is wanted again
  */
 import { Backoff, parseServiceId, Timer } from "../../base/mod.ts";
 import type { EngineConnection } from "../../core/quic/mod.ts";
@@ -197,6 +197,7 @@ export class Registrar {
     // The next send comes with the timer.
     if (status !== "withdrawn" && status !== "not-authorised") return;
     plane.platform.reactor.cancelTimer(entry.timer);
+    entry.backoffs.unanswered.reset();
     entry.state = "idle";
     entry.sends = 0;
     plane.log("info", "withdrawn", "The server gives us nothing new of the service", { service: entry.service });
@@ -220,19 +221,27 @@ export class Registrar {
 
   #onTimer(entry: Entry, nowMs: number): void {
     if (this.#connection === null) return;
-    if (entry.state === "withdrawing") {
-      if (entry.sends < REGISTRATION_SENDS_MAX) return this.#sendWithdrawal(entry, nowMs);
-      const { service } = entry;
-      // A server that does not know the question: opens that it still brings are refused.
-      entry.state = "registered";
-      return this.#options.plane.log("warn", "registration-refused", `The server does not take '${service}' back`, { service });
-    }
+    if (entry.state === "withdrawing") return this.#onNotWithdrawn(entry, nowMs);
     if (entry.state === "pending" && entry.sends >= REGISTRATION_SENDS_MAX) {
       this.#deny(entry, `Registration for '${entry.service}' failed after ${entry.sends} attempts, giving up`, "no-answer", nowMs);
       return;
     }
     if (entry.state === "denied") entry.sends = 0;
     this.#sendRegistration(entry, nowMs);
+  }
+
+  /** The answer was lost, or the server does not know the question: opens that it still brings are refused. It is asked again. */
+  #onNotWithdrawn(entry: Entry, nowMs: number): void {
+    const { plane } = this.#options;
+    const { service } = entry;
+    if (entry.sends < REGISTRATION_SENDS_MAX) return this.#sendWithdrawal(entry, nowMs);
+    entry.sends = 0;
+    // Registering what is registered changes nothing.
+    if (entry.isWanted) return this.#sendRegistration(entry, nowMs);
+    const delayMs = entry.backoffs.unanswered.next(plane.platform.random());
+    const fields = { service, why: "not-withdrawn", retry_ms: delayMs };
+    plane.log("warn", "registration-refused", `The server does not take '${service}' back`, fields);
+    plane.platform.reactor.setTimer(entry.timer, nowMs + delayMs);
   }
 
   #deny(entry: Entry, message: string, why: string, nowMs: number): void {

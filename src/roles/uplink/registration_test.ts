@@ -191,3 +191,30 @@ Deno.test("one more service is registered beside the others, once", () => {
   rig.registrar.add("web", rig.nowMs);
   assertEquals(rig.sent, ["1003776562", "10026462"]);
 });
+
+Deno.test("a withdrawal that nobody answers is sent again, for ever; a service that is wanted again is registered after it", () => {
+  const rig = new Rig();
+  rig.begin("web");
+  rig.hear("120003776562");
+  rig.sent.length = 0;
+  rig.registrar.setServices([], rig.nowMs);
+  assertEquals([rig.sent, rig.registrar.stateOf("web")], [["1403776562"], "withdrawing"]);
+  rig.pass(6_000);
+  assertEquals([rig.sent.length, rig.said], [3, ["The server does not take 'web' back"]]);
+  rig.pass(120_000);
+  assertEquals(new Set(rig.sent), new Set(["1403776562"]));
+  assertEquals(rig.sent.length > 6, true);
+  rig.hear("130503776562");
+  assertEquals([rig.registrar.stateOf("web"), rig.pass(60_000)], [null, []]);
+
+  const again = new Rig();
+  again.begin("web");
+  again.hear("120003776562");
+  again.registrar.setServices([], again.nowMs);
+  again.registrar.setServices(["web"], again.nowMs);
+  again.sent.length = 0;
+  again.pass(6_000);
+  assertEquals(again.sent.at(-1), "1103776562");
+  again.hear("120003776562");
+  assertEquals([again.registrar.stateOf("web"), again.pass(60_000)], ["registered", []]);
+});
