@@ -103,6 +103,14 @@ export interface DropStatus {
   readonly count: number;
 }
 
+/** How much of what there is one by one a snapshot lists: who only asks whether all is well pays for none of it. */
+export interface StatusExtent {
+  readonly peersMax: number;
+  readonly flowsMax: number;
+}
+
+export const STATUS_SUMMARY: StatusExtent = { peersMax: 0, flowsMax: 0 };
+
 export interface StatusSnapshot {
   readonly role: RoleName;
   readonly name: string;

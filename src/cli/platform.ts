@@ -80,7 +80,7 @@ export interface RoleHandle {
   /** Ends at once. `finished` settles. */
   readonly abort: () => void;
   /** Its data plane, to be looked at and told things. */
-  readonly host: Pick<RoleHost, "addresses" | "metrics" | "served" | "status" | "send" | "deny">;
+  readonly host: Pick<RoleHost, "addresses" | "metrics" | "served" | "status" | "disconnect" | "deny">;
   /** Goes over to what may change while it runs. Rejects when it is refused: nothing has changed then. */
   readonly reload: (start: RoleStart) => Promise<void>;
 }

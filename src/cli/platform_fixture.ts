@@ -44,7 +44,7 @@ const SILENT_HOST: RoleHandle["host"] = {
   metrics: metricCells({}),
   served: [],
   status: () => Promise.reject(new Error("there is no data plane")),
-  send: () => false,
+  disconnect: () => Promise.resolve(false),
   deny: () => Promise.resolve(0),
 };
 

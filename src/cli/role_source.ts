@@ -9,6 +9,7 @@ import {
   readMetrics,
   type RevocationListStatus,
   type SettingStatus,
+  type StatusExtent,
   type StatusSnapshot,
 } from "../base/mod.ts";
 import { formatSource, type Resolved, type RevocationMaterial, type SettingTable, type ValueSource } from "../config/mod.ts";
@@ -81,9 +82,9 @@ export class RoleSource implements OpsSource {
     this.#refusedLoads++;
   }
 
-  async status(flowsMax = 0): Promise<StatusSnapshot> {
+  async status(extent?: StatusExtent): Promise<StatusSnapshot> {
     const handle = this.#handle;
-    const plane = handle === null ? null : await handle.host.status(flowsMax);
+    const plane = handle === null ? null : await handle.host.status(extent);
     return takeSnapshot({
       settings: this.#options.current().start.settings,
       version: this.version,
@@ -130,9 +131,8 @@ export class RoleSource implements OpsSource {
 
   async #disconnect(peerId: string): Promise<boolean> {
     const { host } = this.#running();
-    const { peers } = await host.status();
-    const peer = peers.find(({ id }) => String(id) === peerId);
-    return peer !== undefined && host.send({ type: "disconnect", peer: peer.id });
+    const peer = Number(peerId);
+    return String(peer) === peerId && await host.disconnect(peer);
   }
 
   #denySerial(serial: string): Promise<number> {

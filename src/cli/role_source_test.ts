@@ -3,12 +3,12 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { metricCells, type MetricTable, PosternError } from "../base/mod.ts";
 import { SERVER } from "../config/mod.ts";
 import type { CertificateSummary } from "../core/quic/mod.ts";
-import type { PlaneCommand, PlaneStatus } from "../roles/control/mod.ts";
+import type { PlaneStatus } from "../roles/control/mod.ts";
 import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
 import { type CurrentRole, RoleSource } from "./role_source.ts";
 
 const NOW_MS = Date.UTC(2026, 10, 22);
-const QUIET: PlaneStatus = { peers: [], services: [], uplink: null, flows: [], flowsTotal: 0, limits: [] };
+const QUIET: PlaneStatus = { peers: [], peersTotal: 0, services: [], uplink: null, flows: [], flowsTotal: 0, limits: [] };
 const TABLE = { relayed: { name: "ztna_relay_bytes_total", kind: "counter", help: "x" } } as const satisfies MetricTable;
 
 const LEAF = {
@@ -79,13 +79,13 @@ function rig(
     host: {
       addresses: [{ name: "quic", transport: "udp", address: "0.0.0.0", port: 4433 }],
       metrics,
-      status: (flowsMax: number) => {
-        asked.push(["status", flowsMax]);
+      status: (extent: unknown) => {
+        asked.push(["status", extent]);
         return Promise.resolve(options.plane ?? QUIET);
       },
-      send: (command: PlaneCommand) => {
-        asked.push(command);
-        return true;
+      disconnect: (peer: number) => {
+        asked.push(["disconnect", peer]);
+        return Promise.resolve(peer === 7);
       },
       deny: (entry: unknown) => {
         asked.push(["deny", entry]);
@@ -107,11 +107,11 @@ Deno.test("before its data plane is there a role is starting, has no counters, a
   }
 });
 
-Deno.test("a role at work is asked, with as many flows as are wanted; its end shows", async () => {
+Deno.test("a role at work is asked, with as many peers and flows as are wanted; its end shows", async () => {
   const { source, handle, asked } = rig();
   source.began(handle);
-  assertEquals([(await source.status()).phase, (await source.status(7)).listeners.length], ["ready", 1]);
-  assertEquals(asked, [["status", 0], ["status", 7]]);
+  assertEquals([(await source.status()).phase, (await source.status({ peersMax: 3, flowsMax: 7 })).listeners.length], ["ready", 1]);
+  assertEquals(asked, [["status", undefined], ["status", { peersMax: 3, flowsMax: 7 }]]);
   assertEquals(source.traffic(), { bytes: 5, datagrams: 0 });
   assertEquals(source.metrics().map(({ definition, value }) => [definition.name, value]), [["ztna_relay_bytes_total", 5]]);
   source.ending();
@@ -119,11 +119,11 @@ Deno.test("a role at work is asked, with as many flows as are wanted; its end sh
 });
 
 Deno.test("a peer is disconnected when there is such a one; a serial is denied by servers only", async () => {
-  const peers = [{ id: 7 }] as unknown as PlaneStatus["peers"];
-  const { source, handle, asked, stopped } = rig({ plane: { ...QUIET, peers } });
+  const { source, handle, asked, stopped } = rig();
   source.began(handle);
-  assertEquals([await source.steering.disconnect("7"), await source.steering.disconnect("8")], [true, false]);
-  assertEquals(asked.filter((one) => !Array.isArray(one)), [{ type: "disconnect", peer: 7 }]);
+  const answers = ["7", "8", "07", "x", ""].map((id) => source.steering.disconnect(id));
+  assertEquals(await Promise.all(answers), [true, false, false, false, false]);
+  assertEquals(asked, [["disconnect", 7], ["disconnect", 8]], "numbers are asked for as they are written");
   assertEquals(await source.steering.denySerial("0a", "lost"), 2);
   assertEquals(asked.at(-1), ["deny", { serial: "0a", issuer: null }]);
   await source.steering.drain();

@@ -5,6 +5,7 @@ import type {
   RevocationListStatus,
   RoleName,
   SettingStatus,
+  StatusExtent,
   StatusSnapshot,
 } from "../base/mod.ts";
 
@@ -29,8 +30,8 @@ export interface Steering {
 export interface OpsSource {
   readonly role: RoleName;
   readonly version: string;
-  /** Asks the data plane; rejects or stays pending when it hangs. Has up to so many flows; default: none. */
-  status(flowsMax?: number): Promise<StatusSnapshot>;
+  /** Asks the data plane; rejects or stays pending when it hangs. Has up to so many peers and flows; default: none. */
+  status(extent?: StatusExtent): Promise<StatusSnapshot>;
   /** All of the role's cells. */
   metrics(): readonly MetricSample[];
   traffic(): TrafficTotals;

@@ -106,7 +106,7 @@ export class ConnectorRig implements Disposable {
   }
 
   status(): PlaneStatus {
-    this.connector.onCommand({ type: "status", id: this.#number++, flowsMax: 100 }, this.#rig.world.reactor.nowMs);
+    this.connector.onCommand({ type: "status", id: this.#number++, peersMax: 100, flowsMax: 100 }, this.#rig.world.reactor.nowMs);
     if (this.#status === null) throw new Error("the connector gave no status");
     return this.#status;
   }

@@ -153,16 +153,18 @@ Deno.test("what is wrong with a request is told in one shape, and nothing happen
   });
 });
 
-Deno.test("a data plane that hangs is unhealthy, and nobody waits for it longer than two seconds", async () => {
+Deno.test("a data plane that hangs is unhealthy: probes do not wait for it long, readers a while, and nobody for ever", async () => {
   await withRole({}, async ({ path, world }) => {
     world.status = () => new Promise(() => {});
-    const started = performance.now();
-    const answers = await Promise.all(
-      ["/healthz", "/readyz", "/v1/status", "/v1/peers"].map((target) => call(path, "GET", target)),
-    );
-    assertEquals(answers.map((answer) => answer.status), [503, 503, 503, 503]);
-    assert(performance.now() - started < 3_000);
+    let haveRead = false;
+    const ask = async (...targets: string[]) => {
+      const answers = await Promise.all(targets.map((target) => call(path, "GET", target)));
+      return answers.map((answer) => answer.status);
+    };
+    const reading = ask("/v1/status", "/v1/peers").finally(() => haveRead = true);
+    assertEquals([await ask("/healthz", "/readyz"), haveRead], [[503, 503], false]);
     assertEquals((await call(path, "GET", "/v1/log-level")).status, 200);
+    assertEquals(await reading, [503, 503]);
   });
 });
 

@@ -37,3 +37,13 @@ Deno.test("a registration that is not whole is dropped and counted, and nothing 
   await rig.untilCount("droppedMalformed", 4);
   assertEquals([client.replies.length, rig.count("rejections"), rig.count("registrations")], [0, 0, 0]);
 });
+
+Deno.test("a status lists as many peers as are asked for, and says how many there are", async () => {
+  await using rig = await ServerRig.start();
+  for (let i = 0; i < 3; i++) await rig.registered("agent", "web");
+  const { peers: none, peersTotal } = rig.status(0, 0);
+  assertEquals([none, peersTotal], [[], 3]);
+  const { peers: two, peersTotal: still } = rig.status(0, 2);
+  assertEquals([two.map(({ name }) => name), still], [["agent.web.ztna", "agent.web.ztna"], 3]);
+  assertEquals(rig.status().peers.length, 3);
+});

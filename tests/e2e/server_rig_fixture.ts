@@ -181,8 +181,8 @@ export class ServerRig implements AsyncDisposable {
     return this.answers.get(id)?.count ?? -1;
   }
 
-  status(flowsMax = 1_000): PlaneStatus {
-    this.server.onCommand({ type: "status", id: this.#number++, flowsMax }, this.#reactor.nowMs);
+  status(flowsMax = 1_000, peersMax = 1_000): PlaneStatus {
+    this.server.onCommand({ type: "status", id: this.#number++, peersMax, flowsMax }, this.#reactor.nowMs);
     if (this.#status === null) throw new Error("the server gave no status");
     return this.#status;
   }

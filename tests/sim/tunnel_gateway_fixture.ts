@@ -344,7 +344,7 @@ export class Gateway {
     // A connection that was given up, whose end was lost on the way, is idle for a while first.
     world.run(world.nowMs + IDLE_MS, () => this.#liveAtServer() === clients);
     if (this.#liveAtServer() !== clients) this.#wrong(`the server has ${this.#liveAtServer()} connections of ${clients} clients`);
-    for (const { plane } of this.#seats) plane.command({ type: "status", id: 1, flowsMax: 100 });
+    for (const { plane } of this.#seats) plane.command({ type: "status", id: 1, peersMax: 100, flowsMax: 100 });
     world.run(world.nowMs + 100);
     for (const { plane, whom } of this.#seats) {
       if (plane.state === "thrown") this.#wrong(`${plane.name} threw ${plane.failure}`);

@@ -1,6 +1,6 @@
 /** What each route does, once the caller and the input were judged. */
 import type * as z from "zod";
-import type { CertificateStatus, SecurityEvent } from "../../base/mod.ts";
+import type { CertificateStatus, SecurityEvent, StatusExtent } from "../../base/mod.ts";
 import { errorResponse, type HttpResponse, jsonResponse, type PeerCredentials } from "../../io/http/mod.ts";
 import type { EventQuery, SecurityEventStream } from "../events/mod.ts";
 import type { Log } from "../log/mod.ts";
@@ -11,7 +11,7 @@ import { openApiDocument } from "./openapi.ts";
 import type { RouteName } from "./routes.ts";
 import { type denyBody, type eventQuery, LIST_MAX, type listQuery, type logLevelBody, type tokenBody } from "./schemas.ts";
 import type { TokenStore } from "./tokens.ts";
-import { flowView, peerView, STATUS_FLOWS_MAX, statusView } from "./views.ts";
+import { flowView, peerView, STATUS_FLOWS_MAX, STATUS_PEERS_MAX, statusView } from "./views.ts";
 
 /** One request, checked: `query` and `body` are what the route's schemas gave. */
 export interface Call {
@@ -36,6 +36,8 @@ export interface AnswerOptions {
 }
 
 const EVENTS_DEFAULT = 100;
+/** Who asks what there is waits longer than who probes whether all is well: on a busy machine an answer late is better than none. */
+const READ_TIMEOUT_MS = 10_000;
 
 export function createAnswers(options: AnswerOptions): Answers {
   return { ...reading(options), ...steering(options) };
@@ -58,18 +60,18 @@ function reading(options: AnswerOptions): Omit<Answers, SteeringRoute> {
           certificates: health().certificates,
         };
         return statusView(snapshot, extras, Date.now());
-      }, STATUS_FLOWS_MAX),
+      }, { peersMax: STATUS_PEERS_MAX, flowsMax: STATUS_FLOWS_MAX }),
     peers: ({ query }) =>
       withStatus(source, (snapshot) => ({
         peers: snapshot.peers.slice(0, limitOf(query, LIST_MAX)).map((peer) => peerView(peer, Date.now())),
         total: snapshot.peersTotal,
-      })),
+      }), { peersMax: limitOf(query, LIST_MAX), flowsMax: 0 }),
     services: () => withStatus(source, ({ services }) => ({ services })),
     flows: ({ query }) =>
       withStatus(source, (snapshot) => ({
         flows: snapshot.flows.slice(0, limitOf(query, LIST_MAX)).map((flow) => flowView(flow, Date.now())),
         total: snapshot.flowsTotal,
-      }), limitOf(query, LIST_MAX)),
+      }), { peersMax: 0, flowsMax: limitOf(query, LIST_MAX) }),
     limits: () => withStatus(source, ({ limits }) => ({ limits })),
     events: ({ query }) => {
       const { type, severity } = query as z.infer<typeof eventQuery>;
@@ -124,9 +126,9 @@ function steering({ source, log, reload }: AnswerOptions): Pick<Answers, Steerin
 async function withStatus(
   source: OpsSource,
   view: (snapshot: NonNullable<Awaited<ReturnType<typeof askStatus>>>) => unknown,
-  flowsMax = 0,
+  extent?: StatusExtent,
 ): Promise<HttpResponse> {
-  const snapshot = await askStatus(source, flowsMax);
+  const snapshot = await askStatus(source, extent, READ_TIMEOUT_MS);
   if (snapshot === null) return errorResponse(503, "no-answer", "the data plane does not answer");
   return jsonResponse(view(snapshot));
 }

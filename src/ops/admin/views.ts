@@ -11,7 +11,7 @@ export interface StatusExtras {
 }
 
 /** The status page shows this many peers and flows; `/v1/peers` and `/v1/flows` have all. */
-const STATUS_PEERS_MAX = 100;
+export const STATUS_PEERS_MAX = 100;
 export const STATUS_FLOWS_MAX = 100;
 
 export function statusView(snapshot: StatusSnapshot, extras: StatusExtras, nowMs: number): z.infer<typeof statusSchema> {

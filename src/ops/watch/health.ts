@@ -1,12 +1,18 @@
 /** Verdicts about the process, its TLS, its certificates and its security, as the JSON that is published. Pure but for the asking. */
-import type { CertificateStatus, RevocationListStatus, StatusSnapshot } from "../../base/mod.ts";
+import {
+  type CertificateStatus,
+  type RevocationListStatus,
+  STATUS_SUMMARY,
+  type StatusExtent,
+  type StatusSnapshot,
+} from "../../base/mod.ts";
 import type { AlertSender, SecurityEventStream } from "../events/mod.ts";
 import type { OpsSource } from "../source.ts";
 
 /** `ok` and `degraded` are answered with 200, `failing` with 503. */
 export type HealthState = "ok" | "degraded" | "failing";
 
-export const STATUS_TIMEOUT_MS = 2_000;
+const STATUS_TIMEOUT_MS = 2_000;
 const DAY_MS = 86_400_000;
 export const EXPIRY_WARNING_DAYS = 30;
 const CRL_WARNING_MS = DAY_MS;
@@ -16,12 +22,16 @@ const LAST_EVENTS = 10;
 const CIPHER_SUITES = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
 const GROUPS = ["X25519MLKEM768", "X25519", "P-256", "P-384"];
 
-/** The role's snapshot with up to so many flows, or null when the data plane does not answer in time. */
-export async function askStatus(source: OpsSource, flowsMax = 0, timeoutMs = STATUS_TIMEOUT_MS): Promise<StatusSnapshot | null> {
+/** The role's snapshot, without what it would list one by one, or null when the data plane does not answer in time. */
+export async function askStatus(
+  source: OpsSource,
+  extent: StatusExtent = STATUS_SUMMARY,
+  timeoutMs = STATUS_TIMEOUT_MS,
+): Promise<StatusSnapshot | null> {
   let timer: number | undefined;
   const late = new Promise<null>((resolve) => timer = setTimeout(() => resolve(null), timeoutMs));
   try {
-    return await Promise.race([source.status(flowsMax), late]);
+    return await Promise.race([source.status(extent), late]);
   } catch {
     return null;
   } finally {

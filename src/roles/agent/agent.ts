@@ -103,6 +103,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
   onCommand(command: PlaneCommand, nowMs: number): void {
     if (command.type === "resolved") this.#uplink.setAddressesOf(command.host, command.addresses);
     if (command.type === "reload") this.#uplink.onReload(command.id, command.plan);
+    if (command.type === "disconnect") this.#plane.answer(command.id, 0, null);
     if (command.type === "status") {
       this.#plane.platform.post({ type: "status", id: command.id, status: this.#status(command.flowsMax, nowMs) });
     }
@@ -228,6 +229,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     );
     return {
       peers: [],
+      peersTotal: 0,
       services,
       uplink: this.#uplink.report(nowMs),
       flows: localFlows(this.#streams.all(), nowMs, flowsMax),

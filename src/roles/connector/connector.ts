@@ -3,7 +3,7 @@
  * which bring streams, each joined to a backend that the configuration names (`backend_streams`), and packets, which end here
  * (`datagram_end`).
  */
-import type { MetricCells } from "../../base/mod.ts";
+import type { MetricCells, StatusExtent } from "../../base/mod.ts";
 import { counterPublisher } from "../../core/netstack/mod.ts";
 import { CloseCode } from "../../core/wire/mod.ts";
 import { type ConnectorPlan, GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane } from "../control/mod.ts";
@@ -120,9 +120,9 @@ export class ConnectorPlane implements RolePlane {
       this.#services.resolved(command.host, command.addresses);
     }
     if (command.type === "reload") this.#plane.answer(command.id, 0, this.#reload(command.plan, nowMs));
-    if (command.type === "status") this.#postStatus(command.id, command.flowsMax, nowMs);
+    if (command.type === "status") this.#postStatus(command.id, command, nowMs);
     if (command.type === "deny") this.#plane.answer(command.id, this.#p2p.deny(command.entry), null);
-    if (command.type === "disconnect") this.#p2p.disconnect(command.peer);
+    if (command.type === "disconnect") this.#plane.answer(command.id, this.#p2p.disconnect(command.peer) ? 1 : 0, null);
   }
 
   /** Goes over to what may change of the plan, all of it or nothing. Returns why not. */
@@ -147,12 +147,13 @@ export class ConnectorPlane implements RolePlane {
     return null;
   }
 
-  #postStatus(id: number, flowsMax: number, nowMs: number): void {
+  #postStatus(id: number, { peersMax, flowsMax }: StatusExtent, nowMs: number): void {
     this.#plane.platform.post({
       type: "status",
       id,
       status: {
-        peers: this.#p2p.status(nowMs),
+        peers: this.#p2p.status(peersMax, nowMs),
+        peersTotal: this.#p2p.peers,
         services: this.#services.all.map((service) => ({
           id: service.id,
           state: this.#links.stateOf(service),

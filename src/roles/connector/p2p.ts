@@ -126,8 +126,13 @@ export class P2p {
     if (!this.#plane.isStopping) this.#parts?.hub.endpoint.accept(profile);
   }
 
-  status(nowMs: number): PeerStatus[] {
-    return this.#listener?.status(nowMs) ?? [];
+  /** Agents that are connected directly. */
+  get peers(): number {
+    return this.#listener?.size ?? 0;
+  }
+
+  status(peersMax: number, nowMs: number): PeerStatus[] {
+    return this.#listener?.status(peersMax, nowMs) ?? [];
   }
 
   /** Refuses a certificate from now on. Returns how many connections that ends. */

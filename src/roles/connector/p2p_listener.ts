@@ -87,9 +87,13 @@ export class P2pListener implements EndpointHandler {
     return this.#watch.deny(entry);
   }
 
-  status(nowMs: number): PeerStatus[] {
+  get size(): number {
+    return this.#peers.size;
+  }
+
+  status(peersMax: number, nowMs: number): PeerStatus[] {
     const { streams } = this.#options;
-    return [...this.#peers.values()].map((peer) => peer.status(streams.sizeOf(peer.connection), nowMs));
+    return this.#peers.values().take(peersMax).map((peer) => peer.status(streams.sizeOf(peer.connection), nowMs)).toArray();
   }
 
   /** Ends one of them; false when there is none of this number. */

@@ -12,6 +12,8 @@ import {
   type MetricTable,
   PosternError,
   type SecurityEventInput,
+  STATUS_SUMMARY,
+  type StatusExtent,
 } from "../../base/mod.ts";
 import type { DenyEntry } from "../../core/auth/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
@@ -45,8 +47,8 @@ export interface RoleHost {
   readonly served: readonly string[];
   /** Resolves after a graceful end; rejects with the error that ended the role. */
   readonly finished: Promise<void>;
-  /** With up to so many flows; default: none. */
-  status(flowsMax?: number): Promise<PlaneStatus>;
+  /** With up to so many peers and flows; default: none. */
+  status(extent?: StatusExtent): Promise<PlaneStatus>;
   /** Ends gracefully, within the role's drain time. More calls change nothing. */
   stop(): void;
   /** Ends at once. */
@@ -54,12 +56,13 @@ export interface RoleHost {
   send(command: PlaneCommand): boolean;
   /** Has the data plane use what may change while it runs of `plan`. Rejects with its words when it refuses: nothing has changed then. */
   reload(plan: RolePlan): Promise<void>;
+  /** Ends a peer's connection. Resolves to whether there was one of this number. */
+  disconnect(peer: number): Promise<boolean>;
   /** Refuses a certificate until the process ends. Resolves to the number of connections that this ended. */
   deny(entry: DenyEntry): Promise<number>;
 }
 
-const STATUS_TIMEOUT_MS = 2_000;
-/** A reload parses certificates and revocation lists while packets wait. */
+/** A reload parses certificates and revocation lists while packets wait; many peers take a while to list on a busy machine. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
 /** What was begun before the data plane: where events go, and what listens besides, for the record that says where. */
@@ -134,18 +137,18 @@ class Host implements RoleHost {
     this.#worker.postMessage(start);
   }
 
-  status(flowsMax = 0): Promise<PlaneStatus> {
+  status(extent: StatusExtent = STATUS_SUMMARY): Promise<PlaneStatus> {
     const id = this.#nextNumber++;
     const { promise, resolve, reject } = Promise.withResolvers<PlaneStatus>();
     const timer = setTimeout(
       () => reject(new PosternError("the data plane did not answer", { code: "status" })),
-      STATUS_TIMEOUT_MS,
+      ANSWER_TIMEOUT_MS,
     );
     this.#statusWaiters.set(id, (status) => {
       clearTimeout(timer);
       resolve(status);
     });
-    this.send({ type: "status", id, flowsMax });
+    this.send({ type: "status", id, ...extent });
     return promise.finally(() => this.#statusWaiters.delete(id));
   }
 
@@ -155,6 +158,10 @@ class Host implements RoleHost {
 
   async reload(plan: RolePlan): Promise<void> {
     await this.#ask((id) => ({ type: "reload", id, plan }));
+  }
+
+  async disconnect(peer: number): Promise<boolean> {
+    return await this.#ask((id) => ({ type: "disconnect", id, peer })) > 0;
   }
 
   deny(entry: DenyEntry): Promise<number> {

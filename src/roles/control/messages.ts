@@ -2,7 +2,7 @@
  * What the two isolates of a role say to each other. The control plane (main) starts the data plane (worker) with a
  * {@linkcode PlaneStart}; commands go down through a ring in shared memory, messages come up by `postMessage`.
  */
-import type { LogRecord, SecurityEventInput } from "../../base/mod.ts";
+import type { LogRecord, SecurityEventInput, StatusExtent } from "../../base/mod.ts";
 import type { DenyEntry } from "../../core/auth/mod.ts";
 import type { RateLimits } from "../../core/ratelimit/mod.ts";
 import type { IpEndpoint } from "../../io/mod.ts";
@@ -255,7 +255,9 @@ export interface UplinkReport {
 
 /** The state of the data plane, taken at one moment. */
 export interface PlaneStatus {
+  /** As many as were asked for, and how many there are. */
   readonly peers: readonly PeerStatus[];
+  readonly peersTotal: number;
   readonly services: readonly {
     readonly id: string;
     readonly state: string;
@@ -344,10 +346,11 @@ export type PlaneMessage =
 export type PlaneCommand =
   /** End gracefully: finish what runs, within the drain time, then close. */
   | { readonly type: "stop" }
-  /** Answered with the state of the data plane and up to so many flows. */
-  | { readonly type: "status"; readonly id: number; readonly flowsMax: number }
+  /** Answered with the state of the data plane and up to so many peers and flows. */
+  | { readonly type: "status"; readonly id: number } & StatusExtent
   | { readonly type: "resolved"; readonly host: string; readonly addresses: readonly string[] }
-  | { readonly type: "disconnect"; readonly peer: number }
+  /** Answered with the number of connections that it ends: 1, or 0 when there is none of that number. */
+  | { readonly type: "disconnect"; readonly id: number; readonly peer: number }
   /** Use what may change while it runs of this plan: material, revocation, limits, who may what. Answered. */
   | { readonly type: "reload"; readonly id: number; readonly plan: RolePlan }
   /** Refuse this certificate from now on, until the process ends. Answered with the number of connections that it ends. */

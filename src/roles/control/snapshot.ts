@@ -35,8 +35,6 @@ export interface SnapshotParts {
   readonly plane: PlaneStatus | null;
 }
 
-/** More peers are counted and not listed. */
-const PEERS_MAX = 10_000;
 /** Every connection is one: the roles speak nothing else. */
 const TLS_VERSION = "TLS 1.3";
 
@@ -63,8 +61,8 @@ export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
     listeners: parts.addresses.map(listener),
     uplinks: uplinks.map((uplink) => uplinkStatus(uplink, settings, nowMs)),
     services: plane === null ? [] : services(parts, plane),
-    peers: (plane?.peers ?? []).slice(0, PEERS_MAX).map((peer) => peerStatus(peer, nowMs)),
-    peersTotal: plane?.peers.length ?? 0,
+    peers: (plane?.peers ?? []).map((peer) => peerStatus(peer, nowMs)),
+    peersTotal: plane?.peersTotal ?? 0,
     flows: (plane?.flows ?? []).map((flow) => flowStatus(flow, settings, nowMs)),
     flowsTotal: plane?.flowsTotal ?? 0,
     limits: plane?.limits ?? [],

@@ -7,7 +7,7 @@ import { type SnapshotParts, takeSnapshot, trafficTotals } from "./snapshot.ts";
 
 const NOW_MS = 1_000_000;
 
-const QUIET: PlaneStatus = { peers: [], services: [], uplink: null, flows: [], flowsTotal: 0, limits: [] };
+const QUIET: PlaneStatus = { peers: [], peersTotal: 0, services: [], uplink: null, flows: [], flowsTotal: 0, limits: [] };
 
 const UP: UplinkReport = {
   state: "up",

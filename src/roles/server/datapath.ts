@@ -303,7 +303,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   onCommand(command: PlaneCommand, nowMs: number): void {
     switch (command.type) {
       case "disconnect":
-        return this.#peers.get(command.peer)?.connection.close(CloseCode.limits, "disconnected by the operator");
+        return this.#disconnect(command.id, command.peer);
       case "deny":
         return this.#plane.answer(command.id, this.#parts.watch.deny(command.entry), null);
       case "reload":
@@ -312,9 +312,15 @@ export class ServerPlane implements EndpointHandler, RolePlane {
         return this.#plane.platform.post({
           type: "status",
           id: command.id,
-          status: serverStatus(this.#peers, this.#parts, this.#flows, command.flowsMax, nowMs),
+          status: serverStatus(this.#peers, this.#parts, this.#flows, command, nowMs),
         });
     }
+  }
+
+  #disconnect(id: number, number: number): void {
+    const peer = this.#peers.get(number);
+    peer?.connection.close(CloseCode.limits, "disconnected by the operator");
+    this.#plane.answer(id, peer === undefined ? 0 : 1, null);
   }
 
   /** Goes over to what may change of the plan, all of it or nothing: what can be refused comes first. */

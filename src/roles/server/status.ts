@@ -1,4 +1,5 @@
 /** A snapshot of the server's peers and services, taken on request and never on the packet path. */
+import type { StatusExtent } from "../../base/mod.ts";
 import { FLOW_LIMITS, type FlowTable, type Registry, REGISTRY_LIMITS } from "../../core/registry/mod.ts";
 import type { LimitReport, PeerStatus, PlaneStatus } from "../control/mod.ts";
 import { flowReports, streamReports } from "./flows.ts";
@@ -10,13 +11,14 @@ export function serverStatus(
   peers: ReadonlyMap<number, Peer>,
   parts: ServerParts,
   flows: FlowTable,
-  flowsMax: number,
+  { peersMax, flowsMax }: StatusExtent,
   nowMs: number,
 ): PlaneStatus {
   const { registry, streams } = parts;
   const moving = streamReports(peers, nowMs, flowsMax);
   return {
-    peers: [...peers.values()].map((peer) => peerStatus(peer, registry, nowMs)),
+    peers: peers.values().take(peersMax).map((peer) => peerStatus(peer, registry, nowMs)).toArray(),
+    peersTotal: peers.size,
     services: registry.services().map(({ id, agents, connectors }) => ({
       id,
       state: connectors.length > 0 ? "served" : "no-connector",
