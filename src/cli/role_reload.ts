@@ -3,7 +3,7 @@
  * and files are read as at the start; the role goes over to all of it or, if anything is wrong, to nothing.
  */
 
-import { type LogFields, messageOf, PosternError } from "../base/mod.ts";
+import { messageOf, PosternError } from "../base/mod.ts";
 import { formatSource, type OpsSettings } from "../config/mod.ts";
 import { type Log, parseFilter } from "../ops/log/mod.ts";
 import type { Platform, RoleHandle, RoleStart } from "./platform.ts";
@@ -112,8 +112,10 @@ export class RoleReloader {
       this.#current = loaded;
       for (const notice of loaded.start.material.notices) if (notice.level === "warn") log.sink(notice);
       const kept = this.#noteUnchangeable(before.start, loaded.start);
-      const fields = materialFields(loaded.start);
-      const names = Object.entries(fields).map(([name, value]) => `${name}=${value}`).join(", ");
+      const { cert, key } = materialFiles(loaded.start);
+      const names = `cert=${cert}, key=${key}`;
+      // A field that is called `key` would be taken for one, and hidden.
+      const fields = { cert_file: cert, key_file: key };
       this.#onResult({ error: "", wasHandedOver });
       log.sink({ level: "info", event: "reloaded", message: `TLS certificates reloaded (${names})`, fields });
       return [`TLS certificates reloaded (${names})`, ...(level === null ? [] : [`The log level is ${log.filter()}`]), ...kept];
@@ -178,7 +180,7 @@ export function materialPaths({ settings }: RoleStart): string[] {
   return paths.filter((path) => path !== null);
 }
 
-function materialFields({ settings }: RoleStart): LogFields {
+function materialFiles({ settings }: RoleStart): { readonly cert: string; readonly key: string } {
   if (settings.role === "server") return { cert: settings.certPath, key: settings.keyPath };
   return { cert: settings.clientCertPath ?? "-", key: settings.clientKeyPath ?? "-" };
 }

@@ -139,7 +139,7 @@ function adminSettings() {
         { error: `must be at most ${EVENTS_MOST}` },
       ),
       fromText: numberFromText,
-      summary: "How many security events are kept in memory; when there are more, the oldest tenth goes",
+      summary: "How many security events are kept in memory; when there are more, the oldest of the least severe go",
     }),
     events_keep: word<number>("DURATION", EVENTS_KEEP_FALLBACK_MS, {
       schema: duration,

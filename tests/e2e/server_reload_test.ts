@@ -62,6 +62,7 @@ row("SIGHUP: a renewed certificate is shown to who comes, who is connected stays
   server.signal("SIGHUP");
   const line = await server.until("reloaded", {}, second);
   assertMatch(line.msg, /^TLS certificates reloaded \(cert=.*server-cert\.pem, key=.*server-key\.pem\)$/);
+  assertEquals([line["cert_file"], line["key_file"]], [pki.server.cert, pki.server.key]);
   await server.until("reloading", { msg: "SIGHUP received — reloading TLS certificates..." });
   await assertEchoes(connection, "after");
   assertEquals(server.linesOf("connection-closed").length, 0);

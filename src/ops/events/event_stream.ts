@@ -1,4 +1,4 @@
-/** The events of one process: a ring of the newest, counts of all, listeners that follow. Recording takes microseconds. */
+/** The events of one process: the newest of each severity, counts of all, listeners that follow. Recording takes microseconds. */
 import {
   messageOf,
   metricCells,
@@ -14,6 +14,7 @@ import {
   type Severity,
 } from "../../base/mod.ts";
 import { escapeText } from "../log/mod.ts";
+import { type EventBounds, EventRing } from "./event_ring.ts";
 
 /** The published counters of what happened since the start. */
 export interface SecurityStatistics {
@@ -47,8 +48,6 @@ export interface SecurityEventStream {
 }
 
 export const EVENTS_MAX = 10_000;
-/** What goes when the ring is full: a tenth at once, so that recording stays cheap. */
-const TRIM_SHARE = 0.1;
 export const EVENT_AGE_MAX_MS = 720 * 3_600_000;
 /** Followers: our own commands, alerts, later forwarders. */
 const SINKS_MAX = 32;
@@ -67,12 +66,6 @@ const definitions: Record<string, MetricDefinition> = Object.fromEntries(
 );
 const TYPE_TABLE = definitions as TypeTable;
 
-/** How many events are kept, and for how long. */
-export interface EventBounds {
-  readonly max: number;
-  readonly ageMaxMs: number;
-}
-
 const BOUNDS: EventBounds = { max: EVENTS_MAX, ageMaxMs: EVENT_AGE_MAX_MS };
 
 /** `nowMs` is milliseconds since the epoch; `onSinkFailure` hears of a sink that threw, which is then taken off. */
@@ -81,24 +74,18 @@ export function openEventStream(
   nowMs: () => number = Date.now,
   bounds: EventBounds = BOUNDS,
 ): SecurityEventStream {
-  const ring: SecurityEvent[] = [];
+  const ring = new EventRing(bounds);
   const sinks = new Set<SecurityEventSink>();
   const counts = metricCells(TYPE_TABLE);
   let lastUpdate: string | null = null;
 
-  const dropOld = () => {
-    const oldest = new Date(nowMs() - bounds.ageMaxMs).toISOString();
-    let count = 0;
-    while (count < ring.length && (ring[count]?.timestamp ?? "") < oldest) count++;
-    if (count > 0) ring.splice(0, count);
-  };
   return {
     record(input) {
       const event = stamp(input, nowMs());
       lastUpdate = event.timestamp;
       const cell = counts.index[event.event_type];
       counts.cells[cell] = (counts.cells[cell] ?? 0) + 1;
-      if (ring.push(event) > bounds.max) ring.splice(0, Math.ceil(bounds.max * TRIM_SHARE));
+      ring.add(event);
       for (const sink of sinks) {
         try {
           sink(event);
@@ -109,11 +96,11 @@ export function openEventStream(
       }
     },
     query({ type, severity, limit }) {
-      dropOld();
+      ring.dropOld(nowMs());
       const found: SecurityEvent[] = [];
-      for (let i = ring.length - 1; i >= 0 && found.length < limit; i--) {
-        const event = ring[i];
-        if (event === undefined || (type !== undefined && event.event_type !== type)) continue;
+      for (const event of ring.newest()) {
+        if (found.length >= limit) break;
+        if (type !== undefined && event.event_type !== type) continue;
         if (severity !== undefined && event.severity !== severity) continue;
         found.push(event);
       }
@@ -139,7 +126,7 @@ export function openEventStream(
     },
     metrics: () => readMetrics(counts),
     get size() {
-      return ring.length;
+      return ring.size;
     },
   };
 }

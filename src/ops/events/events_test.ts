@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { PosternError, SECURITY_EVENTS, type SecurityEvent } from "../../base/mod.ts";
+import { PosternError, SECURITY_EVENTS, type SecurityEvent, type SecurityEventType } from "../../base/mod.ts";
 import { EVENT_AGE_MAX_MS, EVENTS_MAX } from "./event_stream.ts";
 import { openAlerts, openEventStream } from "./mod.ts";
 import { parseWebhookUrl } from "../../config/mod.ts";
@@ -42,6 +42,35 @@ Deno.test("the ring keeps ten thousand, drops the oldest tenth when full, and fo
   clock.nowMs += EVENT_AGE_MAX_MS + 1;
   stream.record({ event_type: "weak_protocol", details: {} });
   assertEquals(stream.query({ limit: 100 }).map((event) => event.event_type), ["weak_protocol"]);
+});
+
+Deno.test("a flood of one type pushes out its own kind, and nothing that is more severe or of another type", () => {
+  const stream = openEventStream(() => {}, Date.now, { max: 1_000, ageMaxMs: EVENT_AGE_MAX_MS });
+  const record = (event_type: SecurityEventType, count: number) => {
+    for (let i = 0; i < count; i++) stream.record({ event_type, details: { i } });
+  };
+  const kept = (type: SecurityEventType) => stream.query({ type, limit: 1_000 }).length;
+  record("certificate_revoked", 100);
+  record("registration_denied", 200);
+  record("admin_steered", 50);
+  record("tls_connection", 20_000);
+  assertEquals([kept("certificate_revoked"), kept("registration_denied"), kept("admin_steered")], [100, 200, 50]);
+  record("handshake_failure", 20_000);
+  assertEquals([kept("certificate_revoked"), kept("registration_denied"), kept("admin_steered")], [100, 200, 50]);
+  assert(kept("tls_connection") + kept("admin_steered") >= 225, "a share of the ring is each severity's own");
+  assert(stream.size > 900 && stream.size <= 1_000);
+  record("certificate_expired", 20_000);
+  record("tls_connection", 1);
+  assert(kept("certificate_expired") >= 300 && kept("certificate_revoked") === 100);
+  assertEquals(kept("registration_denied") + kept("handshake_failure") >= 225, true);
+  const newest = stream.query({ limit: 2 }).map(({ event_type }) => event_type);
+  assertEquals(newest, ["tls_connection", "certificate_expired"], "newest first, whatever their kind");
+});
+
+Deno.test("a tiny ring holds what it can", () => {
+  const stream = openEventStream(() => {}, Date.now, { max: 1, ageMaxMs: EVENT_AGE_MAX_MS });
+  for (let i = 0; i < 5; i++) stream.record({ event_type: "auth_failure", details: { i } });
+  assertEquals(stream.query({ limit: 9 }).map(({ details }) => details["i"]), [4]);
 });
 
 Deno.test("statistics and metrics count every type", () => {

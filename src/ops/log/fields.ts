@@ -25,7 +25,16 @@ export const SECRET_FIELDS: readonly string[] = [
 ];
 
 /** Fields that say where a client is or which way a packet takes. Any other name that ends in `Address` counts as well. */
-export const ADDRESS_FIELDS: readonly string[] = ["remote", "source", "destination", "observed", "candidate", "route", "backend"];
+export const ADDRESS_FIELDS: readonly string[] = [
+  "from",
+  "remote",
+  "source",
+  "destination",
+  "observed",
+  "candidate",
+  "route",
+  "backend",
+];
 
 /** Addresses that are ours: where we listen and whom we dial is configuration, not knowledge about clients. */
 const OWN_ADDRESS_FIELDS: readonly string[] = ["bindAddress", "listenAddress", "serverAddress"];
