@@ -3,6 +3,7 @@
  * idleness, backends that come and go, the end of the connector itself.
  */
 import { assert, assertEquals } from "@std/assert";
+import { cpuSeconds } from "../bench/children.ts";
 import { patternOf, sha256 } from "./packet_agent_fixture.ts";
 import { PacketGateway } from "./packet_gateway_fixture.ts";
 import { runPostern } from "./processes_fixture.ts";
@@ -40,6 +41,21 @@ Deno.test("15 SYNs at once from one source: 10 sessions, 5 RSTs; a second later 
   assertEquals(later?.end, "finished");
   const warning = await packets.gateway.connector.until("session-refused");
   assert(warning.msg.startsWith("TCP SYN rate limit exceeded for "), warning.msg);
+});
+
+Deno.test("two hundred sessions without data cost next to nothing", async () => {
+  await using backend = new Backend(echo);
+  await using packets = await PacketGateway.start("--service", `web=127.0.0.1:${backend.port}`, "--health", "off");
+  const { pid } = packets.gateway.connector;
+  const running = packets.run({ do: "many", to: VIRTUAL, count: 200, sources: 40, holdMs: 8_000 });
+  for (let tries = 0; tries < 1_000 && backend.accepted < 200; tries++) await sleep(20);
+  await sleep(1_000);
+  const before = cpuSeconds(pid), beganMs = performance.now();
+  await sleep(5_000);
+  const share = (cpuSeconds(pid) - before) / (performance.now() - beganMs) * 1_000;
+  // The least that a loop that polls would take is far above, what the engine does now and then far below.
+  assert(share < 0.05, `${(100 * share).toFixed(1)} % of a core`);
+  assertEquals((await running)[0]?.opened, 200);
 });
 
 Deno.test("a backend that does not answer: RST after five seconds", async () => {

@@ -148,6 +148,23 @@ Deno.test("whom the connector does not let in, and what those may not who are le
   assertEquals(told.toSorted(), [...threeTimes("auth_failure"), "certificate_expired", ...threeTimes("handshake_failure")]);
 });
 
+Deno.test("connection IDs of direct connections and of the one to the server change while packets flow, and none is lost", async () => {
+  await using rig = await ServerRig.start({ cidRotationMs: 120 });
+  await using udp = await UdpPort.open(true);
+  using connector = await ConnectorRig.start(rig, { services: [serviceAt("web", udp.port)], p2p: true, cidRotationMs: 100 });
+  const names = ["agent.web.ztna"];
+  const agent = await rig.client(names, direct(connector, { activeIdLimit: 2, rotationMs: 130 }));
+  const relayed = await rig.registered("agent", "web");
+  await rig.until(() => agent.addresses.length > 0);
+  for (let n = 0; n < 60 || connector.count("rotations") < 12; n++) {
+    agent.send(routed("web", udpPacket({ from: AGENT, to: WEB }, `${n}`)));
+    relayed.send(udpPacket({ from: AGENT, to: WEB }, `${n}`));
+    await rig.until(() => agent.datagrams.length === n + 1 && relayed.datagrams.length === n + 1);
+    await rig.pause(10);
+  }
+  assertEquals([agent.isUp, relayed.isUp, connector.count("p2pConnections"), connector.count("reconnections")], [true, true, 1, 0]);
+});
+
 const offer = (service: string, port: number): SignalMessage => ({
   kind: "candidate-offer",
   sessionId: 77n,

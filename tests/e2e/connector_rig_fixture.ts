@@ -29,6 +29,7 @@ export interface ConnectorRigOptions {
   readonly dns?: readonly string[];
   /** Lets agents connect directly, on a free port. */
   readonly p2p?: boolean | Partial<P2pPlan>;
+  readonly cidRotationMs?: number;
   /** Default: the rig's server. */
   readonly server?: { readonly port: number };
 }
@@ -86,7 +87,7 @@ export class ConnectorRig implements Disposable {
         verifyPeer: true,
         tls: tlsOf(rig, identity),
         allowLegacyServiceIds: false,
-        cidRotationMs: 300_000,
+        cidRotationMs: options.cidRotationMs ?? 300_000,
       },
       services: options.services,
       ...(options.destinations === undefined ? {} : { destinations: options.destinations }),

@@ -88,8 +88,8 @@ function wake(atMs: number): void {
   reactor.setTimer(wakeTimer, atMs);
 }
 
-function endsTo(host: string) {
-  const ends = parseEnds(host.includes(":") ? SOURCE_V6 : SOURCE, host);
+function endsTo(host: string, source = host.includes(":") ? SOURCE_V6 : SOURCE) {
+  const ends = parseEnds(source, host);
   if (ends === null) throw new Error(`not an address: ${host}`);
   return ends;
 }
@@ -140,7 +140,8 @@ function many(command: PacketCommand & { do: "many" }): PacketResult {
   let opened = 0, refused = 0;
   const sessions: TcpSession[] = [];
   for (let i = 0; i < command.count; i++) {
-    const session = stack.connect(path, endsTo(host), nextPort++, remotePort, {
+    const ends = endsTo(host, command.sources === undefined ? undefined : `100.64.0.${1 + i % command.sources}`);
+    const session = stack.connect(path, ends, nextPort++, remotePort, {
       onOpen: () => opened++,
       onData: (_session, _memory, _offset, length) => length,
       onFin: () => {},
@@ -152,6 +153,8 @@ function many(command: PacketCommand & { do: "many" }): PacketResult {
     if (session !== null) sessions.push(session);
   }
   turnUntil(() => opened + refused === command.count, COMMAND_MS, "answers to all");
+  const endMs = performance.now() + (command.holdMs ?? 0);
+  turnUntil(() => performance.now() >= endMs, COMMAND_MS, "end of the wait");
   for (const session of sessions) stack.abort(session, performance.now());
   return { opened, refused };
 }

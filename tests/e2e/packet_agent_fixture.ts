@@ -29,7 +29,15 @@ export type PacketCommand =
     readonly afterFin?: boolean;
   }
   /** Begins so many sessions at once and says how many were opened and how many refused; then ends them. */
-  | { readonly do: "many"; readonly to: string; readonly count: number }
+  | {
+    readonly do: "many";
+    readonly to: string;
+    readonly count: number;
+    /** From so many addresses in turn; default: one. */
+    readonly sources?: number;
+    /** They stay open so long before they end. */
+    readonly holdMs?: number;
+  }
   | {
     readonly do: "udp";
     readonly to: string;

@@ -24,6 +24,7 @@ type Counters = MetricCells<typeof CONNECTOR_METRICS>;
 export class ConnectorPlane implements RolePlane {
   readonly #plane: Plane;
   readonly #counters: Counters;
+  readonly #beganMs: number;
   readonly #services: ServiceTable;
   readonly #hub: UplinkHub;
   readonly #links: ServerLinks;
@@ -37,6 +38,7 @@ export class ConnectorPlane implements RolePlane {
 
   constructor(plane: Plane, plan: ConnectorPlan, counters: Counters) {
     this.#plane = plane;
+    this.#beganMs = plane.platform.reactor.nowMs;
     this.#counters = counters;
     const { layout, reactor } = plane.platform;
     const services = new ServiceTable(plan);
@@ -217,6 +219,8 @@ export class ConnectorPlane implements RolePlane {
     cells[index.packetSessions] = stack.sessionCount;
     cells[index.packetFlows] = stack.flowCount;
     cells[index.bufferedBytes] = stack.bufferedBytes;
+    cells[index.rotations] = this.#hub.endpoint.localIds.rotations;
+    cells[index.uptimeSeconds] = Math.floor((this.#plane.platform.reactor.nowMs - this.#beganMs) / 1000);
   }
 
   #add(key: ConnectorMetric, amount: number): void {

@@ -62,6 +62,12 @@ export const CONNECTOR_METRICS = {
     kind: "counter",
     help: "Connections to backends that failed, were reset or timed out.",
   },
+  uptimeSeconds: { name: "ztna_connector_uptime_seconds", kind: "gauge", help: "Seconds since the data plane began." },
+  rotations: {
+    name: "ztna_connector_connection_id_rotations_total",
+    kind: "counter",
+    help: "Connection IDs that were replaced by a new one, of connections to the server and of direct ones.",
+  },
   activeStreams: { name: "ztna_connector_active_streams", kind: "gauge", help: "Streams that are joined to a backend now." },
   bytesToBackend: {
     name: "ztna_connector_stream_bytes_total",
