@@ -127,3 +127,18 @@ Deno.test("new handshakes see the new certificate and the new authority, connect
   assertEquals(after.connection.engine.peerCertificate()?.serial.replace(/^0+/, ""), "abcdef0");
   assertEquals(await rig.register(before, "agent", "web"), "ack");
 });
+
+Deno.test("who was closed is nobody's peer as soon as the close has left, and gets nothing new", async () => {
+  await using rig = await ServerRig.start();
+  const connector = await rig.registered("connector", "web"), agent = await rig.registered("agent", "web");
+  const [serial] = rig.status().peers.filter(({ role }) => role === "connector").map(({ certificate }) =>
+    certificate?.serial ?? ""
+  );
+  assertEquals(rig.deny(serial ?? ""), 1);
+  rig.turn();
+  const { peers, services } = rig.status();
+  assertEquals(peers.map(({ role }) => role), ["agent"]);
+  assertEquals(services.map(({ id, state }) => [id, state]), [["web", "no-connector"]]);
+  await rig.until(() => connector.ending !== null);
+  assert(agent.isUp);
+});

@@ -344,6 +344,8 @@ export class Endpoint {
       this.#free(connection);
       return;
     }
+    // The close that we asked for has left: from now on it is nobody's peer, though the engine still answers for a while.
+    if (connection.isClosing && engine.isDraining()) this.#end(connection, nowMs);
     const timeoutMs = engine.timeoutMs();
     if (timeoutMs < 0) this.#options.timers.cancelTimer(connection.timer);
     else this.#options.timers.setTimer(connection.timer, nowMs + timeoutMs);
