@@ -24,7 +24,8 @@ type Counters = MetricCells<typeof CONNECTOR_METRICS>;
 export class ConnectorPlane implements RolePlane {
   readonly #plane: Plane;
   readonly #counters: Counters;
-  readonly #beganMs: number;
+  /** At the end of its first turn. */
+  #beganMs: number | null = null;
   readonly #services: ServiceTable;
   readonly #hub: UplinkHub;
   readonly #links: ServerLinks;
@@ -38,7 +39,6 @@ export class ConnectorPlane implements RolePlane {
 
   constructor(plane: Plane, plan: ConnectorPlan, counters: Counters) {
     this.#plane = plane;
-    this.#beganMs = plane.platform.reactor.nowMs;
     this.#counters = counters;
     const { layout, reactor } = plane.platform;
     const services = new ServiceTable(plan);
@@ -98,7 +98,7 @@ export class ConnectorPlane implements RolePlane {
       datagrams: this.#datagrams,
       serverConnectionOf: (service) => this.#links.connectionOf(service),
     }, (connections) => this.#set("p2pConnections", connections));
-    reactor.onTurnEnd(() => this.#publish());
+    reactor.onTurnEnd((nowMs) => this.#publish(nowMs));
     const bound = listening === null ? [] : [...this.#hub.sockets].slice(0, listening.binds.length);
     plane.platform.post({
       type: "ready",
@@ -209,7 +209,8 @@ export class ConnectorPlane implements RolePlane {
     this.#hub.dispose();
   }
 
-  #publish(): void {
+  #publish(nowMs: number): void {
+    this.#beganMs ??= nowMs;
     const { stack } = this.#datagrams;
     const { cells, index } = this.#counters;
     this.#p2p.publish();
@@ -220,7 +221,7 @@ export class ConnectorPlane implements RolePlane {
     cells[index.packetFlows] = stack.flowCount;
     cells[index.bufferedBytes] = stack.bufferedBytes;
     cells[index.rotations] = this.#hub.endpoint.localIds.rotations;
-    cells[index.uptimeSeconds] = Math.floor((this.#plane.platform.reactor.nowMs - this.#beganMs) / 1000);
+    cells[index.uptimeSeconds] = Math.floor((nowMs - this.#beganMs) / 1000);
   }
 
   #add(key: ConnectorMetric, amount: number): void {
