@@ -112,6 +112,7 @@ async function refusedClients(world: World): Promise<HandshakeCase[]> {
   const belowSigningLeaf = await asAuthority(signingLeaf).issue(below);
   const weak = await authority.authority({ keyType: "rsa1024" });
   const belowWeak = await weak.issue(below);
+  const weakLeaf = await authority.issue({ ...below, keyType: "rsa1024" });
   const elsewhere = await other.issue({ commonName: "agent", eku: ["clientAuth"] });
   const middle = await authority.authority();
   const outdated = await authority.issue({ ...below, signatureHash: "SHA-1" });
@@ -189,6 +190,11 @@ async function refusedClients(world: World): Promise<HandshakeCase[]> {
       /^no verified certificate chains: the chain has more than 5 intermediate/,
     ),
     refuse("a client below an authority with an RSA key of 1024 bits", belowWeak, ALERT.badCertificate, /RSA key has 1024 bits/),
+    {
+      // Our own clients do not even load such a key.
+      ...refuse("a client with an RSA key of 1024 bits", weakLeaf, ALERT.badCertificate, /RSA key has 1024 bits/),
+      client: world.clientWith(weakLeaf, { isUnchecked: true }),
+    },
   ];
 }
 

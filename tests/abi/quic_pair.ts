@@ -5,6 +5,7 @@
 import { loadNative } from "../../ffi/load.ts";
 import { ConfigFlag, QUICHE_SYMBOLS } from "../../ffi/quiche/symbols.ts";
 import { takeBytes, takeText } from "../../ffi/text.ts";
+import { createUncheckedConfig } from "./unchecked_config.ts";
 import { createAuthority, type Issued } from "../pki/mod.ts";
 
 export const library = Deno.dlopen(loadNative().path, QUICHE_SYMBOLS).symbols;
@@ -18,6 +19,8 @@ export interface EndOptions {
   readonly crlPem?: Uint8Array<ArrayBuffer>;
   readonly toleratesStaleCrl?: boolean;
   readonly groups?: string;
+  /** A client that presents its certificate whatever it is, and verifies nobody. */
+  readonly isUnchecked?: boolean;
   /** Streams that the other end may open. */
   readonly streamsMax?: bigint;
 }
@@ -36,6 +39,22 @@ export function addressOf(bytes: Uint8Array<ArrayBuffer>): bigint {
 
 /** Throws the library's words when the material does not fit. */
 export function createConfig(options: EndOptions): bigint {
+  const config = options.isUnchecked === true && options.identity !== null
+    ? createUncheckedConfig(options.identity)
+    : createCheckedConfig(options);
+  const protocols = new TextEncoder().encode("\x04test");
+  library.quiche_config_set_application_protos(config, addressOf(protocols), BigInt(protocols.length));
+  library.quiche_config_set_max_recv_udp_payload_size(config, BigInt(PACKET_BYTES));
+  library.quiche_config_set_max_send_udp_payload_size(config, BigInt(PACKET_BYTES));
+  library.quiche_config_set_initial_max_data(config, 1_000_000n);
+  library.quiche_config_set_initial_max_stream_data_bidi_local(config, 100_000n);
+  library.quiche_config_set_initial_max_stream_data_bidi_remote(config, 100_000n);
+  library.quiche_config_set_initial_max_streams_bidi(config, options.streamsMax ?? 8n);
+  library.quiche_config_enable_dgram(config, true, 16n, 16n);
+  return config;
+}
+
+function createCheckedConfig(options: EndOptions): bigint {
   const nothing = new Uint8Array(0);
   const texts = [
     options.identity?.certificatePem ?? nothing,
@@ -50,15 +69,6 @@ export function createConfig(options: EndOptions): bigint {
     (options.toleratesStaleCrl === true ? ConfigFlag.staleCrlOk : 0);
   const config = library.postern_config_new(...certificate, ...key, ...trust, ...crl, ...groups, flags);
   if (config === 0n) throw new Error(text((out, capacity) => library.postern_last_error(out, capacity)));
-  const protocols = new TextEncoder().encode("\x04test");
-  library.quiche_config_set_application_protos(config, addressOf(protocols), BigInt(protocols.length));
-  library.quiche_config_set_max_recv_udp_payload_size(config, BigInt(PACKET_BYTES));
-  library.quiche_config_set_max_send_udp_payload_size(config, BigInt(PACKET_BYTES));
-  library.quiche_config_set_initial_max_data(config, 1_000_000n);
-  library.quiche_config_set_initial_max_stream_data_bidi_local(config, 100_000n);
-  library.quiche_config_set_initial_max_stream_data_bidi_remote(config, 100_000n);
-  library.quiche_config_set_initial_max_streams_bidi(config, options.streamsMax ?? 8n);
-  library.quiche_config_enable_dgram(config, true, 16n, 16n);
   return config;
 }
 

@@ -125,7 +125,7 @@ Deno.test({
     };
     await flood(10_000);
     const [memory, descriptors, lines] = [server.residentMiB(), server.descriptors(), server.lines.length];
-    await flood(50_000);
+    await flood(90_000);
     using pair = await gateway.pair("web", backend);
     await pair.client.write(MARK);
     const grown = server.residentMiB() - memory;
