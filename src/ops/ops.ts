@@ -17,6 +17,7 @@ import { OPS_METRICS, type OpsMetrics } from "./metrics/mod.ts";
 import { type MetricsServer, type MetricsServerConfig, resolveMetricsServer, startMetricsServer } from "./metrics_server/mod.ts";
 import type { OpsNative } from "./native.ts";
 import { openNotifier, type ServiceNotifier } from "./process/mod.ts";
+import { RoleReloads } from "./role_reloads.ts";
 import { adminSocketPaths } from "./socket_path.ts";
 import type { OpsSource } from "./source.ts";
 import { askStatus, createWatch, type ReloadState, TrafficMeter, type Watch } from "./watch/mod.ts";
@@ -75,6 +76,11 @@ export async function startOps(options: OpsOptions): Promise<Ops> {
     await closeParts(parts);
     throw error;
   }
+  const reloads = new RoleReloads({
+    certificates: () => source.certificates(),
+    counters: parts.counters,
+    record: parts.events.record,
+  });
   return {
     record: parts.events.record,
     events: parts.events,
@@ -86,7 +92,10 @@ export async function startOps(options: OpsOptions): Promise<Ops> {
       parts.notifier.startWatchdog(async () => await askStatus(source) !== null);
     },
     reload: () => reload(parts),
-    reloaded: (error) => noteReload(parts, error),
+    reloaded: (error) => {
+      noteReload(parts, error);
+      reloads.note(error);
+    },
     reopenLog: () => log.reopen(),
     stopping: () => parts.notifier.stopping(),
     close: () => closeParts(parts),

@@ -284,7 +284,7 @@ Deno.test("files that a role reads by itself are seen: damaged, health says why 
     const path = join(gateway.folder, "server.sock");
     const health = async () => JSON.parse(await overSocket(path, "/health/tls"));
     const counted = async (name: string) => {
-      const line = (await overSocket(path, "/metrics")).split("\n").find((line) => line.startsWith(name));
+      const line = (await overSocket(path, "/metrics")).split("\n").find((line) => line.startsWith(`${name} `));
       return Number(line?.split(" ").at(-1));
     };
     const { cert } = gateway.pki.server;
@@ -306,8 +306,16 @@ Deno.test("files that a role reads by itself are seen: damaged, health says why 
     assertEquals([status, last_reload_error], ["ok", ""]);
     assert(last_reload > degraded.last_reload, last_reload);
     assertEquals(await counted("ztna_reload_failures_total"), 2);
-    // The metrics listener's own certificate was read on SIGHUP and is the same.
-    assertEquals(await counted("postern_certificate_rotations_total"), 0);
+    assertEquals([await counted("postern_reload_failures_total"), await counted("postern_reloads_total")], [2, 1]);
+    // The metrics listener's own certificate was read on SIGHUP and is the same, and so is the one that was repaired.
+    const rotations = (purpose: string) => counted(`postern_certificate_rotations_total{purpose="${purpose}"}`);
+    assertEquals([await rotations("metrics"), await rotations("identity")], [0, 0]);
+    const renewed = { from: server.lines.length };
+    await gateway.pki.issue("server", { dns: ["localhost"], ip: ["127.0.0.1", "::1"], eku: ["serverAuth"], serial: "0badcafe" });
+    await server.until("reloaded", {}, renewed);
+    assertEquals(await rotations("identity"), 1);
+    const events = JSON.parse(await overSocket(path, "/v1/events?type=certificate_reloaded&limit=1")).events;
+    assertEquals(events[0].details, { purpose: "identity", subject: "CN=server", serial: "0badcafe" });
   });
 });
 

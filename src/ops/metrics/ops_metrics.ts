@@ -14,18 +14,21 @@ function refused(reason: string) {
 
 export const OPS_METRICS = {
   ...tlsMetrics("metrics"),
-  rotations: {
-    name: "postern_certificate_rotations_total",
+  reloads: {
+    name: "postern_reloads_total",
     kind: "counter",
-    help: "Certificates that were replaced while running, by purpose.",
-    labels: { purpose: "metrics" },
+    help: "Times that the role's settings and files were read anew and taken.",
   },
-  rotationFailures: {
-    name: "postern_certificate_rotation_failures_total",
+  reloadFailures: {
+    name: "postern_reload_failures_total",
     kind: "counter",
-    help: "New certificates that were refused, by purpose.",
-    labels: { purpose: "metrics" },
+    help: "Times that the role's settings and files were read anew and refused.",
   },
+  rotations: rotated("metrics"),
+  rotationsIdentity: rotated("identity"),
+  rotationsP2p: rotated("p2p"),
+  rotationFailures: notRotated("metrics"),
+  rotationFailuresIdentity: notRotated("identity"),
   refusedNoCertificate: refused("no-certificate"),
   refusedCertificate: refused("bad-certificate"),
   refusedProtocol: refused("protocol"),
@@ -43,6 +46,24 @@ export const OPS_METRICS = {
 } as const satisfies Readonly<Record<string, MetricDefinition>>;
 
 export type OpsMetrics = MetricCells<typeof OPS_METRICS>;
+
+function rotated(purpose: string) {
+  return {
+    name: "postern_certificate_rotations_total",
+    kind: "counter",
+    help: "Certificates that were replaced while running, by purpose.",
+    labels: { purpose },
+  } as const;
+}
+
+function notRotated(purpose: string) {
+  return {
+    name: "postern_certificate_rotation_failures_total",
+    kind: "counter",
+    help: "New certificates that were refused, by purpose; identity stands for all files of the role.",
+    labels: { purpose },
+  } as const;
+}
 
 /** Seconds until a certificate ends; below zero when it has. One sample for each certificate in use. */
 export function certificateExpiry(purpose: string): MetricDefinition {
