@@ -27,6 +27,10 @@ export interface ConnectorRigOptions {
   readonly destinations?: ConnectorPlan["destinations"];
   /** Its certificate's names; default: those of its services. */
   readonly dns?: readonly string[];
+  /** Default: rig-connector. Two of one name and services are one identity. */
+  readonly commonName?: string;
+  /** What it offers, if it is not both versions; as a connector of ztna-v1 does. */
+  readonly protocols?: readonly string[];
   /** Lets agents connect directly, on a free port. */
   readonly p2p?: boolean | Partial<P2pPlan>;
   readonly cidRotationMs?: number;
@@ -54,7 +58,7 @@ export class ConnectorRig implements Disposable {
   #status: PlaneStatus | null = null;
   #number = 1;
 
-  private constructor(rig: ServerRig, plan: ConnectorPlan) {
+  private constructor(rig: ServerRig, plan: ConnectorPlan, protocols?: readonly string[]) {
     this.#rig = rig;
     this.plan = plan;
     const { world } = rig;
@@ -66,14 +70,18 @@ export class ConnectorRig implements Disposable {
       post: (message) => this.#onMessage(message),
     }, createCommandChannel(world.reactor.libc.eventfd()));
     this.#metrics = metricCells(CONNECTOR_METRICS);
+    const { engine } = world;
+    const createProfile = engine.createProfile.bind(engine);
+    if (protocols !== undefined) engine.createProfile = (made) => createProfile({ ...made, protocols });
     this.connector = new ConnectorPlane(plane, plan, this.#metrics);
+    if (protocols !== undefined) engine.createProfile = createProfile;
   }
 
   /** A connector that has registered its services, unless it has another server. */
   static async start(rig: ServerRig, options: ConnectorRigOptions): Promise<ConnectorRig> {
     const ids = [...new Set(options.services.map(({ service }) => service))];
     const dns = options.dns ?? ids.map((id) => `connector.${id}.ztna`);
-    const identity = await rig.authority.issue({ commonName: "rig-connector", dns, eku: ["clientAuth"] });
+    const identity = await rig.authority.issue({ commonName: options.commonName ?? "rig-connector", dns, eku: ["clientAuth"] });
     const p2p = options.p2p === undefined || options.p2p === false
       ? {}
       : { p2p: { ...await p2pPlan(rig), ...options.p2p === true ? {} : options.p2p } };
@@ -92,7 +100,7 @@ export class ConnectorRig implements Disposable {
       services: options.services,
       ...(options.destinations === undefined ? {} : { destinations: options.destinations }),
       ...p2p,
-    });
+    }, options.protocols);
     if (options.server === undefined) await rig.until(() => connector.count("registered") === ids.length);
     return connector;
   }

@@ -1,6 +1,6 @@
 /**
  * The agent's data plane, put together: local ports, each leading to one service, and one uplink, on which every local TCP connection
- * becomes a stream (`local_streams`) and local UDP becomes packets (`udp_forward`, `packet_end`).
+ * becomes a stream, or a session in packets, (`local_connections`) and local UDP becomes packets (`udp_forward`, `packet_end`).
  */
 import type { MetricCells } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
@@ -22,7 +22,7 @@ import { DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink
 import { CONNECTIONS_MAX, ONLY_UPLINK_WAIT_MS, SERVICES_MAX, UDP_FLOWS_MAX, UPLINK_WAIT_MS } from "./limits.ts";
 import { ForwardClient } from "./local_client.ts";
 import type { DatagramContext } from "./local_datagrams.ts";
-import { LocalStreams } from "./local_streams.ts";
+import { LocalConnections } from "./local_connections.ts";
 import type { AGENT_METRICS, AgentMetric } from "./metrics.ts";
 import { OnlyClient } from "./only_client.ts";
 import { PacketEnd } from "./packet_end.ts";
@@ -47,7 +47,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
   readonly #counters: Counters;
   readonly #uplink: Uplink;
   readonly #services: AgentServices;
-  readonly #streams: LocalStreams;
+  readonly #connections: LocalConnections;
   readonly #packets: PacketEnd;
   readonly #datagrams: DatagramContext;
   readonly #ports: readonly LocalPort[];
@@ -60,11 +60,8 @@ export class AgentPlane implements RolePlane, UplinkRole {
     const { reactor } = plane.platform;
     const count = (metric: AgentMetric, amount: number) => this.#add(metric, amount);
     this.#uplink = new Uplink(plane, plan.uplink, this);
-    this.#end = new GracefulEnd(plane, () => this.#streams.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
+    this.#end = new GracefulEnd(plane, () => this.#connections.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
     this.#services = new AgentServices(plan.addresses, plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS);
-    const onSize = (size: number) => this.#set("activeConnections", size);
-    const uplinkWaitMs = plan.connect === undefined ? UPLINK_WAIT_MS : ONLY_UPLINK_WAIT_MS;
-    this.#streams = new LocalStreams({ plane, uplink: this.#uplink, uplinkWaitMs, count, onSize });
     // Behind the uplink: the packets that its turn brought are answered in the same turn.
     this.#packets = new PacketEnd({
       plane,
@@ -74,8 +71,12 @@ export class AgentPlane implements RolePlane, UplinkRole {
       onAnswered: (isAcknowledged, nowMs) => {
         this.#uplink.answered(nowMs);
         if (isAcknowledged) this.#uplink.succeeded();
+        this.#connections.onRegistration();
       },
     });
+    const onSize = (size: number) => this.#set("activeConnections", size);
+    const uplinkWaitMs = plan.connect === undefined ? UPLINK_WAIT_MS : ONLY_UPLINK_WAIT_MS;
+    this.#connections = new LocalConnections({ plane, uplink: this.#uplink, packets: this.#packets, uplinkWaitMs, count, onSize });
     this.#datagrams = { plane, packets: this.#packets, count, onFlows: (change) => this.#onFlows(change) };
     this.#ports = [
       ...plan.forwards.map((forward) => this.#listen(forward)),
@@ -94,9 +95,9 @@ export class AgentPlane implements RolePlane, UplinkRole {
   }
 
   stop(nowMs: number): void {
-    this.#plane.log("info", "stopping", "Finishing open connections", { connections: this.#streams.size });
+    this.#plane.log("info", "stopping", "Finishing open connections", { connections: this.#connections.size });
     for (const { listener } of this.#ports) listener.close();
-    this.#streams.abortWaiting();
+    this.#connections.abortWaiting();
     this.#end.begin(nowMs, DRAIN_MS);
   }
 
@@ -116,14 +117,14 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   onUp(connection: Connection, nowMs: number): void {
     this.#set("uplinkUp", 1);
-    this.#streams.onUp(connection, nowMs);
+    this.#connections.onUp(connection, nowMs);
   }
 
   onDown(): void {
     this.#set("uplinkUp", 0);
     this.#add("reconnections", 1);
     this.#packets.end();
-    this.#streams.onDown();
+    this.#connections.onDown();
   }
 
   onDatagram(_connection: Connection, offset: number, length: number, nowMs: number): void {
@@ -145,11 +146,11 @@ export class AgentPlane implements RolePlane, UplinkRole {
   }
 
   onReadable(_connection: Connection, stream: number): void {
-    this.#streams.onReadable(stream);
+    this.#connections.onReadable(stream);
   }
 
   onWritable(_connection: Connection, stream: number): void {
-    this.#streams.onWritable(stream);
+    this.#connections.onWritable(stream);
   }
 
   onFinalTrouble(trouble: UplinkTrouble): void {
@@ -176,14 +177,14 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   #listenAsProxy(proxy: ProxyPlan, plan: AgentPlan): LocalPort[] {
     const rules = this.#targetRules(plan);
-    const listener = new Proxy({ datagrams: this.#datagrams, streams: this.#streams, rules }, proxy);
+    const listener = new Proxy({ datagrams: this.#datagrams, connections: this.#connections, rules }, proxy);
     const datagrams = { bound: listener.boundUdp, close: () => {} };
     return [{ name: "proxy", transport: "tcp", listener }, { name: "proxy", transport: "udp", listener: datagrams }];
   }
 
   #accept({ service, listen, servicePort }: ForwardPlan, fd: number): void {
     const { reactor } = this.#plane.platform;
-    if (this.#streams.isFull) {
+    if (this.#connections.isFull) {
       this.#add("tooMany", 1);
       reactor.libc.setLingerZero(fd);
       reactor.libc.close(fd);
@@ -191,7 +192,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     }
     this.#add("connections", 1);
     const client = new ForwardClient(reactor, fd);
-    client.follow(this.#streams.begin(service, servicePort ?? listen.port, client, reactor.nowMs));
+    client.follow(this.#connections.begin(service, servicePort ?? listen.port, client, reactor.nowMs));
   }
 
   /** The one connection for which the agent was started: the agent ends with it. */
@@ -209,7 +210,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
       const detail = why === "no-uplink" && lastError !== "" ? lastError : why;
       this.#fail(`no connection to ${service}: ${detail}`, "`postern agent --log-level debug` tells more", why, 1);
     });
-    client.follow(this.#streams.begin(service, port, client, reactor.nowMs));
+    client.follow(this.#connections.begin(service, port, client, reactor.nowMs));
   }
 
   #fail(message: string, hint: string, code: string, exitCode: 1 | 2): void {
@@ -225,25 +226,32 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   #status(flowsMax: number, nowMs: number): PlaneStatus {
     const services = [...this.#services.all()].map(({ id }) =>
-      serviceReport({ id, registration: this.#packets.registrationOf(id), answer: this.#streams.answerOf(id) })
+      serviceReport({ id, registration: this.#packets.registrationOf(id), answer: this.#connections.answerOf(id) })
     );
     return {
       peers: [],
       peersTotal: 0,
       services,
       uplink: this.#uplink.report(nowMs),
-      flows: localFlows(this.#streams.all(), nowMs, flowsMax),
-      flowsTotal: this.#streams.size,
+      flows: localFlows(this.#connections.all(), nowMs, flowsMax),
+      flowsTotal: this.#connections.size,
       limits: [
-        { name: "local-connections", used: this.#streams.size, max: CONNECTIONS_MAX },
+        { name: "local-connections", used: this.#connections.size, max: CONNECTIONS_MAX },
         { name: "udp-flows", used: this.#packets.stack.flowCount, max: UDP_FLOWS_MAX },
         { name: "services", used: this.#services.size, max: SERVICES_MAX },
       ],
     };
   }
 
+  /** Gives the sockets back. Only for those who do not end the process. */
+  dispose(): void {
+    for (const { listener } of this.#ports) listener.close();
+    this.#connections.abortAll();
+    this.#uplink.dispose();
+  }
+
   #finish(): void {
-    this.#streams.abortAll();
+    this.#connections.abortAll();
     this.#tun?.close();
     this.#uplink.stop("agent shutting down");
     this.#plane.finish();

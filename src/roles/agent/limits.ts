@@ -5,6 +5,8 @@ import type { UdpSocketLimits } from "../../io/mod.ts";
 export const UPLINK_WAIT_MS = 5_000;
 /** And so long where it is the only one, for which the agent was started. */
 export const ONLY_UPLINK_WAIT_MS = 15_000;
+/** So long it is believed that a service's connectors know no streams. */
+export const DATAGRAM_ONLY_MS = 60_000;
 /** Local connections in all; more are reset. */
 export const CONNECTIONS_MAX = 1_024;
 /** From OPEN to RESULT. Longer than the connector's own time for its backend. */

@@ -1,173 +1,124 @@
 /**
- * One local connection on its way to a service: open a stream (WIRE 7.3), send what the client says without waiting, and read
- * the RESULT before the first byte that comes back. The local client hears what became of it (`local_client`).
+ * A local connection on a stream of its own (WIRE 7.3): OPEN, perhaps with what the client says behind it, then the RESULT, which is
+ * read before the first byte that comes back.
  *
- *   waiting ──uplink──► opening ──OPEN sent──► asked ──accepted──► joined
+ *   opening ──OPEN sent──► asked ──accepted──► joined
  */
-import { Timer } from "../../base/mod.ts";
 import { abortStream, type Connection, HeaderReader, sendWhole } from "../../core/quic/mod.ts";
-import { AbortCode, ALPN_V2, decodeResult, encodeOpen, RESULT_MAX_BYTES } from "../../core/wire/mod.ts";
-import type { Reactor } from "../../io/mod.ts";
+import { AbortCode, decodeResult, encodeOpen, RESULT_MAX_BYTES } from "../../core/wire/mod.ts";
 import { type BridgeContext, StreamBridge } from "../uplink/mod.ts";
-import { RESULT_TIMEOUT_MS } from "./limits.ts";
-import type { LocalClient, LocalEnd, LocalRefusal, LocalWay } from "./local_client.ts";
+import type { LocalClient } from "./local_client.ts";
+import type { LocalTransport, LocalTransportOwner } from "./local_connection.ts";
 
-/** What all local streams share. */
-export interface LocalContext {
-  readonly bridge: BridgeContext;
-  readonly reactor: Reactor;
-  /** How long a connection waits for the uplink. */
-  readonly uplinkWaitMs: number;
-  readonly onAccepted: (stream: LocalStream) => void;
-  readonly onRefused: (stream: LocalStream, code: LocalRefusal, detail: string) => void;
-  readonly onOver: (stream: LocalStream, end: LocalEnd) => void;
+export type LocalStreamContext = BridgeContext;
+
+/** Where a stream is, and whether what the client says goes out before the answer is known. */
+export interface StreamPlace {
+  readonly connection: Connection;
+  readonly stream: number;
+  readonly isEager: boolean;
 }
 
-type State = "waiting" | "opening" | "asked" | "joined" | "over";
+export class LocalStream implements LocalTransport {
+  readonly #context: LocalStreamContext;
+  readonly #client: LocalClient;
+  readonly #owner: LocalTransportOwner;
+  readonly #place: StreamPlace;
+  readonly #bridge: StreamBridge;
+  #header: HeaderReader | null;
+  #service = "";
+  #state: "opening" | "asked" | "joined" = "opening";
+  #isAborted = false;
 
-export class LocalStream implements LocalWay {
-  readonly service: string;
-  readonly client: LocalClient;
-  stream = -1;
-  readonly openedMs: number;
-  readonly #context: LocalContext;
-  readonly #timer: Timer;
-  #header: HeaderReader | null = null;
-  #bridge: StreamBridge | null = null;
-  #connection: Connection | null = null;
-  #state: State = "waiting";
-
-  constructor(context: LocalContext, service: string, client: LocalClient, nowMs: number) {
+  constructor(context: LocalStreamContext, client: LocalClient, owner: LocalTransportOwner, place: StreamPlace) {
     this.#context = context;
-    this.service = service;
-    this.client = client;
-    this.openedMs = nowMs;
-    this.#timer = new Timer(() => this.#onTimer());
-    context.reactor.setTimer(this.#timer, nowMs + context.uplinkWaitMs);
+    this.#client = client;
+    this.#owner = owner;
+    this.#place = place;
+    this.#header = new HeaderReader(context.engine, context.chunkAt, RESULT_MAX_BYTES);
+    this.#bridge = new StreamBridge(context, place.connection, place.stream, (_bridge, end) => owner.onOver(end));
   }
 
-  /** How far it is, for those who look. */
-  get state(): State | "half-closed" {
-    return this.#state === "joined" && this.#bridge?.isHalfClosed === true ? "half-closed" : this.#state;
+  get isEager(): boolean {
+    return this.#place.isEager;
   }
 
   get bytesToService(): number {
-    return this.#bridge?.bytesFromSocket ?? 0;
+    return this.#bridge.bytesFromSocket;
   }
 
   get bytesFromService(): number {
-    return this.#bridge?.bytesToSocket ?? 0;
+    return this.#bridge.bytesToSocket;
   }
 
-  get isWaiting(): boolean {
-    return this.#state === "waiting";
+  get isHalfClosed(): boolean {
+    return this.#bridge.isHalfClosed;
   }
 
-  /** The uplink is up: asks for the service on `stream`, a new stream of ours. */
-  open(connection: Connection, stream: number, nowMs: number): void {
-    if (this.#state !== "waiting") return;
-    if (connection.engine.applicationProtocol() !== ALPN_V2) {
-      return this.#refuse("datagram-only", "the server speaks ztna-v1 only, and this agent sends no packets");
-    }
-    this.#connection = connection;
-    this.stream = stream;
-    this.#state = "opening";
-    this.#header = new HeaderReader(this.#context.bridge.engine, this.#context.bridge.chunkAt, RESULT_MAX_BYTES);
-    this.#bridge = new StreamBridge(this.#context.bridge, connection, stream, (_bridge, end) => this.#over(end));
-    this.#context.reactor.setTimer(this.#timer, nowMs + RESULT_TIMEOUT_MS);
+  /** Asks. The owner may be told that it is refused before this returns. */
+  open(service: string): void {
+    this.#service = service;
     this.#sendOpen();
   }
 
   onReady(): void {
-    this.#bridge?.onReady();
+    this.#bridge.onReady();
   }
 
   onSocketError(): void {
-    if (this.#bridge !== null) this.#bridge.onError();
-    else this.#over("aborted-by-socket");
+    this.#bridge.onError();
   }
 
   onReadable(): void {
     if (this.#state === "asked") this.#readResult();
-    else if (this.#state === "joined") this.#bridge?.pumpToSocket();
+    else if (this.#state === "joined") this.#bridge.pumpToSocket();
   }
 
   onWritable(): void {
     if (this.#state === "opening") this.#sendOpen();
-    else this.#bridge?.pumpToStream();
-  }
-
-  connectionLost(): void {
-    if (this.#state === "over") return;
-    this.client.socket?.reset();
-    this.#over("connection-lost");
+    else this.#bridge.pumpToStream();
   }
 
   abort(code: number): void {
-    if (this.#state === "over") return;
-    if (this.#connection !== null) abortStream(this.#connection, this.stream, code);
-    this.client.socket?.reset();
-    this.#over("aborted-here");
+    this.#isAborted = true;
+    abortStream(this.#place.connection, this.#place.stream, code);
   }
 
   #sendOpen(): void {
-    const connection = this.#connection;
-    if (connection === null || this.#bridge === null) return;
-    const { engine, chunkAt } = this.#context.bridge;
-    const length = encodeOpen(engine.arena.bytes, chunkAt, { service: this.service, agent: null });
-    const progress = sendWhole(connection, this.stream, chunkAt, length, false);
+    const { connection, stream, isEager } = this.#place;
+    const { engine, chunkAt } = this.#context;
+    const length = encodeOpen(engine.arena.bytes, chunkAt, { service: this.#service, agent: null });
+    const progress = sendWhole(connection, stream, chunkAt, length, false);
     if (progress === "wait") return;
-    if (progress === "limit") return this.#refuse("busy", "the server allows no further stream");
-    if (progress === "failed") return this.#refuse("no-answer", "the stream could not be opened");
+    if (progress === "limit") return this.#owner.onRefused("busy", "the server allows no further stream");
+    if (progress === "failed") return this.#owner.onRefused("no-answer", "the stream could not be opened");
     this.#state = "asked";
-    // What the client has sent goes out behind OPEN; the server holds it back until the backend has accepted.
-    if (this.client.socket !== null) this.#bridge.attachUpstream(this.client.socket);
+    // The server holds it back until the backend has accepted.
+    if (isEager && this.#client.socket !== null) this.#bridge.attachUpstream(this.#client.socket);
   }
 
   #readResult(): void {
-    const header = this.#header, connection = this.#connection;
-    if (header === null || connection === null) return;
+    const header = this.#header;
+    if (header === null || this.#isAborted) return;
+    const { connection, stream } = this.#place;
     for (;;) {
       const result = decodeResult(header.bytes, 0, header.length);
-      if (result.kind === "malformed") return this.#refuse("no-answer", `a malformed answer (${result.why})`);
+      if (result.kind === "malformed") return this.#owner.onRefused("no-answer", `a malformed answer (${result.why})`);
       if (result.kind === "result") {
-        if (result.code !== "accepted") return this.#refuse(result.code, result.reason);
+        if (result.code !== "accepted") return this.#owner.onRefused(result.code, result.reason);
         return this.#join(header.isAtEnd);
       }
-      const progress = header.fill(connection, this.stream, result.bytes);
+      const progress = header.fill(connection, stream, result.bytes);
       if (progress === "need") return;
-      if (progress !== "complete") return this.#refuse("no-answer", "the stream ended without an answer");
+      if (progress !== "complete") return this.#owner.onRefused("no-answer", "the stream ended without an answer");
     }
   }
 
   #join(isAtEnd: boolean): void {
-    this.#context.reactor.cancelTimer(this.#timer);
     this.#state = "joined";
-    this.#context.onAccepted(this);
     this.#header = null;
-    if (isAtEnd) this.#bridge?.noteStreamEnd();
-    if (!this.client.onAccepted()) return this.abort(AbortCode.aborted);
-    if (this.client.socket !== null) this.#bridge?.attach(this.client.socket);
-  }
-
-  #refuse(code: LocalRefusal, detail: string): void {
-    if (this.#state === "over") return;
-    this.#context.onRefused(this, code, detail);
-    if (this.#connection !== null && this.stream >= 0) abortStream(this.#connection, this.stream, AbortCode.none);
-    this.client.onRefused(code);
-    this.#over("refused");
-  }
-
-  #onTimer(): void {
-    if (this.#state === "waiting") this.#refuse("no-uplink", "the server is not reachable");
-    else this.#refuse("no-answer", `no answer within ${RESULT_TIMEOUT_MS} ms`);
-  }
-
-  #over(end: LocalEnd): void {
-    if (this.#state === "over") return;
-    this.#state = "over";
-    this.#context.reactor.cancelTimer(this.#timer);
-    this.#context.onOver(this, end);
-    this.client.onEnd?.(end);
+    if (isAtEnd) this.#bridge.noteStreamEnd();
+    if (!this.#owner.onJoined()) return this.#bridge.abort(AbortCode.aborted);
+    if (this.#client.socket !== null) this.#bridge.attach(this.#client.socket);
   }
 }

@@ -6,7 +6,7 @@ import type { ProxyTarget } from "../../core/wire/mod.ts";
 import { type IpEndpoint, readSockaddr, TcpListener } from "../../io/mod.ts";
 import type { ProxyPlan } from "../control/mod.ts";
 import type { DatagramContext } from "./local_datagrams.ts";
-import type { LocalStreams } from "./local_streams.ts";
+import type { LocalConnections } from "./local_connections.ts";
 import { ProxyAssociations } from "./proxy_associations.ts";
 import { PROXY_CHUNK_BYTES, ProxyClient, type ProxyContext } from "./proxy_client.ts";
 import { serviceOfHost, type TargetRules } from "./proxy_target.ts";
@@ -14,7 +14,7 @@ import { PROXY_CLIENTS_MAX } from "./limits.ts";
 
 export interface ProxyOptions {
   readonly datagrams: DatagramContext;
-  readonly streams: LocalStreams;
+  readonly connections: LocalConnections;
   readonly rules: TargetRules;
 }
 
@@ -77,9 +77,9 @@ export class Proxy {
   }
 
   #connect(client: ProxyClient, { host, port }: ProxyTarget) {
-    const { streams, rules } = this.#options;
+    const { connections, rules } = this.#options;
     const service = serviceOfHost(host, rules);
     if (service === null) return null;
-    return streams.begin(service, port, client, this.#context.reactor.nowMs);
+    return connections.begin(service, port, client, this.#context.reactor.nowMs);
   }
 }

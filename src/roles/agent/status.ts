@@ -1,18 +1,18 @@
 /** What the agent tells about itself: its services with how far each is, and what moves now. */
 import type { FlowReport, PlaneStatus } from "../control/mod.ts";
 import type { RegistrationReport } from "../uplink/mod.ts";
-import type { LocalStream } from "./local_stream.ts";
+import type { LocalConnection } from "./local_connection.ts";
 
 const UNKNOWN = { id: "", name: "" };
 
 /** Up to `max` of them. Who we are and who answers is not known here: the certificate says the one, the server the other. */
-export function localFlows(locals: Iterable<LocalStream>, nowMs: number, max: number): FlowReport[] {
+export function localFlows(locals: Iterable<LocalConnection>, nowMs: number, max: number): FlowReport[] {
   const found: FlowReport[] = [];
   for (const local of locals) {
     if (found.length >= max) break;
     found.push({
       service: local.service,
-      protocol: "stream",
+      protocol: local.isInPackets ? "tcp" : "stream",
       state: local.state,
       agent: UNKNOWN,
       connector: UNKNOWN,

@@ -28,6 +28,7 @@ import {
   routedIdLength,
 } from "../../core/wire/mod.ts";
 import type { PacketTimesPlan, Plane } from "../control/mod.ts";
+import { SESSION_CHUNK_BYTES } from "../uplink/mod.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import * as limits from "./limits.ts";
 import { type LinkOwner, type PacketLink, PacketLinks } from "./packet_links.ts";
@@ -98,13 +99,13 @@ export class DatagramEnd implements NetStackOwner {
     entropy(seed);
     this.stack = new NetStack(this, { entropy: seed, limits: limits.stackLimits(options.times), holdsData: true });
     this.#links = new PacketLinks(this.stack);
-    this.#packetAt = layout.reserve(2 * limits.SESSION_CHUNK_BYTES);
+    this.#packetAt = layout.reserve(2 * SESSION_CHUNK_BYTES);
     this.#context = {
       reactor,
       addressSlot,
       stack: this.stack,
-      chunkAt: layout.reserve(2 * limits.SESSION_CHUNK_BYTES),
-      onBytes: (bytes) => count("forwardedBytes", bytes),
+      chunkAt: layout.reserve(2 * SESSION_CHUNK_BYTES),
+      onBytes: (_fromSocket, bytes) => count("forwardedBytes", bytes),
       onDialled: () => count("tcpSessions", 1),
       onDialFailed: (session, failure) => {
         count("tcpErrors", 1);
@@ -293,7 +294,7 @@ export class DatagramEnd implements NetStackOwner {
       arena.bytes.set(header, this.#packetAt);
       const at = this.#packetAt + header.length;
       while (queued < most && !connection.engine.isDatagramQueueFull()) {
-        const length = this.stack.pollPacket(path, arena, at, limits.SESSION_CHUNK_BYTES, nowMs);
+        const length = this.stack.pollPacket(path, arena, at, SESSION_CHUNK_BYTES, nowMs);
         if (length === 0) break;
         this.#count(connection.engine.datagramSend(this.#packetAt, header.length + length));
         queued++;

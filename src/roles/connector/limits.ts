@@ -12,10 +12,6 @@ export const STREAMS_MAX = 1_024;
 /** Data plane memory: one UDP socket per address family, the engine, and one chunk each for bridges, sessions and packets. */
 export const CONNECTOR_ARENA_BYTES = 8 * 1024 * 1024;
 
-/** The most that is read from a backend at once. */
-export const SESSION_CHUNK_BYTES = 64 * 1024;
-/** Bytes that one session reads from its backend before the others have their turn. */
-export const SESSION_TURN_BYTES = 256 * 1024;
 /** Datagrams that one flow reads from its backend before the others have their turn. */
 export const FLOW_TURN_DATAGRAMS = 64;
 export const UDP_PAYLOAD_MAX_BYTES = 65_507;

@@ -17,7 +17,7 @@ export interface FlowContext extends DialContext {
   readonly stack: NetStack;
   /** Offset of a chunk that is used within one call only. */
   readonly chunkAt: number;
-  readonly onBytes: (bytes: number) => void;
+  readonly onBytes: (fromSocket: boolean, bytes: number) => void;
   /** Offers a packet that lies at `offset` for the flow's path. What cannot be sent now is dropped. */
   readonly sendPacket: (flow: UdpFlow, offset: number, length: number) => void;
   readonly onDropped: () => void;
@@ -73,7 +73,7 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
     }
     if (failure === 0) {
       this.bytesToBackend += length;
-      this.#context.onBytes(length);
+      this.#context.onBytes(false, length);
     } else this.#context.onDropped();
   }
 
@@ -89,7 +89,7 @@ export class BackendFlow implements FlowHandler, DatagramOwner {
       const length = stack.frameDatagram(flow, arena, chunkAt, count, nowMs);
       if (length === 0) continue;
       this.bytesFromBackend += count;
-      this.#context.onBytes(count);
+      this.#context.onBytes(true, count);
       this.#context.sendPacket(flow, chunkAt, length);
     }
   }

@@ -1,10 +1,11 @@
 /**
  * What the connector and the agent share: the connection to the server (`uplink`), the sockets and the endpoint under it
  * (`uplink_hub`), the services that are registered on it (`registration`), and a TCP connection joined to one of its streams
- * (`stream_bridge`).
+ * (`stream_bridge`) or to a session in packets (`session_bridge`).
  */
 export * from "./limits.ts";
 export * from "./registration.ts";
+export * from "./session_bridge.ts";
 export * from "./stream_bridge.ts";
 export * from "./uplink.ts";
 export * from "./uplink_hub.ts";

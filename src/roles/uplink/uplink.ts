@@ -183,6 +183,11 @@ export class Uplink implements EndpointHandler {
     this.#role.onUp(this.#connection, nowMs);
   }
 
+  /** Gives the sockets back. Only for those who do not end the process. */
+  dispose(): void {
+    this.#hub.dispose();
+  }
+
   onEstablished(connection: Connection, nowMs: number): void {
     if (connection !== this.#connection) return;
     this.#step("established");

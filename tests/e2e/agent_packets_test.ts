@@ -1,0 +1,108 @@
+/** TCP in packets: to servers that know no streams, and to services whose connectors know none. */
+import { assert, assertEquals } from "@std/assert";
+import { ALPN_V1 } from "../../src/core/wire/mod.ts";
+import { AgentRig } from "./agent_rig_fixture.ts";
+import { ConnectorRig, serviceAt } from "./connector_rig_fixture.ts";
+import { ServerRig } from "./server_rig_fixture.ts";
+import { assertArrived, Backend, close, closedPort, echo, readToEnd, writeAll } from "./tcp_fixture.ts";
+import { UdpBackend, UdpClient } from "./udp_fixture.ts";
+
+const LOOPBACK = "127.0.0.1";
+const utf8 = (text: string) => new TextEncoder().encode(text);
+
+/** Says `bytes`, ends, and reads what comes back to its end. */
+async function exchange(port: number, bytes: Uint8Array) {
+  using client = await Deno.connect({ hostname: LOOPBACK, port });
+  const writing = writeAll(client, bytes).then(() => client.closeWrite());
+  const heard = await readToEnd(client);
+  await writing.catch(() => {});
+  return heard;
+}
+
+Deno.test("to a server of ztna-v1: transfers, half-closes and resets pass in packets, and UDP beside them", async () => {
+  await using rig = await ServerRig.start({}, [ALPN_V1]);
+  await using backend = new Backend(echo);
+  await using udp = await UdpBackend.start();
+  await using late = new Backend(async (connection) => {
+    const { bytes } = await readToEnd(connection);
+    await writeAll(connection, utf8(`${bytes.length} bytes`));
+    close(connection);
+  });
+  const services = [serviceAt("web", backend.port), serviceAt("dns", udp.port, "udp"), serviceAt("late", late.port)];
+  using _connector = await ConnectorRig.start(rig, { services });
+  using agent = await AgentRig.start(rig, ["web", "dns/udp", "late"]);
+  const [web = 0, dns = 0, latePort = 0] = agent.ports;
+  assertEquals(agent.status().uplink?.protocol, ALPN_V1);
+  const body = new Uint8Array(2_000_000).map((_, i) => i * 13 + (i >> 9));
+  const heard = await agent.during(exchange(web, body));
+  assertArrived(heard, body);
+  const counted = await agent.during(exchange(latePort, body));
+  assertEquals([counted.end, new TextDecoder().decode(counted.bytes)], ["end", "2000000 bytes"]);
+  using client = new UdpClient(dns);
+  assertEquals(await agent.during(client.hear("in packets")), "re: in packets");
+  assert(agent.count("packetsSent") > 1_000, `${agent.count("packetsSent")}`);
+});
+
+Deno.test("to a server of ztna-v1: a refused backend is a reset, and what the certificate does not allow is refused at once", async () => {
+  await using rig = await ServerRig.start({}, [ALPN_V1]);
+  const services = [serviceAt("web", closedPort()), serviceAt("secret", closedPort())];
+  using _connector = await ConnectorRig.start(rig, { services });
+  using agent = await AgentRig.start(rig, ["web", "secret"], ["agent.web.ztna"]);
+  const [web = 0, secret = 0] = agent.ports;
+  for (const [port, code] of [[web, "backend-refused"], [secret, "denied"]] as const) {
+    assertEquals((await agent.during(exchange(port, utf8("hello")))).end, "reset");
+    assert(agent.logs.some(({ event, fields }) => event === "stream-refused" && fields["code"] === code), code);
+  }
+  assertEquals(agent.status().flowsTotal, 0);
+});
+
+Deno.test("a service whose connectors know no streams is reached in packets, others by streams, on one connection", async () => {
+  await using rig = await ServerRig.start();
+  await using old = new Backend(echo);
+  await using modern = new Backend(echo);
+  using _old = await ConnectorRig.start(rig, { services: [serviceAt("old", old.port)], protocols: [ALPN_V1] });
+  using _modern = await ConnectorRig.start(rig, { services: [serviceAt("new", modern.port)] });
+  using agent = await AgentRig.start(rig, ["old", "new"]);
+  const [oldPort = 0, newPort = 0] = agent.ports;
+  const body = new Uint8Array(500_000).map((_, i) => i * 29);
+  for (let round = 0; round < 2; round++) {
+    for (const port of [oldPort, newPort]) assertArrived(await agent.during(exchange(port, body)), body);
+  }
+  // The first open asked for a stream; since then it is known.
+  assertEquals([rig.count("datagramOnly"), agent.count("datagramOnly")], [1, 0]);
+  assertEquals(agent.status().services.map(({ state }) => state), ["open", "open"]);
+});
+
+Deno.test("a pool with connectors of both kinds: opens go to the one that knows streams", async () => {
+  await using rig = await ServerRig.start();
+  await using old = new Backend(echo);
+  await using modern = new Backend(echo);
+  using _old = await ConnectorRig.start(rig, { services: [serviceAt("web", old.port)], protocols: [ALPN_V1] });
+  using _modern = await ConnectorRig.start(rig, { services: [serviceAt("web", modern.port)], commonName: "other" });
+  using agent = await AgentRig.start(rig, ["web"]);
+  const [port = 0] = agent.ports;
+  for (let i = 0; i < 6; i++) {
+    const heard = await agent.during(exchange(port, utf8(`${i}`)));
+    assertEquals(new TextDecoder().decode(heard.bytes), `${i}`);
+  }
+  await old.nothing();
+});
+
+Deno.test("what goes in packets goes on when the agent's connection to the server is a new one", async () => {
+  await using rig = await ServerRig.start({}, [ALPN_V1]);
+  await using backend = new Backend(echo);
+  using _connector = await ConnectorRig.start(rig, { services: [serviceAt("web", backend.port)] });
+  using agent = await AgentRig.start(rig, ["web"]);
+  using client = await Deno.connect({ hostname: LOOPBACK, port: agent.ports[0] ?? 0 });
+  const say = async (text: string) => {
+    await writeAll(client, utf8(text));
+    const bytes = new Uint8Array(text.length);
+    for (let at = 0; at < bytes.length;) at += await client.read(bytes.subarray(at)) ?? Infinity;
+    return new TextDecoder().decode(bytes);
+  };
+  assertEquals(await agent.during(say("before")), "before");
+  const peer = rig.status().peers.find(({ role }) => role === "agent");
+  rig.server.onCommand({ type: "disconnect", peer: peer?.id ?? -1 }, rig.world.reactor.nowMs);
+  await rig.until(() => agent.count("reconnections") === 1 && agent.status().uplink?.state === "up");
+  assertEquals(await agent.during(say("after")), "after");
+});
