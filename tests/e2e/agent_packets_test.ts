@@ -102,7 +102,7 @@ Deno.test("what goes in packets goes on when the agent's connection to the serve
   };
   assertEquals(await agent.during(say("before")), "before");
   const peer = rig.status().peers.find(({ role }) => role === "agent");
-  rig.server.onCommand({ type: "disconnect", peer: peer?.id ?? -1 }, rig.world.reactor.nowMs);
+  rig.server.onCommand({ type: "disconnect", id: 1, peer: peer?.id ?? -1 }, rig.world.reactor.nowMs);
   await rig.until(() => agent.count("reconnections") === 1 && agent.status().uplink?.state === "up");
   assertEquals(await agent.during(say("after")), "after");
 });

@@ -70,7 +70,7 @@ export class AgentRig implements Disposable {
   }
 
   status(): PlaneStatus {
-    this.agent.onCommand({ type: "status", id: this.#number++, flowsMax: 100 }, this.#rig.world.reactor.nowMs);
+    this.agent.onCommand({ type: "status", id: this.#number++, flowsMax: 100, peersMax: 100 }, this.#rig.world.reactor.nowMs);
     if (this.#status === null) throw new Error("the agent gave no status");
     return this.#status;
   }
