@@ -8,6 +8,7 @@ import {
   type ConnectorPlan,
   createCommandChannel,
   type P2pPlan,
+  type PacketTimesPlan,
   Plane,
   type PlaneMessage,
   type PlaneStatus,
@@ -34,6 +35,7 @@ export interface ConnectorRigOptions {
   /** Lets agents connect directly, on a free port. */
   readonly p2p?: boolean | Partial<P2pPlan>;
   readonly cidRotationMs?: number;
+  readonly packetTimes?: PacketTimesPlan;
   /** Default: the rig's server. */
   readonly server?: { readonly port: number };
 }
@@ -98,6 +100,7 @@ export class ConnectorRig implements Disposable {
         cidRotationMs: options.cidRotationMs ?? 300_000,
       },
       services: options.services,
+      ...(options.packetTimes === undefined ? {} : { packetTimes: options.packetTimes }),
       ...(options.destinations === undefined ? {} : { destinations: options.destinations }),
       ...p2p,
     }, options.protocols);

@@ -58,3 +58,16 @@ Deno.test("when every UDP backend refuses, the agent hears that; the first that 
   assertEquals(await ask(rig, agent, 40_000, "again"), "re: again");
   assert(back.heard.length > 0);
 });
+
+Deno.test("a UDP flow ends after the time that is set, and its next datagram begins another one", async () => {
+  await using rig = await ServerRig.start();
+  await using udp = await UdpPort.open(true);
+  const packetTimes = { tcpIdleMs: 60_000, tcpDrainMs: 5_000, tcpKeepaliveMs: 60_000, udpIdleMs: 1_000 };
+  using connector = await ConnectorRig.start(rig, { services: [serviceAt("web", udp.port, "udp")], packetTimes });
+  const agent = await rig.registered("agent", "web");
+  assertEquals(await ask(rig, agent, 40_000, "one"), "re: one");
+  await rig.until(() => connector.count("packetFlows") === 0);
+  assertEquals(connector.count("udpFlowsExpired"), 1);
+  assertEquals(await ask(rig, agent, 40_000, "two"), "re: two");
+  assertEquals(new Set(udp.heard.map(({ port }) => port)).size, 2);
+});

@@ -133,12 +133,12 @@ tunTest("a backend that never answers delays nobody else", async () => {
   // The first is for warming up.
   await cycle();
   const alone = await cycle();
-  const waiting = host.job({ kind: "attempts", ...to("silent"), count: 60, sources: host.sources.slice(0, 60) });
+  const waiting = host.job({ kind: "attempts", ...to("silent"), count: 100, sources: host.sources.slice(0, 100) });
   await sleep(300);
   const beside = await cycle();
   const { ends } = await waiting;
-  assertEquals(ends, Array(60).fill("ConnectionRefusedError"));
-  assert(beside < 3 * alone + 0.5, `${beside} s beside sixty connections that wait, ${alone} s without them`);
+  assertEquals(ends, Array(100).fill("ConnectionRefusedError"));
+  assert(beside < 3 * alone + 0.5, `${beside} s beside a hundred connections that wait, ${alone} s without them`);
 });
 
 /** Sends as many bytes of the clients' own pattern as the first four bytes ask for. */

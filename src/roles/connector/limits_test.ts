@@ -28,3 +28,9 @@ Deno.test("one agent leaves most sessions to others", () => {
   const { sessionsMax, sessionsPerAgentMax } = NETSTACK_LIMITS;
   assert(sessionsPerAgentMax * 4 <= sessionsMax);
 });
+
+Deno.test("every time that the settings say reaches the network stack", () => {
+  const { pendingMs, ...times } = stackLimits({ tcpIdleMs: 1, tcpDrainMs: 2, tcpKeepaliveMs: 3, udpIdleMs: 4 });
+  assertEquals(times, { idleMs: 1, drainMs: 2, keepaliveMs: 3, keepaliveIntervalMs: 3, udpFlowIdleMs: 4 });
+  assertEquals(Object.entries(stackLimits(null)), [["pendingMs", pendingMs]]);
+});
