@@ -166,7 +166,8 @@ Deno.test("a port that is taken is refused, and the listener tells when it read 
       record: () => {},
       handler: () => textResponse("ok"),
     });
-    assert(server.loadedAtMs() >= before && server.loadedAtMs() <= Date.now());
+    const { atMs, error } = server.lastReload();
+    assert(atMs >= before && atMs <= Date.now() && error === "");
     await server.close();
     await poller.close();
   });

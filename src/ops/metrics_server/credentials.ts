@@ -30,23 +30,24 @@ export async function loadMetricsCredentials(config: MetricsServerConfig, native
   const authorities = certificates(native, trustPem, "Metrics CA certificate", config.caPath);
   if (server === undefined) throw damaged(`No certificate in ${config.certPath} (metrics server certificate)`);
   if (authorities.length === 0) throw damaged(`No certificate in ${config.caPath} (metrics CA)`);
+  let context: TlsContext;
   try {
-    const context = native.createTlsContext({
+    context = native.createTlsContext({
       side: "server",
       identity: { certificateChainPem: certificatePem, privateKeyPem: keyPem },
       verify: { kind: "require", trustPem, crlPem: null },
       toleratesStaleCrl: false,
       protocols: ["http/1.1"],
     });
-    return { context, server, authorities, certificatePem };
   } catch (cause) {
+    keyPem.fill(0);
     throw damaged(
       `Metrics certificate ${config.certPath}, key ${config.keyPath} and CA ${config.caPath}: ${messageOf(cause)}`,
       cause,
     );
-  } finally {
-    keyPem.fill(0);
   }
+  keyPem.fill(0);
+  return { context, server, authorities, certificatePem };
 }
 
 async function read(what: string, path: string, why?: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -44,6 +44,9 @@ async function ask(hostname: string, port: number, context: TlsContext, timeoutM
   const connection = await Deno.connect({ hostname, port });
   const stream = new TlsStream(runtimeStream(connection), context.createEnd(null));
   const timer = setTimeout(() => stream.close(), timeoutMs);
+  using cleanup = new DisposableStack();
+  cleanup.defer(() => stream.close());
+  cleanup.defer(() => clearTimeout(timer));
   try {
     await stream.handshake();
     await stream.write(new TextEncoder().encode(REQUEST));
@@ -51,8 +54,5 @@ async function ask(hostname: string, port: number, context: TlsContext, timeoutM
   } catch (error) {
     if (error instanceof StreamClosed && !stream.isClosed && stream.end.alerts().received === CERTIFICATE_REQUIRED) return 0;
     throw error;
-  } finally {
-    clearTimeout(timer);
-    stream.close();
   }
 }

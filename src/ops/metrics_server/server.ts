@@ -47,8 +47,6 @@ export interface MetricsServer {
   /** With the port that was bound. */
   readonly config: MetricsServerConfig;
   readonly certificates: () => { readonly server: CertificateSummary; readonly authorities: readonly CertificateSummary[] };
-  /** When the certificates were read, milliseconds since the epoch. */
-  readonly loadedAtMs: () => number;
   /** When the files were last read, and why they were refused then; "" when they hold. */
   readonly lastReload: () => { readonly atMs: number; readonly error: string };
   /** Reads the files now. False when they are refused: the old ones stay in use and the log says why. */
@@ -104,8 +102,8 @@ function watched(
   first: MetricsCredentials,
   firstFingerprint: string,
 ): MetricsServer {
-  let current = first, fingerprint = firstFingerprint, loadedAtMs = Date.now();
-  let lastReload = { atMs: loadedAtMs, error: "" };
+  let current = first, fingerprint = firstFingerprint;
+  let lastReload = { atMs: Date.now(), error: "" };
   let running: Promise<boolean> | null = null;
   const load = async (seen: string): Promise<boolean> => {
     fingerprint = seen;
@@ -114,8 +112,7 @@ function watched(
       listener.replaceContext(next.context);
       if (next.server.fingerprint !== current.server.fingerprint) addToCell(options.counters, options.counters.index.rotations);
       current = next;
-      loadedAtMs = Date.now();
-      lastReload = { atMs: loadedAtMs, error: "" };
+      lastReload = { atMs: Date.now(), error: "" };
       noteReload(options, next.server);
       return true;
     } catch (error) {
@@ -136,7 +133,6 @@ function watched(
   return {
     config,
     certificates: () => ({ server: current.server, authorities: current.authorities }),
-    loadedAtMs: () => loadedAtMs,
     lastReload: () => lastReload,
     reload: async () => {
       // A look that is under way may have begun before the change.
