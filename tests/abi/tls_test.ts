@@ -11,7 +11,8 @@ const DONE = 1;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-for (const each of await handshakeCases()) {
+// There is no client over TCP that presents what our library does not load.
+for (const each of (await handshakeCases()).filter(({ client }) => client.isUnchecked !== true)) {
   Deno.test(`TLS: ${each.name} is ${each.refusal === null ? "let in" : `refused by the ${each.refusal.by}`}`, () => {
     using pair = new TlsPair(contextOptions(each.client), contextOptions(each.server), each.expected);
     pair.handshake();
