@@ -3,6 +3,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { PosternError } from "../../src/base/mod.ts";
 import { HttpClient } from "../../src/io/http/mod.ts";
 import { needing } from "../../tools/needs.ts";
+import { curlAs, LAST_PID, spawnCurl } from "./callers_fixture.ts";
 import { SNAPSHOT, withRole } from "./ops_role_fixture.ts";
 
 interface Answer {
@@ -313,8 +314,6 @@ Deno.test(
   ),
 );
 
-const LAST_PID = "/proc/sys/kernel/ns_last_pid";
-
 Deno.test(
   needing(
     { root: true, tools: ["curl"], files: [LAST_PID] },
@@ -338,55 +337,3 @@ Deno.test(
     },
   ),
 );
-
-/** Runs curl with a token; if asked for, as the process that gets the given pid. */
-async function spawnCurl(
-  path: string,
-  free: string,
-  pid: number | null,
-): Promise<{ readonly pid: number; readonly status: number }> {
-  if (pid !== null) Deno.writeTextFileSync(LAST_PID, String(pid - 1));
-  const args = [
-    "-s",
-    "-o",
-    "/dev/null",
-    "-w",
-    "%{http_code}",
-    "--unix-socket",
-    path,
-    "-X",
-    "POST",
-    "-H",
-    `Authorization: ${free}`,
-    "http://localhost/v1/reload",
-  ];
-  const child = new Deno.Command("curl", { args, stdout: "piped", stderr: "null" }).spawn();
-  const { stdout } = await child.output();
-  return { pid: child.pid, status: Number(new TextDecoder().decode(stdout)) };
-}
-
-/** The status that curl gets as a user; 0 when it cannot connect. */
-async function curlAs(
-  uid: number | null,
-  path: string,
-  identity: string[] = [],
-  extra: string[] = [],
-  target = "/v1/status",
-): Promise<number> {
-  const groups = identity.length > 0 ? identity : [`--regid=${uid}`, "--clear-groups"];
-  const curl = [
-    "curl",
-    "-s",
-    "-o",
-    "/dev/null",
-    "-w",
-    "%{http_code}",
-    "--unix-socket",
-    path,
-    ...extra,
-    `http://localhost${target}`,
-  ];
-  const [program = "", ...args] = uid === null ? curl : ["setpriv", `--reuid=${uid}`, ...groups, ...curl];
-  const { stdout } = await new Deno.Command(program, { args, stdout: "piped", stderr: "null" }).output();
-  return Number(new TextDecoder().decode(stdout));
-}
