@@ -6,6 +6,7 @@ export type Giver = (out: Uint8Array<ArrayBuffer> | null, capacity: bigint) => n
 
 /** What the library gives out must fit in here: the longest is a peer's chain of certificates. */
 const ANSWER_BYTES_MAX = 1 << 20;
+const DECODER = new TextDecoder();
 
 /** The whole answer, or null when the function failed. */
 export function takeBytes(give: Giver): Uint8Array<ArrayBuffer> | null {
@@ -17,7 +18,8 @@ export function takeBytes(give: Giver): Uint8Array<ArrayBuffer> | null {
 
 /** The answer as text; "" when the function failed. */
 export function takeText(give: Giver): string {
-  return new TextDecoder().decode(takeBytes(give) ?? new Uint8Array(0));
+  const bytes = takeBytes(give);
+  return bytes === null || bytes.length === 0 ? "" : DECODER.decode(bytes);
 }
 
 /** Splits a list of `u32` little-endian lengths and the bytes behind each. Throws when it does not come out even. */

@@ -16,6 +16,13 @@ const SOCKADDR_STORAGE_BYTES = 128;
 const SOCKADDR_SLOT_BYTES = 32;
 const NO_IDS: readonly Uint8Array[] = [];
 
+/** Made once: to make one costs more than to use it. */
+const DECODER = new TextDecoder();
+/** Room for an answer of the library within one call: a room for each would be most of what a handshake allocates. */
+const ANSWER = new Uint8Array(CHAIN_BYTES_MAX);
+let answerAddress = 0n;
+const NOTHING = new Uint8Array(0);
+
 export class QuicheConnection implements EngineConnection {
   readonly #context: QuicheContext;
   readonly #library: QuicheLibrary;
@@ -73,14 +80,14 @@ export class QuicheConnection implements EngineConnection {
     const { scratch } = this.#context;
     this.#library.quiche_conn_application_proto(this.#live, scratch.valuesAddress, scratch.valuesAddress + 8n);
     const [pointer, length] = this.#span();
-    return length === 0 ? "" : new TextDecoder().decode(this.#copy(pointer, length));
+    return length === 0 ? "" : DECODER.decode(this.#copy(pointer, length));
   }
 
   serverName(): string {
     const { scratch } = this.#context;
     this.#library.quiche_conn_server_name(this.#live, scratch.valuesAddress, scratch.valuesAddress + 8n);
     const [pointer, length] = this.#span();
-    return length === 0 ? "" : new TextDecoder().decode(this.#copy(pointer, length));
+    return length === 0 ? "" : DECODER.decode(this.#copy(pointer, length));
   }
 
   streamReadableNext(): number {
@@ -315,13 +322,13 @@ export class QuicheConnection implements EngineConnection {
 
   /** What a function gives that returns the length it needs; empty when that is more than `bytesMax` or an error. */
   #read(bytesMax: number, give: (out: bigint, cap: bigint) => number): Uint8Array<ArrayBuffer> {
-    const out = new Uint8Array(bytesMax);
-    const length = give(addressOf(out), big(bytesMax));
-    return length > 0 && length <= bytesMax ? out.slice(0, length) : new Uint8Array(0);
+    answerAddress ||= addressOf(ANSWER);
+    const length = give(answerAddress, big(bytesMax));
+    return length > 0 && length <= bytesMax ? ANSWER.slice(0, length) : NOTHING;
   }
 
   #readText(bytesMax: number, give: (out: bigint, cap: bigint) => number): string {
-    return new TextDecoder().decode(this.#read(bytesMax, give));
+    return DECODER.decode(this.#read(bytesMax, give));
   }
 
   /** Fills the scratch structure with the figures of the path that packets take now. False when there is none. */
@@ -354,7 +361,7 @@ export class QuicheConnection implements EngineConnection {
     const isApplication = bytes[values + 16] !== 0;
     const code = Number(view.getBigUint64(values + 24, true));
     const [pointer, length] = this.#span();
-    const reason = new TextDecoder().decode(this.#copy(pointer, Math.min(length, CLOSE_REASON_BYTES_MAX)));
+    const reason = DECODER.decode(this.#copy(pointer, Math.min(length, CLOSE_REASON_BYTES_MAX)));
     return { isApplication, code, reason };
   }
 

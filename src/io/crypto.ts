@@ -3,16 +3,8 @@
  * tokens, hashes and Ed25519 for registration tokens. Thin and synchronous over the runtime's own library.
  */
 import { Buffer } from "node:buffer";
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHash,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  sign,
-  verify,
-} from "node:crypto";
+import { createCipheriv, createDecipheriv, createHash, createPrivateKey, createPublicKey, sign, verify } from "node:crypto";
+import { HmacSha256 } from "./hmac_sha256.ts";
 
 /** AES-256-GCM under one key; `nonce` has 12 bytes, the tag of 16 bytes stands behind the ciphertext. */
 export interface PlaneAead {
@@ -64,7 +56,8 @@ function aes256Gcm(key: Uint8Array): PlaneAead {
 }
 
 function hmacSha256(key: Uint8Array): (data: Uint8Array) => Uint8Array {
-  return (data) => new Uint8Array(createHmac("sha256", key).update(data).digest());
+  const hmac = new HmacSha256(key);
+  return (data) => hmac.digest(data);
 }
 
 function sha256(data: Uint8Array): Uint8Array<ArrayBuffer> {
