@@ -328,9 +328,13 @@ export class RawConnection implements Disposable {
     this[Symbol.dispose]();
   }
 
-  [Symbol.dispose](): void {
+  close(): void {
     if (this.#fd >= 0) libc.close(this.#fd);
     this.#fd = -1;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
 
@@ -347,11 +351,16 @@ export class RawListener implements Disposable {
     this.port = readSockaddr(arena, slot)?.port ?? 0;
   }
 
+  /** The descriptor of the next connection, or below zero. */
+  take(): number {
+    return libc.accept(this.#fd, slot);
+  }
+
   /** The next connection that begins with {@linkcode MARK}. */
   async accept(): Promise<RawConnection> {
     const arrived: number[] = [];
     for (const deadline = performance.now() + WAIT_MS; performance.now() < deadline; await sleep(2)) {
-      const fd = libc.accept(this.#fd, slot);
+      const fd = this.take();
       if (fd >= 0) arrived.push(fd);
       for (const one of arrived) {
         const count = libc.recv(one, scratch, 1);
@@ -364,6 +373,42 @@ export class RawListener implements Disposable {
 
   [Symbol.dispose](): void {
     libc.close(this.#fd);
+  }
+}
+
+/** A backend that reads one byte and resets, without a FIN before it as a closed socket of the runtime sends. */
+export class RudeBackend implements AsyncDisposable {
+  readonly #listener = new RawListener();
+  readonly #serving: Promise<void>;
+  #isOver = false;
+
+  constructor() {
+    this.#serving = this.#serve();
+  }
+
+  get port(): number {
+    return this.#listener.port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    await this.#serving;
+    this.#listener[Symbol.dispose]();
+  }
+
+  async #serve(): Promise<void> {
+    const open = new Set<number>();
+    for (; !this.#isOver; await sleep(2)) {
+      const accepted = this.#listener.take();
+      if (accepted >= 0) open.add(accepted);
+      for (const fd of open) {
+        const count = libc.recv(fd, scratch, 1);
+        if (count === -EAGAIN) continue;
+        open.delete(fd);
+        RawConnection.adopt(fd)[count === 1 ? "reset" : "close"]();
+      }
+    }
+    for (const fd of open) libc.close(fd);
   }
 }
 

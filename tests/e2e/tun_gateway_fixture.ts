@@ -8,7 +8,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { join } from "node:path";
 import { Gateway } from "./gateway_fixture.ts";
 import type { CertificateFiles } from "./pki_fixture.ts";
-import { close, isReset, Pattern } from "./tcp_fixture.ts";
+import { close, Pattern } from "./tcp_fixture.ts";
 import { TunHost, type TunRoute } from "./tun_fixture.ts";
 
 const CHUNK_BYTES = 64 * 1024;
@@ -169,15 +169,5 @@ export async function slowSink(connection: Deno.TcpConn): Promise<void> {
     if (count < 500_000) await new Promise((resolve) => setTimeout(resolve, 2));
   }
   if (count > 0) await connection.write(new TextEncoder().encode(`${count} ${hash.digest("hex")}`));
-  close(connection);
-}
-
-/** Reads one byte of what came and closes: the kernel says RST, for the rest was never read. */
-export async function rudely(connection: Deno.TcpConn): Promise<void> {
-  try {
-    await connection.read(new Uint8Array(1));
-  } catch (error) {
-    if (!isReset(error)) throw error;
-  }
   close(connection);
 }

@@ -8,9 +8,9 @@ import { assert, assertEquals } from "@std/assert";
 import { needing } from "../../tools/needs.ts";
 import { LossyPath } from "./lossy_path_fixture.ts";
 import { sha256 } from "./packet_agent_fixture.ts";
-import { Backend, close, echo, hashToEnd, readToEnd, SilentPort, sleep, writeAll } from "./tcp_fixture.ts";
+import { Backend, close, echo, hashToEnd, readToEnd, RudeBackend, SilentPort, sleep, writeAll } from "./tcp_fixture.ts";
 import { TUN_NEEDS } from "./tun_fixture.ts";
-import { curlBothWays, HttpBackend, rudely, slowSink, TunGateway, UdpEcho } from "./tun_gateway_fixture.ts";
+import { curlBothWays, HttpBackend, slowSink, TunGateway, UdpEcho } from "./tun_gateway_fixture.ts";
 
 const MIB = 1024 * 1024;
 const BYTES = Number(Deno.env.get("POSTERN_TUN_MIB") ?? 64) * MIB;
@@ -81,7 +81,7 @@ tunTest("half-closes and resets, both ways", async () => {
     else if (bytes.length > 0) await writeAll(connection, new TextEncoder().encode(`${bytes.length} ${sha256(bytes)}`));
     close(connection);
   });
-  await using rude = new Backend(rudely);
+  await using rude = new RudeBackend();
   const services = {
     late: `127.0.0.1:${late.port}`,
     listening: `127.0.0.1:${listening.port}`,

@@ -134,6 +134,8 @@ export class V1Agent {
       onReadable: () => {},
       onWritable: () => {},
       onClosed: (connection, ending) => {
+        // Our own close may be over within the last turn.
+        if (ending.by === "local") return;
         throw new Error(`the server closed the connection: ${JSON.stringify(connection.engine.verifyError() ?? ending)}`);
       },
     };

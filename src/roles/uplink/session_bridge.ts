@@ -39,8 +39,6 @@ export class SessionBridge implements Deferred {
   #hasEnded = false;
   /** The socket takes nothing any more, but what it said before is still on its way to the peer. */
   #isDeaf = false;
-  /** Something that the peer said came to nobody. */
-  #hasDiscarded = false;
   readonly #deafLook = new Timer((nowMs) => this.#lookWhileDeaf(nowMs));
   #isOver = false;
 
@@ -109,8 +107,8 @@ export class SessionBridge implements Deferred {
 
   /** The peer will say no more, and everything that it said was taken. */
   takeEnd(): void {
-    // An orderly end would say that the other end of the socket has heard everything.
-    if (this.#hasDiscarded) this.#context.stack.abort(this.session, this.#context.reactor.nowMs);
+    // An orderly end would say that the other end of the socket has heard everything: one that reset has not read what the kernel took.
+    if (this.#isDeaf) this.#context.stack.abort(this.session, this.#context.reactor.nowMs);
     else this.#socket?.shutdownWrite();
   }
 
@@ -152,7 +150,6 @@ export class SessionBridge implements Deferred {
   }
 
   #discard(length: number): number {
-    this.#hasDiscarded = true;
     // Our FIN was acknowledged, so all of the socket's data was: now the peer may hear that nobody listens.
     if (this.session.state === "finWait2") this.#context.stack.abort(this.session, this.#context.reactor.nowMs);
     return length;
