@@ -17,6 +17,8 @@ const ROLE_COMMANDS: readonly RolePlan["role"][] = ["server", "connector", "agen
 const NO_FILE = { dev: 0, ino: null, size: 0, mtime: null };
 /** The control plane's sockets: what one request or one TLS record needs, many times over. */
 const OPS_ARENA_BYTES = 256 * 1024;
+/** A socket, the engine, and a datagram each way. */
+const PROBE_ARENA_BYTES = 8 * 1024 * 1024;
 const encoder = new TextEncoder();
 
 const role = ROLE_COMMANDS.find((name) => name === Deno.args[0]) ?? null;
@@ -125,6 +127,8 @@ function createPlatform(): Platform {
       return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
     },
     openPipe,
+    openProbe,
+    readLines,
     startRole: async (start, { record, metricsAddress, adminPath }) => {
       const { settings, material, log } = start;
       const plan = withConnection(await createPlan(settings, material, resolveHost), start);
@@ -181,6 +185,33 @@ async function openPipe(): Promise<StandardPipe> {
     closeWrite: () => Deno.stdout.close(),
   };
   return { fd: ends[0], join: () => joinStandardStreams(stream, standard) };
+}
+
+/** A data plane in this isolate, for one connection. */
+async function openProbe() {
+  const { createQuicheEngine, ENGINE_SCRATCH_BYTES } = native;
+  const { Reactor } = await import("./src/io/mod.ts");
+  const arena = createArena(PROBE_ARENA_BYTES);
+  const layout = new ArenaLayout(arena);
+  const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
+  const engine = createQuicheEngine(nativePath(), arena, layout.reserve(ENGINE_SCRATCH_BYTES), () => null);
+  const world = {
+    engine,
+    layout,
+    reactor: new Reactor(libc, layout, () => performance.now()),
+    entropy: (bytes: Uint8Array) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
+  };
+  return { world, resolve: resolveHost };
+}
+
+function readLines(): () => Promise<string | null> {
+  const lines = Promise.all([import("node:readline"), import("node:process")]).then(([{ createInterface }, { stdin }]) =>
+    createInterface({ input: stdin })[Symbol.asyncIterator]()
+  );
+  return async () => {
+    const { done, value } = await (await lines).next();
+    return done === true ? null : value;
+  };
 }
 
 /** Loaded when a role asks for it: no other command does. */

@@ -8,6 +8,7 @@ import type { AgentSettings, ConnectorSettings, RoleMaterial, ServerSettings } f
 import type { CertificateSummary } from "../core/quic/mod.ts";
 import type { TlsContext, TlsContextOptions } from "../io/http/mod.ts";
 import type { Log, LogSettings } from "../ops/log/mod.ts";
+import type { ProbeWorld } from "../diag/probe/mod.ts";
 import type { Ops, OpsSource } from "../ops/mod.ts";
 import type { ConnectPlan, RoleHost } from "../roles/control/mod.ts";
 
@@ -53,6 +54,10 @@ export interface Platform {
   readonly startRole: (start: RoleStart, ops: Pick<Ops, "record" | "metricsAddress" | "adminPath">) => Promise<RoleHandle>;
   /** A socket of this process whose other end can be joined to standard input and output. */
   readonly openPipe: () => Promise<StandardPipe>;
+  /** What a probe is made of: an engine and a reactor in this isolate; loads the bundled library. */
+  readonly openProbe: () => Promise<{ readonly world: ProbeWorld; readonly resolve: (host: string) => Promise<readonly string[]> }>;
+  /** The lines of standard input, one for each call; null at the end. */
+  readonly readLines: () => () => Promise<string | null>;
   /** Calls `handler` for each such signal until the returned function is called. */
   readonly onSignal: (signal: StopSignal, handler: () => void) => () => void;
 }

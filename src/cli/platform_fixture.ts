@@ -105,6 +105,8 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
         stopping: () => {},
         close: () => Promise.resolve(),
       }),
+    openProbe: () => Promise.reject(new Error("there is no network")),
+    readLines: () => () => Promise.resolve(null),
     openPipe: () => Promise.resolve({ fd: -1, join: () => Promise.resolve() }),
     startRole: async (start) => {
       started.push(start);

@@ -9,6 +9,7 @@ import type { CliContext } from "./context.ts";
 import { addDemoCommand } from "./demo_command.ts";
 import type { OpsCommand } from "../ops/commands/mod.ts";
 import { addOpsCommands } from "./ops_commands.ts";
+import { addProbeCommand } from "./probe_command.ts";
 import { hasColours } from "./report.ts";
 import { addRoleCommands, formatExamples } from "./role_command.ts";
 import { addTokenCommands } from "./token_command.ts";
@@ -57,6 +58,7 @@ export function createProgram(context: CliContext, opsCommands: readonly OpsComm
   addCertsCommands(program, context);
   addTokenCommands(program, context);
   addConfigCommands(program, context);
+  addProbeCommand(program, context);
   addDemoCommand(program, context);
   addCompletionsCommand(program, context);
   addVersionCommand(program, context);

@@ -1,0 +1,158 @@
+/** What a probe is asked to do: flags in, a checked plan out. Names and defaults are those of earlier ztna-v1 test clients. */
+import {
+  fromHex,
+  type HostPort,
+  parseHostPort,
+  parseIp,
+  parsePort,
+  parseServiceId,
+  type SocketAddress,
+  usageError,
+} from "../../base/mod.ts";
+import { ALPN_V1, ALPN_V2 } from "../../core/wire/mod.ts";
+import { PAYLOAD_PATTERNS, type PayloadPattern, type PayloadSize } from "./payload.ts";
+
+/** As the command line has them. */
+export interface ProbeFlags {
+  readonly server: string;
+  readonly serverName?: string;
+  readonly service?: string;
+  readonly send?: string;
+  readonly sendHex?: string;
+  readonly sendUdp?: string;
+  readonly src: string;
+  readonly dst?: string;
+  readonly interactive?: boolean;
+  readonly wait: string;
+  readonly alpn: string;
+  readonly payloadSize?: string;
+  readonly payloadPattern: string;
+  readonly expectFail?: boolean;
+  readonly queryMaxSize?: boolean;
+  readonly repeat: string;
+  readonly delay: string;
+  readonly burst?: string;
+  readonly verifyEcho?: boolean;
+  readonly measureRtt?: boolean;
+  readonly rttCount: string;
+  readonly measureHandshake?: boolean;
+  readonly caCert?: string;
+  readonly clientCert?: string;
+  readonly clientKey?: string;
+  /** False: `--no-verify-peer`. */
+  readonly verifyPeer: boolean;
+}
+
+/** What is sent, once or often. */
+export type ProbeMessage =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  /** So many bytes of a pattern, which may depend on what the connection carries. */
+  | { readonly kind: "pattern"; readonly size: PayloadSize; readonly pattern: PayloadPattern };
+
+export interface ProbePlan {
+  readonly server: HostPort;
+  /** The name that the server must have. */
+  readonly serverName: string;
+  readonly verifyPeer: boolean;
+  readonly protocol: string;
+  /** Registered as an agent, if there is one. */
+  readonly service: string | null;
+  readonly message: ProbeMessage | null;
+  /** Messages are payloads of UDP packets between these; null: they are whole DATAGRAMs. */
+  readonly udp: { readonly from: SocketAddress; readonly to: SocketAddress } | null;
+  readonly waitMs: number;
+  readonly repeat: number;
+  readonly delayMs: number;
+  /** 0: no burst. */
+  readonly burst: number;
+  readonly rttCount: number;
+  readonly isInteractive: boolean;
+  readonly expectsFailure: boolean;
+  readonly showsMaxSize: boolean;
+  readonly showsHandshake: boolean;
+  readonly verifiesEcho: boolean;
+  readonly caCertPath: string | null;
+  readonly clientCertPath: string | null;
+  readonly clientKeyPath: string | null;
+}
+
+const COUNT_MAX = 1_000_000;
+const WAIT_MAX_MS = 3_600_000;
+const PAYLOAD_MAX_BYTES = 65_535;
+
+/** Throws a usage error that names the flag. */
+export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
+  const server = parseHostPort(flags.server, { defaultPort: 4433 });
+  if (!server.ok) throw usageError(`--server ${JSON.stringify(flags.server)}: ${server.why}`);
+  if (flags.alpn !== ALPN_V1 && flags.alpn !== ALPN_V2) throw usageError(`--alpn ${flags.alpn}: must be ${ALPN_V1} or ${ALPN_V2}`);
+  if (flags.service !== undefined) {
+    const id = parseServiceId(flags.service, { legacy: true });
+    if (!id.ok) throw usageError(`--service ${JSON.stringify(flags.service)}: ${id.why}`);
+  }
+  if ((flags.clientCert === undefined) !== (flags.clientKey === undefined)) {
+    throw usageError("--client-cert and --client-key belong together", "give both, or neither");
+  }
+  const message = messageOf(flags);
+  const to = flags.dst === undefined ? null : addressOf("--dst", flags.dst);
+  if (flags.sendUdp !== undefined && to === null) throw usageError("--send-udp needs --dst ADDRESS:PORT");
+  const isRepeated = flags.burst !== undefined || flags.measureRtt === true || flags.verifyEcho === true;
+  if (message === null && isRepeated) {
+    throw usageError("there is nothing to send", "add --send, --send-hex, --send-udp or --payload-size");
+  }
+  return {
+    server: server.value,
+    serverName: flags.serverName ?? server.value.host,
+    verifyPeer: flags.verifyPeer,
+    protocol: flags.alpn,
+    service: flags.service ?? null,
+    message,
+    udp: to === null || flags.send !== undefined || flags.sendHex !== undefined
+      ? null
+      : { from: addressOf("--src", flags.src), to },
+    waitMs: numberOf("--wait", flags.wait, WAIT_MAX_MS),
+    repeat: numberOf("--repeat", flags.repeat, COUNT_MAX),
+    delayMs: numberOf("--delay", flags.delay, WAIT_MAX_MS),
+    burst: flags.burst === undefined ? 0 : numberOf("--burst", flags.burst, COUNT_MAX),
+    rttCount: flags.measureRtt === true ? numberOf("--rtt-count", flags.rttCount, COUNT_MAX) : 0,
+    isInteractive: flags.interactive === true,
+    expectsFailure: flags.expectFail === true,
+    showsMaxSize: flags.queryMaxSize === true,
+    showsHandshake: flags.measureHandshake === true,
+    verifiesEcho: flags.verifyEcho === true,
+    caCertPath: flags.caCert ?? null,
+    clientCertPath: flags.clientCert ?? null,
+    clientKeyPath: flags.clientKey ?? null,
+  };
+}
+
+function messageOf({ send, sendHex, sendUdp, payloadSize, payloadPattern }: ProbeFlags): ProbeMessage | null {
+  const given = [send, sendHex, sendUdp, payloadSize].filter((flag) => flag !== undefined);
+  if (given.length > 1) throw usageError("--send, --send-hex, --send-udp and --payload-size exclude each other");
+  const pattern = PAYLOAD_PATTERNS.find((name) => name === payloadPattern);
+  if (pattern === undefined) throw usageError(`--payload-pattern ${payloadPattern}: must be ${PAYLOAD_PATTERNS.join(", ")}`);
+  if (payloadSize !== undefined) return { kind: "pattern", size: sizeOf(payloadSize), pattern };
+  const text = send ?? sendUdp;
+  if (text !== undefined) return { kind: "bytes", bytes: new TextEncoder().encode(text) };
+  if (sendHex === undefined) return null;
+  const bytes = fromHex(sendHex);
+  if (bytes === null) throw usageError(`--send-hex ${JSON.stringify(sendHex)}: must be pairs of hexadecimal digits`);
+  return { kind: "bytes", bytes };
+}
+
+function sizeOf(text: string): PayloadSize {
+  if (text === "max" || text === "max-1" || text === "max+1") return text;
+  return numberOf("--payload-size", text, PAYLOAD_MAX_BYTES);
+}
+
+function numberOf(flag: string, text: string, max: number): number {
+  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : NaN;
+  if (!(value <= max)) throw usageError(`${flag} ${JSON.stringify(text)}: must be a number of 0 to ${max}`);
+  return value;
+}
+
+function addressOf(flag: string, text: string): SocketAddress {
+  const [, host = "", portText = ""] = /^(.*):([0-9]+)$/s.exec(text) ?? [];
+  const ip = parseIp(host), port = parsePort(portText);
+  if (ip === null || ip.length !== 4 || !port.ok) throw usageError(`${flag} ${JSON.stringify(text)}: must be an IPv4 ADDRESS:PORT`);
+  return { ip: host, port: port.value };
+}

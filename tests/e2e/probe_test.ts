@@ -1,0 +1,149 @@
+/** `postern probe` against a whole gateway: its lines on standard output and its exit codes are what scripts read. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { Gateway } from "./gateway_fixture.ts";
+import { BINARY, runPostern } from "./processes_fixture.ts";
+import { closedPort } from "./tcp_fixture.ts";
+import { UdpBackend } from "./udp_fixture.ts";
+
+/** A gateway with the UDP service `echo`, and the flags of a probe that may use it. */
+async function startGateway(port: number) {
+  const gateway = await Gateway.empty();
+  const { pki } = gateway;
+  const [connectorFiles, agentFiles] = await Promise.all([
+    pki.issue("probe-connector", { dns: ["connector.echo.ztna"], eku: ["clientAuth"] }),
+    pki.issue("probe-agent", { dns: ["agent.echo.ztna"], eku: ["clientAuth"] }),
+    gateway.startServer(),
+  ]);
+  const connector = await gateway.startConnector({}, connectorFiles, "--service", `echo=127.0.0.1:${port}/udp`);
+  await connector.until("registered", { service: "echo" });
+  const flags = gateway.uplinkFlags(agentFiles);
+  const probe = async (...args: readonly string[]) => {
+    const { code, stdout, said } = await runPostern(["probe", ...flags, "--wait", "3000", ...args], gateway.folder);
+    return { code, lines: stdout.split("\n").filter((line) => line !== ""), said };
+  };
+  return { gateway, flags, probe, [Symbol.asyncDispose]: () => gateway[Symbol.asyncDispose]() };
+}
+
+const numberIn = (lines: readonly string[], name: string) =>
+  Number(lines.find((line) => line.startsWith(`${name}:`))?.slice(name.length + 1) ?? NaN);
+const hex = (text: string) => [...new TextEncoder().encode(text)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+Deno.test("probe: the server's words, the sizes of the connection, and the time of the handshake", async () => {
+  await using setup = await startGateway(closedPort());
+  const { code, lines, said } = await setup.probe("--service", "echo", "--query-max-size", "--measure-handshake");
+  assertEquals(code, 0, said);
+  // 1350 bytes of UDP, less what QUIC needs with IDs of 16 to 20 bytes.
+  const size = numberIn(lines, "MAX_DGRAM_SIZE");
+  assert(size >= 1306 && size <= 1310, `${size}`);
+  assertEquals(numberIn(lines, "MAX_UDP_PAYLOAD"), size - 28);
+  assert(numberIn(lines, "HANDSHAKE_US") > 0);
+  assertMatch(said, /Connection established!\nRegistering as Agent for service 'echo'\nRegistration answered: ack\n/);
+  const raw = await setup.probe("--send-hex", "10046563686f");
+  assertEquals([raw.code, raw.lines.includes("RECV:12000" + "4" + hex("echo"))], [0, true], raw.lines.join());
+  const denied = await setup.probe("--send-hex", "10056f74686572");
+  assert(denied.lines.includes("RECV:130205" + hex("other")), denied.lines.join());
+});
+
+/** An answer to every datagram with the same bytes, unlike {@linkcode UdpBackend}. */
+async function withEcho(run: (port: number) => Promise<void>): Promise<void> {
+  const { createSocket } = await import("node:dgram");
+  const socket = createSocket("udp4");
+  socket.on("message", (bytes, from) => socket.send(bytes, from.port, from.address));
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  try {
+    await run(socket.address().port);
+  } finally {
+    await new Promise<void>((resolve) => socket.close(() => resolve()));
+  }
+}
+
+Deno.test("probe: packets there and back: compared, measured, in bursts, at the bounds of size", async () => {
+  await withEcho(async (port) => {
+    await using setup = await startGateway(port);
+    const to = ["--service", "echo", "--dst", "10.100.0.1:7", "--wait", "10000"];
+    const echoed = await setup.probe(
+      ...to,
+      "--payload-size",
+      "600",
+      "--payload-pattern",
+      "random",
+      "--repeat",
+      "3",
+      "--verify-echo",
+    );
+    assertEquals(echoed.lines.filter((line) => line.startsWith("VERIFY_")), [
+      "VERIFY_MATCHES:3",
+      "VERIFY_MISMATCHES:0",
+      "VERIFY_TOTAL:3",
+      "VERIFY_RESULT:PASS",
+    ], echoed.said);
+    assertEquals(echoed.code, 0);
+    const measured = await setup.probe(...to, "--send-udp", "ping", "--measure-rtt", "--rtt-count", "5");
+    assertEquals([numberIn(measured.lines, "RTT_COUNT"), numberIn(measured.lines, "RTT_TIMEOUTS")], [5, 0]);
+    const [min, median, max] = ["RTT_MIN_US", "RTT_P50_US", "RTT_MAX_US"].map((name) => numberIn(measured.lines, name));
+    assert(min !== undefined && median !== undefined && max !== undefined && 0 < min && min <= median && median <= max);
+    const burst = await setup.probe(...to, "--send-udp", "x", "--burst", "50", "--wait", "500");
+    assertEquals(numberIn(burst.lines, "BURST_SENT"), 50);
+    assert(numberIn(burst.lines, "BURST_PPS") > 0);
+    // As much as goes at all is taken; one byte more is not.
+    for (const size of ["max-1", "max"]) assertEquals((await setup.probe(...to, "--payload-size", size, "--wait", "100")).code, 0);
+    const over = await setup.probe(...to, "--payload-size", "max+1");
+    assertEquals(over.code, 1);
+    assert(over.said.includes("BufferTooShort"), over.said);
+  });
+});
+
+Deno.test("probe: an answer that differs, none at all, and a connection that is refused", async () => {
+  await using backend = await UdpBackend.start();
+  await using setup = await startGateway(backend.port);
+  const to = ["--service", "echo", "--dst", "10.100.0.1:7"];
+  const other = await setup.probe(...to, "--send-udp", "hello", "--verify-echo", "--wait", "10000");
+  assertEquals([other.code, other.lines.at(-1)], [1, "VERIFY_RESULT:FAIL"]);
+  assert(other.lines.some((line) => line.endsWith(hex("re: hello"))), other.lines.join());
+  const away = ["--service", "echo", "--dst", "10.101.0.1:7"];
+  const lost = await setup.probe(...away, "--send-udp", "hello", "--measure-rtt", "--rtt-count", "1", "--wait", "500");
+  assertEquals([numberIn(lost.lines, "RTT_COUNT"), numberIn(lost.lines, "RTT_TIMEOUTS")], [0, 1]);
+
+  // Without a certificate, and with the name of another server: refused, and expected to be.
+  const { gateway } = setup;
+  const server = ["--server", gateway.serverAddress, "--ca-cert", gateway.pki.caCert];
+  const run = (...args: readonly string[]) => runPostern(["probe", ...server, ...args], gateway.folder);
+  const refused = await run("--expect-fail");
+  assertEquals([refused.code, refused.stdout], [0, "EXPECTED_FAIL:connection_rejected\n"], refused.said);
+  assertEquals((await setup.probe("--expect-fail", "--wait", "500")).code, 1);
+  assertEquals((await setup.probe("--server-name", "other.example")).code, 1);
+});
+
+Deno.test("probe: every line of standard input is sent, and what comes back is shown", async () => {
+  await using backend = await UdpBackend.start();
+  await using setup = await startGateway(backend.port);
+  const args = ["probe", ...setup.flags, "--service", "echo", "--dst", "10.100.0.1:7", "--interactive", "--wait", "5000"];
+  const child = new Deno.Command(BINARY, { args, clearEnv: true, stdin: "piped", stdout: "piped", stderr: "null" }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode("one\ntwo\n"));
+  await writer.close();
+  const { code, stdout } = await child.output();
+  const lines = new TextDecoder().decode(stdout).split("\n");
+  assertEquals(code, 0);
+  for (const text of ["re: one", "re: two"]) assert(lines.some((line) => line.endsWith(hex(text))), lines.join());
+});
+
+Deno.test("probe: wrong flags are refused before anything is sent", async () => {
+  const wrong = [
+    ["--server", "nowhere:0"],
+    ["--alpn", "h3"],
+    ["--send", "a", "--send-hex", "00"],
+    ["--send-hex", "0"],
+    ["--send-udp", "a"],
+    ["--payload-size", "70000"],
+    ["--payload-pattern", "rainbow"],
+    ["--dst", "[::1]:1", "--send-udp", "a"],
+    ["--burst", "5"],
+    ["--client-cert", "c.pem"],
+    [],
+  ];
+  for (const args of wrong) {
+    const { code, said } = await runPostern(["probe", ...args], Deno.cwd());
+    assertEquals(code, 2, `${args.join(" ")}: ${said}`);
+  }
+});
