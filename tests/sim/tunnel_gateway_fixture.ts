@@ -28,6 +28,7 @@ const RECOVERY_MS = 80_000;
 const IDLE_MS = 70_000;
 const PROBE_MS = 30_000;
 const LATE_MS = 1_500;
+const SETTLE_MS = 5_000;
 const READY_MS = 60_000;
 /** A role has ended so long after it was asked to. */
 const STOP_MS = 4_000;
@@ -100,7 +101,9 @@ export class Gateway {
     world.run(endMs + PATIENCE_MS, () => this.#stories.every(isOver));
     if (scenario.weather === "rough") world.run(Math.max(world.nowMs, endMs) + RECOVERY_MS);
     this.#probe();
-    world.run(world.nowMs + 5_000);
+    world.run(world.nowMs + SETTLE_MS);
+    // The last words on a bad link may be lost again and again.
+    world.run(world.nowMs + PATIENCE_MS, () => this.#seats.every(({ plane }) => streamsIn(plane) === 0));
     this.#checkStories();
     this.#checkQuiet();
     this.#stopAll();
@@ -424,4 +427,10 @@ function endOf(disruption: Disruption): number {
 function natOf(addresses: readonly string[]): string {
   const [address = ""] = addresses;
   return address.includes(":") ? address.replace("fd00::", "fd01::") : address.replace("10.", "172.");
+}
+
+/** Streams that a plane's engine keeps. */
+function streamsIn({ engine, isRunning }: SimPlane): number {
+  if (!isRunning || !(engine instanceof MemoryEngine)) return 0;
+  return [...engine.connections].reduce((sum, { streams }) => sum + streams.size, 0);
 }
