@@ -165,6 +165,28 @@ Deno.test("connection IDs of direct connections and of the one to the server cha
   assertEquals([agent.isUp, relayed.isUp, connector.count("p2pConnections"), connector.count("reconnections")], [true, true, 1, 0]);
 });
 
+Deno.test("one direct agent, on however many connections, leaves most streams to others, and does not fill the log", async () => {
+  await using rig = await ServerRig.start();
+  await using tcp = new Backend(echo);
+  using connector = await ConnectorRig.start(rig, { services: [serviceAt("web", tcp.port, "tcp")], p2p: true });
+  const identity = await rig.authority.issue({ commonName: "greedy", dns: ["agent.web.ztna"], eku: ["clientAuth"] });
+  const [one, two] = [rig.dial(identity, direct(connector)), rig.dial(identity, direct(connector))];
+  const other = await rig.client(["agent.web.ztna"], direct(connector));
+  await rig.until(() => [one, two, other].every(({ addresses }) => addresses.length > 0));
+  for (let i = 0; i < 150; i++) for (const agent of [one, two]) agent.write(4 * i, open("web"));
+  const answers = () => [one, two].flatMap(({ streams }) => [...streams.values()]).filter((bytes) => bytes.length >= 2);
+  await rig.until(() => answers().length === 300, 30_000);
+  const refused = answers().filter(([, code]) => code !== 0).length;
+  assertEquals([refused, connector.count("refusedBusy"), connector.count("activeStreams")], [44, 44, 256]);
+  other.write(0, new Uint8Array([...open("web"), 0x31]));
+  await rig.until(() => (other.streams.get(0)?.length ?? 0) >= 4);
+  assertEquals(text(other.streams.get(0) ?? []), "R\0\x001");
+  for (let i = 1; i <= 600; i++) other.write(4 * i, open("ghost"), true);
+  await rig.until(() => other.ended.size === 600, 30_000);
+  const lines = connector.logs.filter(({ event }) => event === "stream-refused").length;
+  assert(lines > 0 && lines < 400, `${lines} lines`);
+});
+
 const offer = (service: string, port: number): SignalMessage => ({
   kind: "candidate-offer",
   sessionId: 77n,

@@ -27,7 +27,11 @@ export interface StreamOrigin {
   readonly from: "server" | "agent";
   /** The agent itself, where the connection is its own. */
   readonly agent: { readonly commonName: string } | null;
+  /** Whose streams count together; null where the server has counted them. */
+  readonly streamsKey: string | null;
   mayReach(service: Service): boolean;
+  /** Whether one more open is within its rate. */
+  mayOpen(nowMs: number): boolean;
 }
 
 /** What all streams of the connector share. */

@@ -2,12 +2,14 @@
  * All streams of the connector, of all its connections: what a new one is for, and what is counted and told when it is joined,
  * refused or over. One stream's own way is in `backend_stream.ts`; signalling goes to whoever takes it.
  */
+import type { LogFields } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
+import { TokenBucket } from "../../core/ratelimit/mod.ts";
 import { AbortCode, ALPN_V2, type ResultCode } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { BRIDGE_CHUNK_BYTES, type BridgeEnd } from "../uplink/mod.ts";
 import { type BackendContext, BackendStream, type StreamOrigin } from "./backend_stream.ts";
-import { STREAMS_MAX } from "./limits.ts";
+import { P2P_STREAMS_PER_AGENT_MAX, STREAM_WARNING_RATE, STREAMS_MAX } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import type { Service } from "./services.ts";
 
@@ -44,12 +46,14 @@ export class BackendStreams {
   size = 0;
   readonly context: BackendContext;
   readonly #options: BackendStreamsOptions;
+  readonly #warnings: TokenBucket;
   readonly #streams = new Map<Connection, Map<number, BackendStream | SignallingStream>>();
 
   constructor(options: BackendStreamsOptions) {
     this.#options = options;
     const { plane, count } = options;
     const { layout, engine, reactor } = plane.platform;
+    this.#warnings = new TokenBucket(STREAM_WARNING_RATE, reactor.nowMs);
     this.context = {
       bridge: {
         reactor,
@@ -64,7 +68,7 @@ export class BackendStreams {
       onRefused: (stream, code, detail) => this.#onRefused(stream, code, detail),
       onMalformed: (_stream, why) => {
         count("malformed", 1);
-        plane.log("warn", "stream-refused", "A stream began with a malformed header", { why });
+        this.#warn("stream-refused", "A stream began with a malformed header", { why });
       },
       onSignalling: (stream, first, nowMs) => this.#handOver(stream, first, nowMs),
       onJoined: () => count("tcpSessions", 1),
@@ -96,7 +100,8 @@ export class BackendStreams {
       const opened = new BackendStream(this.context, origin, connection, stream, nowMs);
       this.#enter(connection, stream, opened);
       this.#resize(1);
-      if (this.size > STREAMS_MAX) return opened.refuse("busy", "the connector has as many streams as it takes");
+      const lack = this.#lackOf(origin, nowMs);
+      if (lack !== null) return opened.refuse("busy", lack);
       if (this.#options.plane.isStopping) return opened.refuse("busy", "the connector is stopping");
       entry = opened;
     }
@@ -142,6 +147,23 @@ export class BackendStreams {
     }
   }
 
+  /** Why the stream that was just entered is one too many, or null. */
+  #lackOf(origin: StreamOrigin, nowMs: number): string | null {
+    if (this.size > STREAMS_MAX) return "the connector has as many streams as it takes";
+    if (!origin.mayOpen(nowMs)) return "the agent opens too many in a second";
+    const { streamsKey } = origin;
+    if (streamsKey === null) return null;
+    let count = 0;
+    for (const stream of this.all()) if (stream.origin.streamsKey === streamsKey) count++;
+    return count > P2P_STREAMS_PER_AGENT_MAX ? "the agent has as many streams as one may have" : null;
+  }
+
+  /** Agents cause these lines: there are few in a second. */
+  #warn(event: "stream-refused" | "backend-failed", message: string, fields: LogFields): void {
+    const { plane } = this.#options;
+    if (this.#warnings.take(1, plane.platform.reactor.nowMs)) plane.log("warn", event, message, fields);
+  }
+
   #enter(connection: Connection, stream: number, entry: BackendStream | SignallingStream): void {
     const streams = this.#streams.get(connection);
     if (streams === undefined) this.#streams.set(connection, new Map([[stream, entry]]));
@@ -164,15 +186,15 @@ export class BackendStreams {
   }
 
   #onRefused(stream: BackendStream, code: ResultCode, detail: string): void {
-    const { plane, count } = this.#options;
+    const { count } = this.#options;
     count(REFUSAL_COUNTER[code] ?? "refusedBusy", 1);
     if (code === "backend-refused" || code === "backend-timeout") {
       count("tcpErrors", 1);
-      plane.log("warn", "backend-failed", `The backend of ${stream.service} did not accept: ${detail}`, {
+      this.#warn("backend-failed", `The backend of ${stream.service} did not accept: ${detail}`, {
         service: stream.service,
         code,
       });
-    } else plane.log("warn", "stream-refused", `Refused an open: ${detail}`, { service: stream.service, code });
+    } else this.#warn("stream-refused", `Refused an open: ${detail}`, { service: stream.service, code });
   }
 
   #onOver(stream: BackendStream, end: BridgeEnd | "refused" | "malformed"): void {

@@ -9,6 +9,10 @@ export const BACKEND_CONNECT_TIMEOUT_MS = 5_000;
 export const BACKEND_TRY_MIN_MS = 1_000;
 /** Streams in all; more are answered `busy`. */
 export const STREAMS_MAX = 1_024;
+/** Of these, streams of one agent that is connected directly, over all of its connections. */
+export const P2P_STREAMS_PER_AGENT_MAX = 256;
+/** Lines about streams that were refused or failed. */
+export const STREAM_WARNING_RATE: Rate = { perSecond: 5, burst: 50 };
 /** Data plane memory: one UDP socket per address family, the engine, and one chunk each for bridges, sessions and packets. */
 export const CONNECTOR_ARENA_BYTES = 8 * 1024 * 1024;
 

@@ -25,6 +25,7 @@ export interface P2pPeerParts {
 
 export class P2pPeer implements PacketSource, StreamOrigin, WatchedPeer {
   readonly from = "agent";
+  readonly streamsKey: string;
   readonly connection: Connection;
   readonly certificate: CertificateSummary;
   readonly authorities: readonly CertificateNumber[];
@@ -43,6 +44,7 @@ export class P2pPeer implements PacketSource, StreamOrigin, WatchedPeer {
     this.certificate = parts.certificate;
     this.authorities = parts.connection.engine.peerAuthorities().map(({ issuer, serial }) => ({ issuer, serial }));
     this.identity = parts.identity;
+    this.streamsKey = parts.identity.key;
     this.limiter = parts.limiter;
     this.agent = { commonName: parts.identity.commonName };
     this.isV2 = parts.connection.engine.applicationProtocol() === ALPN_V2;
@@ -65,6 +67,10 @@ export class P2pPeer implements PacketSource, StreamOrigin, WatchedPeer {
 
   mayReach(service: Service): boolean {
     return authorize(this.identity, "agent", service.id, STRICT_AUTHORIZATION).allowed;
+  }
+
+  mayOpen(nowMs: number): boolean {
+    return this.limiter.allowOpen(nowMs) === null;
   }
 
   serviceOfBare(view: DataView, offset: number, length: number): Service | null {

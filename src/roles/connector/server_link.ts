@@ -40,6 +40,7 @@ export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
   readonly owner = { agentKey: null, origin: null };
   readonly flowOwner = this.owner;
   readonly from = "server";
+  readonly streamsKey = null;
   readonly agent = null;
   readonly #context: LinkContext;
   readonly #uplink: Uplink;
@@ -197,6 +198,11 @@ export class ServerLink implements UplinkRole, PacketSource, StreamOrigin {
     // On ztna-v2 a packet without a name could be of any service (WIRE 5.5), and who may reach one may not reach all.
     const { all } = this.#context.services;
     return all.length === 1 ? all[0] ?? null : null;
+  }
+
+  /** The server has a limit of its own for everybody behind it. */
+  mayOpen(): boolean {
+    return true;
   }
 
   /** The server has judged who may what; on ztna-v1 it knows this connection for one service. */
