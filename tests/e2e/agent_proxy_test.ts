@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { fromHex, toHex } from "../../src/base/mod.ts";
 import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
+import { runPostern } from "./processes_fixture.ts";
 import { Backend, close, closedPort, echo, readExactly, readToEnd, writeAll } from "./tcp_fixture.ts";
 import { UdpBackend, UdpClient } from "./udp_fixture.ts";
 
@@ -177,4 +178,44 @@ Deno.test("UDP ASSOCIATE: datagrams behind their header, as long as the connecti
   await socks(next, "05030001000000000000");
   await ask(stranger, "dns", "mine now");
   assertEquals(backend.senders.size, 3);
+});
+
+Deno.test("however many names a program asks for in vain, those that it may have stay within reach", async () => {
+  await using backend = await UdpBackend.start();
+  await using proxy = await startProxy({ web: closedPort(), dns: backend.port });
+  const header = (name: string) => `00000003${name.length.toString(16).padStart(2, "0")}${toHex(utf8(name))}0035`;
+  const question = (name: string) => fromHex(header(name) + toHex(utf8("x"))) ?? new Uint8Array();
+  const associate = async () => {
+    const control = await Deno.connect({ hostname: "127.0.0.1", port: proxy.port });
+    const udp = new UdpClient(parseInt((await socks(control, "05030001000000000000")).slice(16), 16));
+    const dispose = () => {
+      close(control);
+      udp[Symbol.dispose]();
+    };
+    return { udp, [Symbol.dispose]: dispose };
+  };
+  const answers = (name: string) => (bytes: Uint8Array) => toHex(bytes) === header(name) + toHex(utf8("re: x"));
+  using first = await associate();
+  await first.udp.ask(question("dns"), answers("dns"));
+  // An agent speaks of 64 services, a client of 64 of them.
+  for (let client = 0; client < 2; client++) {
+    using greedy = await associate();
+    for (let i = 0; i < 50; i++) greedy.udp.send(question(`vain-${client}-${i}`));
+    await greedy.udp.ask(question("dns"), answers("dns"));
+  }
+  using last = await associate();
+  await last.udp.ask(question("dns.ztna"), answers("dns.ztna"));
+  // One that nobody asked for before gets the place of one that was denied.
+  const env = { XDG_RUNTIME_DIR: proxy.agent.runtimeFolder };
+  const status = async () => JSON.parse((await runPostern(["status", "--json"], proxy.gateway.folder, env)).stdout);
+  const isThere = ({ id, state }: { id: string; state: string }) => id === "nobody" && state === "registered";
+  let seen = await status();
+  for (let tries = 0; tries < 100 && !seen.services.some(isThere); tries++) {
+    last.udp.send(question("nobody"));
+    seen = await status();
+  }
+  assert(seen.services.some(isThere), JSON.stringify(seen.services));
+  assert(seen.services.every(({ state }: { state: string }) => state !== "denied"), JSON.stringify(seen.services));
+  assertEquals(seen.phase, "ready");
+  assertEquals(seen.limits.find(({ name }: { name: string }) => name === "services").used, 64);
 });

@@ -225,9 +225,16 @@ export class AgentPlane implements RolePlane, UplinkRole {
   }
 
   #status(flowsMax: number, nowMs: number): PlaneStatus {
-    const services = [...this.#services.all()].map(({ id }) =>
-      serviceReport({ id, registration: this.#packets.registrationOf(id), answer: this.#connections.answerOf(id) })
-    );
+    const known = [...this.#services.all()].map((service) => ({
+      ...serviceReport({
+        id: service.id,
+        registration: this.#packets.registrationOf(service.id),
+        answer: this.#connections.answerOf(service.id),
+      }),
+      isKept: this.#services.isKept(service),
+    }));
+    // What a program asked for in vain is no trouble of the agent's.
+    const services = known.filter(({ isKept, state }) => isKept || state !== "denied").map(({ isKept: _, ...service }) => service);
     return {
       peers: [],
       peersTotal: 0,

@@ -7,6 +7,8 @@ export const UPLINK_WAIT_MS = 5_000;
 export const ONLY_UPLINK_WAIT_MS = 15_000;
 /** So long it is believed that a service's connectors know no streams. */
 export const DATAGRAM_ONLY_MS = 60_000;
+/** Services of which it is remembered what the last open was answered; the one that was first answered goes. */
+export const ANSWERS_MAX = 256;
 /** Local connections in all; more are reset. */
 export const CONNECTIONS_MAX = 1_024;
 /** From OPEN to RESULT. Longer than the connector's own time for its backend. */

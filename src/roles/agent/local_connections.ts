@@ -7,7 +7,7 @@ import type { Connection } from "../../core/quic/mod.ts";
 import { AbortCode, ALPN_V2 } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { BRIDGE_CHUNK_BYTES, SESSION_CHUNK_BYTES, type Uplink } from "../uplink/mod.ts";
-import { CONNECTIONS_MAX, DATAGRAM_ONLY_MS } from "./limits.ts";
+import { ANSWERS_MAX, CONNECTIONS_MAX, DATAGRAM_ONLY_MS } from "./limits.ts";
 import type { LocalClient, LocalEnd, LocalRefusal, LocalWay } from "./local_client.ts";
 import { LocalConnection, type LocalContext } from "./local_connection.ts";
 import type { LocalStream } from "./local_stream.ts";
@@ -59,7 +59,7 @@ export class LocalConnections {
       streams: { reactor, engine, chunkAt: layout.reserve(BRIDGE_CHUNK_BYTES), onBytes },
       sessions: { reactor, packets, stack: packets.stack, chunkAt: layout.reserve(SESSION_CHUNK_BYTES), onBytes },
       uplinkWaitMs: options.uplinkWaitMs,
-      onAccepted: ({ service }) => void this.#answers.set(service, "accepted"),
+      onAccepted: ({ service }) => this.#remember(this.#answers, service, "accepted"),
       onRefused: (connection, code, detail) => this.#onRefused(connection, code, detail),
       onOver: (connection, end) => this.#onOver(connection, end),
     };
@@ -144,20 +144,27 @@ export class LocalConnections {
 
   #onRefused(local: LocalConnection, code: LocalRefusal, detail: string): void {
     const { nowMs } = this.#options.plane.platform.reactor;
-    if (code === "datagram-only") this.#datagramOnly.set(local.service, nowMs + DATAGRAM_ONLY_MS);
+    if (code === "datagram-only") this.#remember(this.#datagramOnly, local.service, nowMs + DATAGRAM_ONLY_MS);
     // It asks again, in packets.
     if (local.state === "asked") {
       this.#byStream.delete(local.stream);
       return;
     }
     this.#options.count(REFUSAL_COUNTER[code], 1);
-    this.#answers.set(local.service, code);
+    this.#remember(this.#answers, local.service, code);
     const why = sanitizeForLog(detail, 200);
     const { plane } = this.#options;
     plane.log("warn", "stream-refused", `No connection to ${local.service}: ${code}${why === "" ? "" : ` (${why})`}`, {
       service: local.service,
       code,
     });
+  }
+
+  /** Local programs may name what they like, so little is remembered. */
+  #remember<T>(map: Map<string, T>, service: string, value: T): void {
+    const [oldest] = map.keys();
+    if (map.size >= ANSWERS_MAX && !map.has(service) && oldest !== undefined) map.delete(oldest);
+    map.set(service, value);
   }
 
   #onOver(local: LocalConnection, end: LocalEnd): void {

@@ -101,7 +101,7 @@ export class PacketEnd implements NetStackOwner {
 
   /** The service should be registered, now and on every later connection. False when there are too many services. */
   register(service: string, nowMs: number): boolean {
-    if (this.#options.services.open(service) === null) return false;
+    if (this.#options.services.keep(service) === null) return false;
     this.#registrar.add(service, nowMs);
     return true;
   }
@@ -214,10 +214,24 @@ export class PacketEnd implements NetStackOwner {
   }
 
   #linkTo(id: string, nowMs: number): PacketLink | null {
-    const service = this.#options.services.open(id);
+    const { services } = this.#options;
+    const service = services.open(id) ?? (this.#forgetDenied(nowMs) ? services.open(id) : null);
     if (service === null) return null;
     this.#registrar.add(id, nowMs);
     return this.#links.open(service);
+  }
+
+  /** Local programs may name what they like: what the server denied makes room for the next. Returns whether there was such a one. */
+  #forgetDenied(nowMs: number): boolean {
+    const { services } = this.#options;
+    for (const service of services.all()) {
+      if (services.isKept(service) || this.#registrar.stateOf(service.id) !== "denied") continue;
+      this.#registrar.remove(service.id);
+      this.#links.close(service, nowMs);
+      services.forget(service);
+      return true;
+    }
+    return false;
   }
 
   #withPort<T>(open: (port: number) => T | null): T | null {

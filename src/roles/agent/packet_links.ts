@@ -51,6 +51,15 @@ export class PacketLinks {
     return link;
   }
 
+  /** The service is spoken to no more: its sessions and flows end. */
+  close(service: AgentService, nowMs: number): void {
+    const link = this.#links.get(service);
+    if (link === undefined) return;
+    this.#links.delete(service);
+    this.#byPath.delete(link.path);
+    this.#stack.closePath(link.path, nowMs);
+  }
+
   begin(connection: Connection): void {
     this.resize(connection);
   }

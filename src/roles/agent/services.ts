@@ -40,6 +40,7 @@ export class AgentServices {
   readonly #planned6: ReadonlyMap<string, string>;
   readonly #byId = new Map<string, AgentService>();
   readonly #byAddress = new Map<number, AgentService>();
+  readonly #kept = new Set<AgentService>();
   readonly #source: string;
   #nextHost = 1;
 
@@ -60,13 +61,31 @@ export class AgentServices {
     return this.#byId.values();
   }
 
+  /** As {@linkcode open}, of a service that the configuration names: it stays for good. */
+  keep(id: string): AgentService | null {
+    const service = this.open(id);
+    if (service !== null) this.#kept.add(service);
+    return service;
+  }
+
+  isKept(service: AgentService): boolean {
+    return this.#kept.has(service);
+  }
+
+  /** Makes room: nothing of the service is left. */
+  forget(service: AgentService): void {
+    this.#byId.delete(service.id);
+    this.#byAddress.delete(service.ends.destination3);
+  }
+
   /** The service of this id, which has passed `parseServiceId`; null when there is no room for another. */
   open(id: string): AgentService | null {
     const known = this.#byId.get(id);
     if (known !== undefined) return known;
+    if (this.#byId.size >= SERVICES_MAX) return null;
     const address = this.#planned.get(id) ?? this.#freeAddress();
     const ends = address === null ? null : parseEnds(this.#source, address);
-    if (address === null || ends === null || this.#byId.size >= SERVICES_MAX) return null;
+    if (address === null || ends === null) return null;
     const address6 = this.#planned6.get(id) ?? null;
     const ends6 = address6 === null ? null : parseEnds(AGENT_ADDRESS6, address6);
     const service: AgentService = { id, idBytes: new TextEncoder().encode(id), address, ends, address6, ends6 };
@@ -101,11 +120,13 @@ export class AgentServices {
     return null;
   }
 
+  /** In turn, so that an address that was given up is not another's at once. */
   #freeAddress(): string | null {
-    const planned = new Set(this.#planned.values());
-    while (this.#nextHost <= DEFAULT_NETWORK_HOSTS) {
-      const address = `${DEFAULT_NETWORK}${this.#nextHost++}`;
-      if (!planned.has(address)) return address;
+    const taken = new Set([...this.#planned.values(), ...[...this.#byId.values()].map(({ address }) => address)]);
+    for (let tries = 0; tries < DEFAULT_NETWORK_HOSTS; tries++) {
+      const address = `${DEFAULT_NETWORK}${this.#nextHost}`;
+      this.#nextHost = this.#nextHost % DEFAULT_NETWORK_HOSTS + 1;
+      if (!taken.has(address)) return address;
     }
     return null;
   }

@@ -30,3 +30,20 @@ Deno.test("an agent speaks of so many services and no more; those that it knows 
   assertEquals(services.open("one-more"), null);
   assertEquals(services.open("s0")?.id, "s0");
 });
+
+Deno.test("what is forgotten makes room, and its address is not the next one's", () => {
+  const services = new AgentServices();
+  for (let i = 0; i < SERVICES_MAX; i++) services.keep(`s${i}`);
+  const [first] = services.all();
+  if (first === undefined) throw new Error("no service");
+  services.forget(first);
+  assertEquals(services.open("next")?.address, `10.100.0.${SERVICES_MAX + 1}`);
+  assertEquals([services.named(first.idBytes, 0, first.idBytes.length), services.at(first.ends.destination3)], [null, null]);
+  // However many come and go, there is an address.
+  const late = services.open("next");
+  for (let i = 0, last = late; i < 1_000 && last !== null; i++) {
+    services.forget(last);
+    last = services.open(`n${i}`);
+    assertEquals(last === null, false, `${i}`);
+  }
+});

@@ -133,6 +133,14 @@ export class Registrar {
     this.#pursue(entry, nowMs);
   }
 
+  /** Forgets a service that is not registered. */
+  remove(service: string): void {
+    const entry = this.#entries.get(service);
+    if (entry === undefined) return;
+    this.#options.plane.platform.reactor.cancelTimer(entry.timer);
+    this.#entries.delete(service);
+  }
+
   /** A connection stands: every service is registered on it. */
   begin(connection: RegistrationLink, nowMs: number): void {
     this.#connection = connection;

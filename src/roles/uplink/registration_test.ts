@@ -218,3 +218,13 @@ Deno.test("a withdrawal that nobody answers is sent again, for ever; a service t
   again.hear("120003776562");
   assertEquals([again.registrar.stateOf("web"), again.pass(60_000)], ["registered", []]);
 });
+
+Deno.test("what is forgotten is asked for no more, until it is wanted again", () => {
+  const rig = new Rig("agent");
+  rig.begin("web", "db");
+  rig.hear("120003776562");
+  rig.registrar.remove("db");
+  assertEquals([rig.registrar.reportOf("db"), rig.pass(60_000)], [null, []]);
+  rig.registrar.add("db", rig.nowMs);
+  assertEquals(rig.sent.slice(2), ["10026462"]);
+});
