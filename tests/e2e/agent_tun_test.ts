@@ -109,7 +109,7 @@ class Backends implements AsyncDisposable {
   readonly #lines: AsyncGenerator<string>;
 
   constructor(host: Namespace) {
-    this.#process = host.command(Deno.execPath(), "run", "-A", "--unstable-net", "--no-check", "--quiet", BACKENDS).spawn();
+    this.#process = host.command(Deno.execPath(), "run", "-A", "--no-check", "--quiet", BACKENDS).spawn();
     this.#lines = linesOf(this.#process.stdout);
   }
 
