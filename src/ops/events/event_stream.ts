@@ -84,7 +84,7 @@ export function openEventStream(
       const event = stamp(input, nowMs());
       lastUpdate = event.timestamp;
       const cell = counts.index[event.event_type];
-      counts.cells[cell] = (counts.cells[cell] ?? 0) + 1;
+      counts.cells[cell] = (counts.cells[cell] ?? 0) + 1 + leftOutBefore(input);
       ring.add(event);
       for (const sink of sinks) {
         try {
@@ -129,6 +129,12 @@ export function openEventStream(
       return ring.size;
     },
   };
+}
+
+/** How many of the type its producer did not tell before this one: they are counted with it. */
+function leftOutBefore({ details }: SecurityEventInput): number {
+  const leftOut = details["left_out"];
+  return typeof leftOut === "number" && leftOut > 0 ? leftOut : 0;
 }
 
 function stamp(input: SecurityEventInput, nowMs: number): SecurityEvent {

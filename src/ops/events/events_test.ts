@@ -88,6 +88,13 @@ Deno.test("statistics and metrics count every type", () => {
   assertEquals(stream.metrics().map((sample) => sample.value), types.map(() => 1));
 });
 
+Deno.test("events that were left out before one are counted with it", () => {
+  const stream = openEventStream(() => {});
+  stream.record({ event_type: "handshake_failure", details: { error: "x" } });
+  stream.record({ event_type: "handshake_failure", details: { error: "x", left_out: 40 } });
+  assertEquals([stream.statistics().failed_handshakes, stream.size], [42, 2]);
+});
+
 Deno.test("recording an event takes well under a millisecond", () => {
   const stream = openEventStream(() => {});
   stream.subscribe(() => {});
