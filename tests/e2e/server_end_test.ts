@@ -1,6 +1,6 @@
 /** The end of the program: every client of every address is told, in the words that earlier servers used. */
 import { createSocket } from "node:dgram";
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { ALPN_V1, ALPN_V2 } from "../../src/core/wire/mod.ts";
 import { Gateway } from "./gateway_fixture.ts";
 import { ServerRig } from "./server_rig_fixture.ts";
@@ -43,3 +43,21 @@ async function freePort(): Promise<number> {
   await new Promise<void>((resolve) => socket.close(resolve));
   return port;
 }
+
+Deno.test("a client that closes while its handshake waits for an acknowledgement says so once, and the server hears it", async () => {
+  await using rig = await ServerRig.start();
+  for (let n = 1; n <= 5; n++) {
+    const client = await rig.client(["agent.web.ztna"]);
+    await rig.until(() => client.isUp);
+    const { engine } = client.connection;
+    // Nobody turns meanwhile: what it has sent last is not answered, and a probe is due.
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, engine.timeoutMs()) + 5));
+    engine.onTimeout();
+    const before = engine.stats().packetsSent;
+    client.close();
+    rig.turn();
+    const sent = client.connection.isFreed ? 1 : engine.stats().packetsSent - before;
+    assert(sent >= 1 && sent <= 4, `${sent} packets in one turn`);
+    await rig.until(() => rig.count("tlsConnections") === n && rig.count("tlsVersion") === 0);
+  }
+});
