@@ -47,9 +47,6 @@ export const P2P_RESETS_PER_SECOND_MAX = 100;
 export const P2P_ANSWER_RATE: Rate = { perSecond: 500, burst: 500 };
 /** Signalling sessions at one time; each sends to up to 32 addresses. */
 export const PUNCHINGS_MAX = 64;
-/** Signalling bytes that wait to leave on one connection, and that are read at once. */
-export const SIGNAL_QUEUE_BYTES_MAX = 64 * 1024;
-export const SIGNAL_TURN_BYTES = 16 * 1024;
 
 /** Backends are looked at this often, and more often while they are down. */
 export const HEALTH_INTERVAL_MS = 10_000;

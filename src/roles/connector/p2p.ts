@@ -6,13 +6,12 @@ import { messageOf } from "../../base/mod.ts";
 import type { DenyEntry } from "../../core/auth/mod.ts";
 import type { Connection, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
 import { Admission, type ConnectorPlan, type P2pPlan, type PeerStatus, type Plane } from "../control/mod.ts";
-import type { HubListening, UplinkHub } from "../uplink/mod.ts";
+import { type ControlEvent, DirectControl, type HubListening, type UplinkHub } from "../uplink/mod.ts";
 import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd } from "./datagram_end.ts";
-import { P2P_RATE_LIMITS } from "./limits.ts";
+import { P2P_ANSWER_RATE, P2P_RATE_LIMITS } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import { createP2pProfile, p2pAccepting, p2pResetHmac } from "./p2p_accepting.ts";
-import { P2pControl } from "./p2p_control.ts";
 import { droppedPackets, P2pListener } from "./p2p_listener.ts";
 import { P2pSignals } from "./p2p_signals.ts";
 import type { Service, ServiceTable } from "./services.ts";
@@ -27,13 +26,20 @@ export interface P2pParts {
 
 type Count = (metric: ConnectorMetric, amount: number) => void;
 
+const CONTROL_METRICS: Readonly<Record<ControlEvent, ConnectorMetric>> = {
+  "keepalive-answered": "p2pKeepalives",
+  "binding-answered": "p2pBindings",
+  "over-limit": "p2pDroppedLimit",
+  "dropped": "p2pDroppedControl",
+};
+
 export class P2p {
   readonly signals: P2pSignals;
   readonly #plane: Plane;
   readonly #plan: P2pPlan | null;
   readonly #count: Count;
   readonly #admission: Admission | null;
-  readonly #control: P2pControl | null;
+  readonly #control: DirectControl | null;
   #parts: P2pParts | null = null;
   #listener: P2pListener | null = null;
   /** What of the endpoint's own counts was published. */
@@ -44,9 +50,12 @@ export class P2p {
     this.#plan = plan.p2p ?? null;
     this.#count = count;
     this.#admission = this.#plan === null ? null : new Admission(plane, P2P_RATE_LIMITS);
-    this.#control = this.#plan === null ? null : new P2pControl({
+    this.#control = this.#plan === null ? null : new DirectControl({
       plane,
-      count,
+      onEvent: (event) => count(CONTROL_METRICS[event], 1),
+      answers: P2P_ANSWER_RATE,
+      answersKeepalives: true,
+      onBindingRequest: () => true,
       onBindingResponse: (response, from) => this.signals.onBindingResponse(response, from),
     });
     this.signals = new P2pSignals({

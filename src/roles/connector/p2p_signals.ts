@@ -3,23 +3,15 @@
  * the server says so we check the agent's candidates from our side, which opens a NAT on the way for its checks.
  */
 import { type SocketAddress, Timer } from "../../base/mod.ts";
-import { type Connection, EngineError } from "../../core/quic/mod.ts";
-import { filterCandidates, isUsableAddress, makeCandidate, Punching, SignalReceiver } from "../../core/signal/mod.ts";
-import {
-  ALPN_V2,
-  type BindingMessage,
-  type Candidate,
-  encodeSignal,
-  type Malformed,
-  SIGNAL_ENCODED_MAX_BYTES,
-  type SignalMessage,
-} from "../../core/wire/mod.ts";
+import type { Connection } from "../../core/quic/mod.ts";
+import { filterCandidates, isUsableAddress, makeCandidate, Punching } from "../../core/signal/mod.ts";
+import { ALPN_V2, type BindingMessage, type Candidate, type Malformed, type SignalMessage } from "../../core/wire/mod.ts";
 import type { UdpSocket } from "../../io/mod.ts";
 import type { P2pPlan, Plane } from "../control/mod.ts";
+import { type DirectControl, type SignalMemory, signalMemory, SignalStream } from "../uplink/mod.ts";
 import type { SignallingStream } from "./backend_streams.ts";
-import { PUNCHINGS_MAX, SIGNAL_QUEUE_BYTES_MAX, SIGNAL_TURN_BYTES } from "./limits.ts";
+import { PUNCHINGS_MAX } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
-import type { P2pControl } from "./p2p_control.ts";
 import type { Service } from "./services.ts";
 
 export interface P2pSignalsOptions {
@@ -30,7 +22,7 @@ export interface P2pSignalsOptions {
   readonly allowLegacyServiceIds: boolean;
   /** Addresses on this machine itself make sense only where the server is there too. */
   readonly allowLoopback: boolean;
-  readonly control: P2pControl | null;
+  readonly control: DirectControl | null;
   readonly socketFor: (address: string) => UdpSocket | undefined;
   readonly count: (metric: ConnectorMetric, amount: number) => void;
   /** The stream of this number, as {@linkcode P2pSignals.open} made it, now or before. */
@@ -42,68 +34,9 @@ export interface P2pSignalsOptions {
 /** From a client's first stream (RFC 9000 §2.1), on which connectors of ztna-v1 speak. */
 const V1_STREAM = 0;
 
-/** One conversation: what came on a stream, and what waits to leave. */
-class SignalStream implements SignallingStream {
-  readonly connection: Connection;
-  readonly stream: number;
-  readonly receiver: SignalReceiver;
-  readonly onReadable: (nowMs: number) => void;
-  #queue: Uint8Array[] = [];
-  #queuedBytes = 0;
-  readonly #scratchAt: number;
-  readonly #arena: Uint8Array;
-
-  constructor(
-    connection: Connection,
-    stream: number,
-    receiver: SignalReceiver,
-    scratch: { readonly bytes: Uint8Array; readonly at: number },
-    onReadable: (stream: SignalStream, nowMs: number) => void,
-  ) {
-    this.connection = connection;
-    this.stream = stream;
-    this.receiver = receiver;
-    this.#arena = scratch.bytes;
-    this.#scratchAt = scratch.at;
-    this.onReadable = (nowMs) => onReadable(this, nowMs);
-  }
-
-  /** False when there is no room. */
-  send(message: Uint8Array): boolean {
-    if (this.#queuedBytes + message.length > SIGNAL_QUEUE_BYTES_MAX) return false;
-    this.#queue.push(message);
-    this.#queuedBytes += message.length;
-    this.onWritable();
-    return true;
-  }
-
-  onWritable(): void {
-    const { engine } = this.connection;
-    for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
-      this.#arena.set(first, this.#scratchAt);
-      const sent = engine.streamSend(this.stream, this.#scratchAt, first.length, false);
-      this.connection.touch();
-      if (sent < 0 && sent !== EngineError.done) {
-        this.#queue = [];
-        this.#queuedBytes = 0;
-        return;
-      }
-      const taken = Math.max(0, sent);
-      this.#queuedBytes -= taken;
-      if (taken < first.length) {
-        this.#queue[0] = first.subarray(taken);
-        engine.streamWantWrite(this.stream, 1);
-        return;
-      }
-      this.#queue.shift();
-    }
-  }
-}
-
 export class P2pSignals {
   readonly #options: P2pSignalsOptions;
-  readonly #scratchAt: number;
-  readonly #encoded = new Uint8Array(SIGNAL_ENCODED_MAX_BYTES);
+  readonly #memory: SignalMemory;
   /** Offers that were answered, until the server says start. */
   readonly #answered = new Map<bigint, { readonly local: readonly Candidate[]; readonly endsMs: number }>();
   readonly #punching = new Map<bigint, Punching>();
@@ -113,7 +46,7 @@ export class P2pSignals {
 
   constructor(options: P2pSignalsOptions) {
     this.#options = options;
-    this.#scratchAt = options.plane.platform.layout.reserve(Math.max(SIGNAL_TURN_BYTES, SIGNAL_ENCODED_MAX_BYTES));
+    this.#memory = signalMemory(options.plane, options.allowLegacyServiceIds);
   }
 
   /** The server has told under which address it sees us. */
@@ -123,10 +56,9 @@ export class P2pSignals {
 
   /** A stream that carries signalling, with the bytes of it that were read already. */
   open(connection: Connection, stream: number, first: Uint8Array): SignallingStream {
-    const receiver = new SignalReceiver({ legacy: this.#options.allowLegacyServiceIds });
-    if (first.length > 0) receiver.handle(first);
-    const scratch = { bytes: this.#options.plane.platform.engine.arena.bytes, at: this.#scratchAt };
-    return new SignalStream(connection, stream, receiver, scratch, (one, nowMs) => this.#read(one, nowMs));
+    return new SignalStream(this.#memory, connection, stream, first, (one, nowMs) => {
+      if (!one.read((message) => this.#take(one, message, nowMs))) this.#options.onEnd(connection, stream);
+    });
   }
 
   /** An answer to a binding request. False when none of ours asked. */
@@ -139,21 +71,6 @@ export class P2pSignals {
       return true;
     }
     return false;
-  }
-
-  #read(stream: SignalStream, nowMs: number): void {
-    const { plane, onEnd } = this.#options;
-    const { engine } = plane.platform;
-    for (;;) {
-      const count = stream.connection.engine.streamRecv(stream.stream, this.#scratchAt, SIGNAL_TURN_BYTES);
-      if (count === EngineError.done) return;
-      stream.connection.touch();
-      if (count < 0) return onEnd(stream.connection, stream.stream);
-      const isEnd = engine.streamFin;
-      const bytes = engine.arena.bytes.slice(this.#scratchAt, this.#scratchAt + count);
-      for (const message of stream.receiver.handle(bytes)) this.#take(stream, message, nowMs);
-      if (isEnd) return onEnd(stream.connection, stream.stream);
-    }
   }
 
   #take(stream: SignalStream, message: SignalMessage | Malformed, nowMs: number): void {
@@ -253,8 +170,7 @@ export class P2pSignals {
     const { connection } = heardOn;
     const isV2 = connection.engine.applicationProtocol() === ALPN_V2;
     const stream = isV2 ? heardOn : this.#options.streamOf(connection, V1_STREAM);
-    const length = encodeSignal(this.#encoded, 0, message);
-    if (stream instanceof SignalStream && !stream.send(this.#encoded.slice(0, length))) this.#options.count("signalsRefused", 1);
+    if (stream instanceof SignalStream && !stream.send(message)) this.#options.count("signalsRefused", 1);
   }
 }
 

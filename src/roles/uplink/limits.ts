@@ -52,3 +52,7 @@ export const UPLINK_SOCKET: UdpSocketLimits = {
   sendBufferBytes: 1024 * 1024,
   kernelBufferBytes: 8 * 1024 * 1024,
 };
+
+/** Signalling bytes that wait to leave on one connection, and that are read at once. */
+export const SIGNAL_QUEUE_BYTES_MAX = 64 * 1024;
+export const SIGNAL_TURN_BYTES = 16 * 1024;

@@ -1,11 +1,14 @@
 /**
  * What the connector and the agent share: the connection to the server (`uplink`), the sockets and the endpoint under it
- * (`uplink_hub`), the services that are registered on it (`registration`), and a TCP connection joined to one of its streams
- * (`stream_bridge`) or to a session in packets (`session_bridge`).
+ * (`uplink_hub`), the services that are registered on it (`registration`), a TCP connection joined to one of its streams
+ * (`stream_bridge`) or to a session in packets (`session_bridge`), and what both sides of a direct path need of them: `signal_stream`
+ * towards the server, `direct_control` towards the other.
  */
+export * from "./direct_control.ts";
 export * from "./limits.ts";
 export * from "./registration.ts";
 export * from "./session_bridge.ts";
+export * from "./signal_stream.ts";
 export * from "./stream_bridge.ts";
 export * from "./uplink.ts";
 export * from "./uplink_hub.ts";

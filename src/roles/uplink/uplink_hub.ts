@@ -27,6 +27,9 @@ import {
 import type { Plane, UplinkPlan } from "../control/mod.ts";
 import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
 
+/** Sees every UDP payload first. True: it was no QUIC packet, and is taken care of. */
+export type PacketTaker = (socket: UdpSocket, offset: number, length: number, from: number) => boolean;
+
 /** How a client takes others in. */
 export interface HubListening {
   /** At most one address of a family. */
@@ -35,14 +38,14 @@ export interface HubListening {
   readonly resetHmac: ResetHmac;
   /** Told of every connection that was not dialled by us. */
   readonly guests: EndpointHandler;
-  /** Sees every UDP payload first. True: it was no QUIC packet, and is taken care of. */
-  readonly takesPacket: (socket: UdpSocket, offset: number, length: number, from: number) => boolean;
+  readonly takesPacket: PacketTaker;
 }
 
 export class UplinkHub implements EndpointHandler {
   readonly endpoint: Endpoint;
   readonly #plane: Plane;
   readonly #listening: HubListening | null;
+  readonly #takesPacket: PacketTaker;
   readonly #serverHost: string;
   readonly #sockets = new Map<number, UdpSocket>();
   readonly #owners = new Map<Connection, EndpointHandler>();
@@ -51,11 +54,15 @@ export class UplinkHub implements EndpointHandler {
   #profile: EngineProfile;
   #addresses: readonly string[];
 
-  /** Throws a PosternError when an address cannot be bound or the material does not fit. */
-  constructor(plane: Plane, plan: UplinkPlan, listening: HubListening | null = null) {
+  /**
+   * `takesPacket` is for those who do not listen and are found by others all the same. Throws a PosternError when an address cannot
+   * be bound or the material does not fit.
+   */
+  constructor(plane: Plane, plan: UplinkPlan, listening: HubListening | null = null, takesPacket: PacketTaker = () => false) {
     const { layout, engine, reactor, entropy } = plane.platform;
     this.#plane = plane;
     this.#listening = listening;
+    this.#takesPacket = listening?.takesPacket ?? takesPacket;
     this.#serverHost = plan.serverHost;
     this.#addresses = plan.serverAddresses;
     this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
@@ -157,14 +164,13 @@ export class UplinkHub implements EndpointHandler {
 
   #openSocket(bind: IpEndpoint, limits: UdpSocketLimits): void {
     const { reactor, layout } = this.#plane.platform;
-    const takesPacket = this.#listening?.takesPacket ?? (() => false);
     const socket = new UdpSocket(
       reactor,
       layout,
       bind,
       limits,
       (from, offset, length, peer) => {
-        if (!takesPacket(from, offset, length, peer)) this.endpoint.handlePacket(from, offset, length, peer);
+        if (!this.#takesPacket(from, offset, length, peer)) this.endpoint.handlePacket(from, offset, length, peer);
       },
       () => this.endpoint.pathWritable(),
     );

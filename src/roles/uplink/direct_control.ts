@@ -1,9 +1,10 @@
 /**
- * What is said on the P2P socket outside of QUIC (WIRE 6.7 to 6.9): keepalives and binding requests are answered to where they came
- * from, as far as a rate allows; answers to our own requests go to the checks that asked. Nothing else is taken from QUIC.
+ * What is said on a client's sockets outside of QUIC (WIRE 6.7 to 6.9): keepalives and binding requests are answered to where they
+ * came from, as far as the role wants that and a rate allows; answers to our own requests go to the checks that asked. Nothing else
+ * is taken from QUIC.
  */
 import type { SocketAddress } from "../../base/mod.ts";
-import { TokenBucket } from "../../core/ratelimit/mod.ts";
+import { type Rate, TokenBucket } from "../../core/ratelimit/mod.ts";
 import {
   BINDING_MAX_BYTES,
   type BindingMessage,
@@ -16,26 +17,31 @@ import {
 } from "../../core/wire/mod.ts";
 import { readSockaddr, SOCKADDR_SLOT_BYTES, type UdpSocket, writeSockaddr } from "../../io/mod.ts";
 import type { Plane } from "../control/mod.ts";
-import { P2P_ANSWER_RATE } from "./limits.ts";
-import type { ConnectorMetric } from "./metrics.ts";
 
-export interface P2pControlOptions {
+/** What became of one packet. */
+export type ControlEvent = "keepalive-answered" | "binding-answered" | "over-limit" | "dropped";
+
+export interface DirectControlOptions {
   readonly plane: Plane;
-  readonly count: (metric: ConnectorMetric, amount: number) => void;
+  readonly onEvent: (event: ControlEvent) => void;
+  readonly answers: Rate;
+  readonly answersKeepalives: boolean;
+  /** Somebody asks whether we are here. False: there is no answer. */
+  readonly onBindingRequest: (from: SocketAddress) => boolean;
   /** Somebody answered a binding request. False when it was not ours. */
   readonly onBindingResponse: (response: BindingMessage & { readonly kind: "binding-response" }, from: SocketAddress) => boolean;
 }
 
-export class P2pControl {
-  readonly #options: P2pControlOptions;
+export class DirectControl {
+  readonly #options: DirectControlOptions;
   readonly #answers: TokenBucket;
   readonly #slot: number;
   readonly #written = new Set<UdpSocket>();
 
-  constructor(options: P2pControlOptions) {
+  constructor(options: DirectControlOptions) {
     this.#options = options;
     const { reactor, layout } = options.plane.platform;
-    this.#answers = new TokenBucket(P2P_ANSWER_RATE, reactor.nowMs);
+    this.#answers = new TokenBucket(options.answers, reactor.nowMs);
     this.#slot = layout.reserve(SOCKADDR_SLOT_BYTES);
     reactor.onTurnEnd(() => this.#flush());
   }
@@ -47,7 +53,7 @@ export class P2pControl {
     if (kind === P2pPacket.quic) return false;
     if (kind === P2pPacket.keepaliveRequest) this.#answerKeepalive(socket, offset, from);
     else if (kind === P2pPacket.binding) this.#takeBinding(socket, offset, length, from);
-    else this.#options.count("p2pDroppedControl", 1);
+    else this.#options.onEvent("dropped");
     return true;
   }
 
@@ -59,7 +65,8 @@ export class P2pControl {
   }
 
   #answerKeepalive(socket: UdpSocket, offset: number, from: number): void {
-    const { plane, count } = this.#options;
+    const { plane, onEvent, answersKeepalives } = this.#options;
+    if (!answersKeepalives) return onEvent("dropped");
     if (!this.#mayAnswer()) return;
     const { bytes } = plane.platform.engine.arena;
     const sequence = keepaliveSequence(bytes, offset);
@@ -67,24 +74,25 @@ export class P2pControl {
     if (at < 0) return;
     socket.commit(encodeKeepalive(bytes, at, "response", sequence), from);
     this.#written.add(socket);
-    count("p2pKeepalives", 1);
+    onEvent("keepalive-answered");
   }
 
   #takeBinding(socket: UdpSocket, offset: number, length: number, from: number): void {
-    const { plane, count, onBindingResponse } = this.#options;
+    const { plane, onEvent, onBindingRequest, onBindingResponse } = this.#options;
     const { arena } = plane.platform.engine;
     const message = decodeBinding(arena.bytes, offset, length);
     const sender = readSockaddr(arena, from);
-    if (message.kind === "malformed" || sender === null) return count("p2pDroppedControl", 1);
+    if (message.kind === "malformed" || sender === null) return onEvent("dropped");
     const mappedAddress = { ip: sender.address, port: sender.port };
     if (message.kind === "binding-response") {
-      if (!onBindingResponse(message, mappedAddress)) count("p2pDroppedControl", 1);
+      if (!onBindingResponse(message, mappedAddress)) onEvent("dropped");
       return;
     }
+    if (!onBindingRequest(mappedAddress)) return onEvent("dropped");
     if (!this.#mayAnswer()) return;
     const { transactionId } = message;
     this.#sendBinding(socket, from, { kind: "binding-response", transactionId, success: true, mappedAddress });
-    count("p2pBindings", 1);
+    onEvent("binding-answered");
   }
 
   #sendBinding(socket: UdpSocket, to: number, message: BindingMessage): void {
@@ -96,7 +104,7 @@ export class P2pControl {
 
   #mayAnswer(): boolean {
     if (this.#answers.take(1, this.#options.plane.platform.reactor.nowMs)) return true;
-    this.#options.count("p2pDroppedLimit", 1);
+    this.#options.onEvent("over-limit");
     return false;
   }
 
