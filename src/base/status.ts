@@ -40,6 +40,8 @@ export interface ServiceStatus {
   readonly agents: number;
   /** Client side: where it goes (backend) or where it is offered (listener); "" on the server. */
   readonly endpoint: string;
+  /** An agent's with direct paths: how its next stream goes, `relay` or `direct` with the connector's address and the time there and back. */
+  readonly route?: string;
 }
 
 /** An authenticated connection. */

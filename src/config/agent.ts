@@ -37,6 +37,8 @@ export interface AgentSettings extends CommonSettings, UplinkSettings {
   readonly virtualAddresses: readonly VirtualAddress[];
   /** The name of a network interface that leads to the services; null: there is none. */
   readonly tun: string | null;
+  /** Whether it looks for direct paths to connectors. */
+  readonly p2p: boolean;
 }
 
 /** UDP forwards of one agent: each has a part of the data plane's memory. */
@@ -133,6 +135,10 @@ const agentTable = {
     summary:
       "Make a network interface of this name (with %d in it: of the next free number), through which this machine's programs reach the services of --service-ip and --forward by address, and as SERVICE.ztna; needs CAP_NET_ADMIN",
   }),
+  p2p: onOff(false, {
+    summary:
+      "Connect to connectors themselves where that is possible, which tells them the addresses of this machine; whatever cannot go there goes by the server",
+  }),
   ...commonSettings("agent"),
 } satisfies SettingTable;
 
@@ -175,6 +181,14 @@ function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
 function settingsOf(resolved: Resolved<AgentTable>): AgentSettings {
   const { values, sources } = resolved;
   const uplink = finishUplink(resolved, values.server_port);
+  if (values.p2p && (!uplink.verifyPeer || uplink.clientCertPath === null)) {
+    throw settingError(
+      sources.p2p,
+      values.p2p,
+      "needs certificates on both sides",
+      "add --client-cert and --client-key, and leave the verification of peers on: a connector admits agents by certificates only",
+    );
+  }
   checkForwards(resolved);
   const seen = new Set<string>();
   for (const { service, address } of values.service_ip) {
@@ -192,6 +206,7 @@ function settingsOf(resolved: Resolved<AgentTable>): AgentSettings {
     forwards: values.forward,
     virtualAddresses: values.service_ip,
     tun: values.tun,
+    p2p: values.p2p,
   };
 }
 

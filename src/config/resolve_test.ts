@@ -125,6 +125,7 @@ Deno.test("defaults of each role", async () => {
     proxies: [],
     virtualAddresses: [],
     tun: null,
+    p2p: false,
   });
 });
 

@@ -18,6 +18,8 @@ const PACE_MS = 20;
 const PAUSES_MS: readonly number[] = [200, 400, 800, 1_600];
 export const PUNCHING_MS = 5_000;
 const TRANSACTION_ID_BYTES = 12;
+/** Addresses that nobody had told us, and that asked us themselves. */
+const LEARNT_MAX = 8;
 
 export interface PunchingOptions {
   readonly side: "agent" | "connector";
@@ -49,11 +51,14 @@ export type PunchingState = "checking" | "succeeded" | "failed";
 
 export class Punching {
   readonly #targets: Target[];
+  readonly #entropy: (bytes: Uint8Array) => void;
   readonly #endsMs: number;
+  #learnt = 0;
   #state: PunchingState = "checking";
   #workingAddress: SocketAddress | null = null;
 
   constructor({ side, local, remote, entropy, startMs }: PunchingOptions) {
+    this.#entropy = entropy;
     this.#endsMs = startMs + PUNCHING_MS;
     const best = new Map<string, { readonly address: SocketAddress; readonly priority: bigint }>();
     for (const theirs of remote) {
@@ -67,11 +72,7 @@ export class Punching {
       }
     }
     const ordered = [...best.values()].sort((one, other) => one.priority > other.priority ? -1 : 1);
-    this.#targets = ordered.map((pair, i): Target => {
-      const id = new Uint8Array(TRANSACTION_ID_BYTES);
-      entropy(id);
-      return { ...pair, transactionId: toHex(id), sends: 0, dueMs: startMs + i * PACE_MS };
-    });
+    this.#targets = ordered.map((pair, i) => this.#target(pair.address, pair.priority, startMs + i * PACE_MS));
     if (this.#targets.length === 0) this.#state = "failed";
   }
 
@@ -104,6 +105,17 @@ export class Punching {
     return { to: due.address, transactionId: due.transactionId, priority: due.priority };
   }
 
+  /**
+   * Somebody asks us from this address, which must be one host's: if it is none that we know, the other side is behind a NAT that shows
+   * everybody another address of it, and is asked there too (RFC 8445 §7.3.1.4).
+   */
+  handleRequest(from: SocketAddress, nowMs: number): void {
+    if (this.#state !== "checking" || this.#learnt >= LEARNT_MAX) return;
+    if (this.#targets.some(({ address }) => address.ip === from.ip && address.port === from.port)) return;
+    this.#learnt++;
+    this.#targets.push(this.#target(from, 0n, nowMs));
+  }
+
   /** A binding response. True when it is the answer to one of our requests: then the checks are over. */
   handleResponse(transactionId: string, isSuccess: boolean, from: SocketAddress): boolean {
     if (this.#state !== "checking" || !isSuccess) return false;
@@ -111,5 +123,11 @@ export class Punching {
     this.#state = "succeeded";
     this.#workingAddress = from;
     return true;
+  }
+
+  #target(address: SocketAddress, priority: bigint, dueMs: number): Target {
+    const id = new Uint8Array(TRANSACTION_ID_BYTES);
+    this.#entropy(id);
+    return { address, priority, transactionId: toHex(id), sends: 0, dueMs };
   }
 }

@@ -73,3 +73,21 @@ Deno.test("the first answer to one of our requests ends it; foreign, failed and 
   late.poll(1_000);
   assertEquals([late.poll(1_000 + PUNCHING_MS), late.state], [null, "failed"]);
 });
+
+Deno.test("an address that asks by itself is asked too, but not many of them, and not after the end", () => {
+  const checks = punching([at("203.0.113.5")]);
+  checks.handleRequest(at("203.0.113.5"), 1_000);
+  for (let port = 1; port <= 100; port++) checks.handleRequest(at("198.51.100.9", port), 1_000);
+  for (let port = 1; port <= 100; port++) checks.handleRequest(at("198.51.100.9", port), 1_000);
+  const asked = sent(checks);
+  assertEquals(asked.filter((line) => line.endsWith(" 203.0.113.5")).length, 5);
+  assertEquals(asked.filter((line) => line.endsWith(" 198.51.100.9")).length, 8 * 5);
+  checks.handleRequest(at("198.51.100.10"), 10_000);
+  assertEquals([checks.state, checks.poll(20_000)], ["failed", null]);
+  const found = punching([at("203.0.113.5")]);
+  found.handleRequest(at("198.51.100.9"), 1_000);
+  const ids = [found.poll(1_000), found.poll(1_000)];
+  assertEquals(ids.map((check) => check?.to.ip), ["203.0.113.5", "198.51.100.9"]);
+  assert(found.handleResponse(ids[1]?.transactionId ?? "", true, at("198.51.100.9")));
+  assertEquals(found.workingAddress, at("198.51.100.9"));
+});

@@ -42,6 +42,7 @@ export const serviceSchema = z.strictObject({
   connectors: count,
   agents: count,
   endpoint: text,
+  route: text.optional(),
 }).meta({ id: "Service" });
 
 export const flowSchema = z.strictObject({

@@ -63,10 +63,16 @@ function limitsTable({ limits }: StatusJson): string {
 }
 
 function servicesTable({ services }: StatusJson): string {
-  const rows = services.map((
-    { id, state, why, connectors, agents, endpoint },
-  ) => [id, why === "" ? state : `${state} (${why})`, String(connectors), String(agents), endpoint || "-"]);
-  return table(["SERVICE", "STATE", "CONNECTORS", "AGENTS", "ENDPOINT"], rows);
+  const hasRoutes = services.some(({ route }) => route !== undefined);
+  const rows = services.map(({ id, state, why, connectors, agents, endpoint, route }) => [
+    id,
+    why === "" ? state : `${state} (${why})`,
+    String(connectors),
+    String(agents),
+    endpoint || "-",
+    ...(hasRoutes ? [route ?? "-"] : []),
+  ]);
+  return table(["SERVICE", "STATE", "CONNECTORS", "AGENTS", "ENDPOINT", ...(hasRoutes ? ["ROUTE"] : [])], rows);
 }
 
 function certificatesTable(certificates: readonly CertificateJson[]): string {

@@ -18,7 +18,8 @@ import {
   type ProxyPlan,
   type RolePlane,
 } from "../control/mod.ts";
-import { DRAIN_MS, Uplink, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
+import { DRAIN_MS, Uplink, UplinkHub, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
+import { Direct } from "./direct.ts";
 import { CONNECTIONS_MAX, ONLY_UPLINK_WAIT_MS, SERVICES_MAX, UDP_FLOWS_MAX, UPLINK_WAIT_MS } from "./limits.ts";
 import { ForwardClient } from "./local_client.ts";
 import type { DatagramContext } from "./local_datagrams.ts";
@@ -52,6 +53,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
   readonly #datagrams: DatagramContext;
   readonly #ports: readonly LocalPort[];
   readonly #tun: Tun | null;
+  readonly #direct: Direct | null;
   readonly #end: GracefulEnd;
 
   constructor(plane: Plane, plan: AgentPlan, counters: Counters) {
@@ -59,7 +61,13 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#counters = counters;
     const { reactor } = plane.platform;
     const count = (metric: AgentMetric, amount: number) => this.#add(metric, amount);
-    this.#uplink = new Uplink(plane, plan.uplink, this);
+    const hub: UplinkHub = new UplinkHub(
+      plane,
+      plan.uplink,
+      null,
+      (...packet) => this.#direct !== null && this.#direct.takesPacket(...packet),
+    );
+    this.#uplink = new Uplink(plane, plan.uplink, this, { hub });
     this.#end = new GracefulEnd(plane, () => this.#connections.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
     this.#services = new AgentServices(plan.addresses, plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS);
     // Behind the uplink: the packets that its turn brought are answered in the same turn.
@@ -70,13 +78,27 @@ export class AgentPlane implements RolePlane, UplinkRole {
       flush: (nowMs) => this.#uplink.endpoint.endTurn(nowMs),
       onAnswered: (isAcknowledged, nowMs) => {
         this.#uplink.answered(nowMs);
-        if (isAcknowledged) this.#uplink.succeeded();
+        if (isAcknowledged) {
+          this.#uplink.succeeded();
+          this.#direct?.askAgain(nowMs);
+        }
         this.#connections.onRegistration();
       },
     });
     const onSize = (size: number) => this.#set("activeConnections", size);
     const uplinkWaitMs = plan.connect === undefined ? UPLINK_WAIT_MS : ONLY_UPLINK_WAIT_MS;
     this.#connections = new LocalConnections({ plane, uplink: this.#uplink, packets: this.#packets, uplinkWaitMs, count, onSize });
+    this.#direct = plan.direct === undefined || plan.connect !== undefined ? null : new Direct({
+      plane,
+      plan,
+      direct: plan.direct,
+      hub: () => hub,
+      connections: this.#connections,
+      count,
+      isRegistered: (service, nowMs) =>
+        this.#packets.request(service, nowMs) && this.#packets.registrationOf(service)?.state === "registered",
+    });
+    this.#connections.direct = this.#direct;
     this.#datagrams = { plane, packets: this.#packets, count, onFlows: (change) => this.#onFlows(change) };
     this.#ports = [
       ...plan.forwards.map((forward) => this.#listen(forward)),
@@ -117,14 +139,16 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   onUp(connection: Connection, nowMs: number): void {
     this.#set("uplinkUp", 1);
+    this.#direct?.onUp(connection);
     this.#connections.onUp(connection, nowMs);
   }
 
-  onDown(): void {
+  onDown(connection: Connection, nowMs: number): void {
     this.#set("uplinkUp", 0);
     this.#add("reconnections", 1);
+    this.#direct?.onDown(nowMs);
     this.#packets.end();
-    this.#connections.onDown();
+    this.#connections.onDown(connection, nowMs);
   }
 
   onDatagram(_connection: Connection, offset: number, length: number, nowMs: number): void {
@@ -132,6 +156,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
       case FrameKind.qad4:
       case FrameKind.qad6:
         this.#uplink.answered(nowMs);
+        this.#direct?.onAddress(offset, length, nowMs);
         return this.#uplink.succeeded();
       case FrameKind.ack:
       case FrameKind.nack:
@@ -145,12 +170,14 @@ export class AgentPlane implements RolePlane, UplinkRole {
     }
   }
 
-  onReadable(_connection: Connection, stream: number): void {
-    this.#connections.onReadable(stream);
+  onReadable(connection: Connection, stream: number, nowMs: number): void {
+    if (this.#direct !== null) this.#direct.onReadable(connection, stream, nowMs);
+    else this.#connections.onReadable(connection, stream);
   }
 
-  onWritable(_connection: Connection, stream: number): void {
-    this.#connections.onWritable(stream);
+  onWritable(connection: Connection, stream: number): void {
+    if (this.#direct !== null) this.#direct.onWritable(connection, stream);
+    else this.#connections.onWritable(connection, stream);
   }
 
   onFinalTrouble(trouble: UplinkTrouble): void {
@@ -231,6 +258,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
         registration: this.#packets.registrationOf(service.id),
         answer: this.#connections.answerOf(service.id),
       }),
+      ...(this.#direct === null ? {} : { route: this.#direct.describe(service.id) }),
       isKept: this.#services.isKept(service),
     }));
     // What a program asked for in vain is no trouble of the agent's.
@@ -260,6 +288,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
   #finish(): void {
     this.#connections.abortAll();
     this.#tun?.close();
+    this.#direct?.stop();
     this.#uplink.stop("agent shutting down");
     this.#plane.finish();
   }

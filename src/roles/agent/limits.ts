@@ -1,4 +1,5 @@
 /** The bounds of an agent. */
+import type { Rate } from "../../core/ratelimit/mod.ts";
 import type { UdpSocketLimits } from "../../io/mod.ts";
 
 /** A local connection waits this long for the server to be reached. */
@@ -51,3 +52,18 @@ export const LEAVING_BYTES_MAX = 1024 * 1024;
 /** Clients that send datagrams through the proxy, and the flows of each. */
 export const ASSOCIATIONS_MAX = 256;
 export const ASSOCIATION_FLOWS_MAX = 64;
+
+/** Direct paths (WIRE 6). The server lets a session live as long as this. */
+export const OFFER_MS = 5_000;
+/** Sessions at one time; a server takes no more of one agent. */
+export const OFFERS_MAX = 8;
+/** Candidates of ours. */
+export const CANDIDATES_OWN_MAX = 16;
+/** Binding requests that are answered in one second, while we look for somebody. */
+export const BINDING_ANSWER_RATE: Rate = { perSecond: 100, burst: 100 };
+/** From the first packet to the connector's first word. */
+export const DIRECT_DIAL_MS = 10_000;
+/** After an attempt that failed the service goes by the server for a while. */
+export const DIRECT_BACKOFF = { firstMs: 30_000, maxMs: 600_000 } as const;
+/** A direct connection that nobody used for so long is closed. */
+export const DIRECT_IDLE_MS = 300_000;

@@ -1,10 +1,12 @@
 /**
  * One local connection on its way to a service: it waits for the uplink, asks by a stream or, where the server or the service's
- * connectors know none, in packets, and the local client hears what became of it (`local_client`).
+ * connectors know none, in packets, and the local client hears what became of it (`local_client`). On a direct path nothing of the
+ * client's goes out before the answer, so that it can still go by the server.
  *
  *   waiting ──uplink──► asking ──accepted──► joined ──► over
  *      └──too long──┐     └──refused──┐
  *                   └──► over ◄───────┘   refused as datagram-only: asked again, in packets
+ *                                           directly, and not the backend's word: waits again, for the server
  */
 import { Timer } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
@@ -12,7 +14,7 @@ import { AbortCode } from "../../core/wire/mod.ts";
 import { RESULT_TIMEOUT_MS } from "./limits.ts";
 import type { LocalClient, LocalEnd, LocalRefusal, LocalWay } from "./local_client.ts";
 import { LocalSession, type LocalSessionContext } from "./local_session.ts";
-import { LocalStream, type LocalStreamContext } from "./local_stream.ts";
+import { LocalStream, type LocalStreamContext, type StreamPlace } from "./local_stream.ts";
 
 /** What all local connections share. */
 export interface LocalContext {
@@ -22,6 +24,8 @@ export interface LocalContext {
   readonly uplinkWaitMs: number;
   readonly onAccepted: (connection: LocalConnection) => void;
   readonly onRefused: (connection: LocalConnection, code: LocalRefusal, detail: string) => void;
+  /** The direct path is of no use to it. */
+  readonly onRetreat: (connection: LocalConnection) => void;
   readonly onOver: (connection: LocalConnection, end: LocalEnd) => void;
 }
 
@@ -42,6 +46,15 @@ export interface LocalTransportOwner {
   onOver(end: LocalEnd): void;
 }
 
+/** What another way to the service would be answered too. */
+const OF_BACKEND: ReadonlySet<LocalRefusal> = new Set(["backend-refused", "backend-timeout"]);
+
+/** How a stream is asked for. */
+export interface StreamWay extends StreamPlace {
+  /** To the connector itself. */
+  readonly isDirect: boolean;
+}
+
 type State = "waiting" | "asked" | "joined" | "over";
 
 export class LocalConnection implements LocalWay, LocalTransportOwner {
@@ -50,11 +63,13 @@ export class LocalConnection implements LocalWay, LocalTransportOwner {
   readonly port: number;
   readonly client: LocalClient;
   readonly openedMs: number;
-  /** The stream that it has, or -1. */
+  /** The stream that it has, or -1, and of which connection. */
   stream = -1;
+  connection: Connection | null = null;
   readonly #context: LocalContext;
   readonly #timer = new Timer(() => this.#onTimer());
   #transport: LocalTransport | null = null;
+  #isDirect = false;
   #state: State = "waiting";
 
   constructor(context: LocalContext, service: string, port: number, client: LocalClient, nowMs: number) {
@@ -87,20 +102,39 @@ export class LocalConnection implements LocalWay, LocalTransportOwner {
     return this.#state === "waiting";
   }
 
-  /** The uplink is up: asks on `stream`, a new stream of ours. `isEager`: what the client says goes out behind the question. */
-  openStream(connection: Connection, stream: number, isEager: boolean, nowMs: number): LocalStream {
-    this.stream = stream;
+  /** It goes to the connector itself and has given it nothing of the client's yet. */
+  get canRetreat(): boolean {
+    return this.#isDirect && this.#state === "asked";
+  }
+
+  /** There is a way: asks on a new stream of ours. If it is eager, what the client says goes out behind the question. */
+  openStream(way: StreamWay, nowMs: number): LocalStream {
+    this.stream = way.stream;
+    this.connection = way.connection;
+    this.#isDirect = way.isDirect;
     this.#state = "asked";
     this.#setTimer(nowMs + RESULT_TIMEOUT_MS);
-    const transport = new LocalStream(this.#context.streams, this.client, this, { connection, stream, isEager });
+    const transport = new LocalStream(this.#context.streams, this.client, this, way);
     this.#transport = transport;
     transport.open(this.service);
     return transport;
   }
 
+  /** Leaves a direct path and waits for another way. Only where {@linkcode canRetreat}. */
+  retreat(nowMs: number): void {
+    if (this.connection?.isOver === false) this.#transport?.abort(AbortCode.none);
+    this.#transport = null;
+    this.stream = -1;
+    this.connection = null;
+    this.#isDirect = false;
+    this.#state = "waiting";
+    this.#setTimer(nowMs + this.#context.uplinkWaitMs);
+  }
+
   /** Asks in packets. */
   openSession(nowMs: number): void {
     this.stream = -1;
+    this.connection = null;
     this.#state = "asked";
     this.#setTimer(nowMs + RESULT_TIMEOUT_MS);
     const transport = new LocalSession(this.#context.sessions, this.client, this);
@@ -146,6 +180,7 @@ export class LocalConnection implements LocalWay, LocalTransportOwner {
 
   onRefused(code: LocalRefusal, detail: string): void {
     if (this.#state !== "asked") return;
+    if (this.canRetreat && !OF_BACKEND.has(code)) return this.#context.onRetreat(this);
     const mayAskAgain = code === "datagram-only" && this.#transport instanceof LocalStream && !this.#transport.isEager;
     if (!mayAskAgain) return this.#refuse(code, detail);
     this.#transport?.abort(AbortCode.none);
@@ -174,6 +209,7 @@ export class LocalConnection implements LocalWay, LocalTransportOwner {
 
   #onTimer(): void {
     if (this.#state === "waiting") this.#refuse("no-uplink", "the server is not reachable");
+    else if (this.canRetreat) this.#context.onRetreat(this);
     else this.#refuse("no-answer", `no answer within ${RESULT_TIMEOUT_MS} ms`);
   }
 

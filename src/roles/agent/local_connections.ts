@@ -1,6 +1,7 @@
 /**
- * All local TCP connections that are on their way to services or joined to them: each asks as soon as the uplink is up, by a stream
- * where that is known to the other side and else in packets, and what became of it is counted and said.
+ * All local TCP connections that are on their way to services or joined to them: each asks the connector itself where there is a
+ * direct path, else the server as soon as the uplink is up, by a stream where that is known to the other side and else in packets,
+ * and what became of it is counted and said.
  */
 import { sanitizeForLog } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
@@ -29,6 +30,20 @@ const REFUSAL_COUNTER: Readonly<Record<LocalRefusal, AgentMetric>> = {
 /** Client-initiated bidirectional streams are 0, 4, 8, … (RFC 9000 §2.1). */
 const STREAM_STEP = 4;
 
+/** Where there may be direct paths. */
+export interface DirectWays {
+  /** A direct path that carries to the service now; null: the server's is the way. */
+  take(service: string, nowMs: number): Connection | null;
+  /** The service has accepted a connection: it is one. */
+  accepted(service: string, nowMs: number): void;
+}
+
+/** The streams of one connection. */
+interface OpenStreams {
+  readonly byStream: Map<number, LocalStream>;
+  next: number;
+}
+
 export interface LocalConnectionsOptions {
   readonly plane: Plane;
   readonly uplink: Uplink;
@@ -43,12 +58,13 @@ export class LocalConnections {
   readonly #options: LocalConnectionsOptions;
   readonly #context: LocalContext;
   readonly #all = new Set<LocalConnection>();
-  readonly #byStream = new Map<number, LocalStream>();
+  readonly #streams = new Map<Connection, OpenStreams>();
+  /** Null: there are no direct paths. */
+  direct: DirectWays | null = null;
   /** What the last open of each service was answered: a result's name. */
   readonly #answers = new Map<string, string>();
   /** Services whose connectors take packets only, and until when that is believed. */
   readonly #datagramOnly = new Map<string, number>();
-  #nextStream = 0;
 
   constructor(options: LocalConnectionsOptions) {
     this.#options = options;
@@ -59,8 +75,12 @@ export class LocalConnections {
       streams: { reactor, engine, chunkAt: layout.reserve(BRIDGE_CHUNK_BYTES), onBytes },
       sessions: { reactor, packets, stack: packets.stack, chunkAt: layout.reserve(SESSION_CHUNK_BYTES), onBytes },
       uplinkWaitMs: options.uplinkWaitMs,
-      onAccepted: ({ service }) => this.#remember(this.#answers, service, "accepted"),
+      onAccepted: ({ service }) => {
+        this.#remember(this.#answers, service, "accepted");
+        this.direct?.accepted(service, reactor.nowMs);
+      },
       onRefused: (connection, code, detail) => this.#onRefused(connection, code, detail),
+      onRetreat: (connection) => this.#retreat(connection, reactor.nowMs),
       onOver: (connection, end) => this.#onOver(connection, end),
     };
   }
@@ -87,21 +107,42 @@ export class LocalConnections {
     const stream = new LocalConnection(this.#context, service, port, client, nowMs);
     this.#all.add(stream);
     this.#options.onSize(this.#all.size);
-    const { connection } = this.#options.uplink;
-    if (connection !== null) this.#open(stream, connection, nowMs);
+    const direct = this.direct?.take(service, nowMs) ?? null;
+    if (direct !== null) this.#openStream(stream, direct, true, nowMs);
+    else this.#askServer(stream, nowMs);
     return stream;
   }
 
+  /** The server is reached. */
   onUp(connection: Connection, nowMs: number): void {
-    this.#nextStream = this.#options.uplink.firstStream;
+    this.#streams.set(connection, { byStream: new Map(), next: this.#options.uplink.firstStream });
     this.#datagramOnly.clear();
     for (const local of [...this.#all]) this.#open(local, connection, nowMs);
   }
 
-  /** Streams end with their connection; what goes in packets goes on over the next one. */
-  onDown(): void {
-    this.#byStream.clear();
-    for (const local of [...this.#all]) if (!local.isWaiting && !local.isInPackets) local.connectionLost();
+  /** A connection to a connector stands. */
+  onDirect(connection: Connection): void {
+    this.#streams.set(connection, { byStream: new Map(), next: 0 });
+  }
+
+  /** Streams end with their connection, but for those that can go by the server; what goes in packets goes on over the next one. */
+  onDown(connection: Connection, nowMs: number): void {
+    this.#streams.delete(connection);
+    for (const local of [...this.#all]) {
+      if (local.connection !== connection) continue;
+      if (local.canRetreat) this.#retreat(local, nowMs);
+      else local.connectionLost();
+    }
+  }
+
+  /** The direct path may not carry: what has given it nothing yet goes by the server. */
+  retreat(connection: Connection, nowMs: number): void {
+    for (const local of [...this.#all]) if (local.connection === connection && local.canRetreat) this.#retreat(local, nowMs);
+  }
+
+  /** Streams that the connection has now. */
+  sizeOn(connection: Connection): number {
+    return this.#streams.get(connection)?.byStream.size ?? 0;
   }
 
   /** The server has answered a registration: who goes in packets may not get what is denied. */
@@ -112,12 +153,21 @@ export class LocalConnections {
     }
   }
 
-  onReadable(stream: number): void {
-    this.#byStream.get(stream)?.onReadable();
+  onReadable(connection: Connection, stream: number): void {
+    this.#streams.get(connection)?.byStream.get(stream)?.onReadable();
   }
 
-  onWritable(stream: number): void {
-    this.#byStream.get(stream)?.onWritable();
+  onWritable(connection: Connection, stream: number): void {
+    this.#streams.get(connection)?.byStream.get(stream)?.onWritable();
+  }
+
+  /** A new stream of the connection for something else; null when it allows none. */
+  takeStream(connection: Connection): number | null {
+    const streams = this.#streams.get(connection);
+    if (streams === undefined || connection.engine.streamsLeft() <= 0) return null;
+    const stream = streams.next;
+    streams.next += STREAM_STEP;
+    return stream;
   }
 
   /** Ends those that have nobody to talk to yet. */
@@ -134,12 +184,36 @@ export class LocalConnections {
     const takesStreams = connection.engine.applicationProtocol() === ALPN_V2 &&
       (this.#datagramOnly.get(local.service) ?? 0) <= nowMs;
     if (!takesStreams) return local.openSession(nowMs);
-    const stream = this.#nextStream;
-    if (connection.engine.streamsLeft() > 0) this.#nextStream += STREAM_STEP;
+    this.#openStream(local, connection, false, nowMs);
+  }
+
+  #askServer(local: LocalConnection, nowMs: number): void {
+    const { connection } = this.#options.uplink;
+    if (connection !== null) this.#open(local, connection, nowMs);
+  }
+
+  #openStream(local: LocalConnection, connection: Connection, isDirect: boolean, nowMs: number): void {
+    const streams = this.#streams.get(connection);
+    if (!local.isWaiting || streams === undefined) return;
+    const stream = streams.next;
+    if (connection.engine.streamsLeft() > 0) streams.next += STREAM_STEP;
+    this.#options.count(isDirect ? "streamsDirect" : "streamsRelayed", 1);
     // What the client says is kept until it is known that it can go this way.
-    const isEager = this.#answers.get(local.service) === "accepted";
-    const opened = local.openStream(connection, stream, isEager, nowMs);
-    if (local.stream === stream && local.state !== "over") this.#byStream.set(stream, opened);
+    const isEager = !isDirect && this.#answers.get(local.service) === "accepted";
+    const opened = local.openStream({ connection, stream, isEager, isDirect }, nowMs);
+    const isStillThere = local.connection === connection && local.stream === stream;
+    if (isStillThere && local.state !== "over") streams.byStream.set(stream, opened);
+  }
+
+  #retreat(local: LocalConnection, nowMs: number): void {
+    this.#forget(local);
+    local.retreat(nowMs);
+    this.#options.count("streamsRetreated", 1);
+    this.#askServer(local, nowMs);
+  }
+
+  #forget({ connection, stream }: LocalConnection): void {
+    if (connection !== null) this.#streams.get(connection)?.byStream.delete(stream);
   }
 
   #onRefused(local: LocalConnection, code: LocalRefusal, detail: string): void {
@@ -147,7 +221,7 @@ export class LocalConnections {
     if (code === "datagram-only") this.#remember(this.#datagramOnly, local.service, nowMs + DATAGRAM_ONLY_MS);
     // It asks again, in packets.
     if (local.state === "asked") {
-      this.#byStream.delete(local.stream);
+      this.#forget(local);
       return;
     }
     this.#options.count(REFUSAL_COUNTER[code], 1);
@@ -169,7 +243,7 @@ export class LocalConnections {
 
   #onOver(local: LocalConnection, end: LocalEnd): void {
     this.#all.delete(local);
-    this.#byStream.delete(local.stream);
+    this.#forget(local);
     this.#options.onSize(this.#all.size);
     this.#options.plane.log("debug", "stream-closed", "A local connection ended", { service: local.service, end });
   }

@@ -62,7 +62,8 @@ export class LocalStream implements LocalTransport {
   }
 
   onReady(): void {
-    this.#bridge.onReady();
+    // Until the answer the bridge has no socket, unless what the client says goes ahead.
+    if (this.#state === "joined" || this.isEager) this.#bridge.onReady();
   }
 
   onSocketError(): void {

@@ -32,6 +32,13 @@ const datagramBytes = (direction: string) => ({
   labels: { direction },
 });
 
+const streams = (route: string) => ({
+  name: "ztna_agent_streams_total",
+  kind: "counter" as const,
+  help: "Streams that were opened, by the way they took: to the server, or to a connector itself.",
+  labels: { route },
+});
+
 export const AGENT_METRICS = {
   uplinkUp: { name: "ztna_agent_uplink_up", kind: "gauge", help: "1 while the connection to the server stands." },
   reconnections: { name: "ztna_agent_reconnections_total", kind: "counter", help: "Connections to the server that were lost." },
@@ -49,6 +56,35 @@ export const AGENT_METRICS = {
   noUplink: refused("no-uplink"),
   noAnswer: refused("no-answer"),
   tooMany: refused("too-many"),
+  streamsRelayed: streams("relay"),
+  streamsDirect: streams("direct"),
+  streamsRetreated: {
+    name: "ztna_agent_direct_retreats_total",
+    kind: "counter",
+    help: "Streams that left a direct path before anything had gone there, and went by the server.",
+  },
+  directConnections: {
+    name: "ztna_agent_direct_connections",
+    kind: "gauge",
+    help: "Direct connections to connectors that stand now.",
+  },
+  directAttempts: { name: "ztna_agent_direct_attempts_total", kind: "counter", help: "Direct paths that were looked for." },
+  directFailures: { name: "ztna_agent_direct_failures_total", kind: "counter", help: "Direct paths that came to nothing." },
+  directFallbacks: {
+    name: "ztna_agent_direct_fallbacks_total",
+    kind: "counter",
+    help: "Times that a direct path did not answer, so that new streams went by the server.",
+  },
+  directBindings: {
+    name: "ztna_agent_direct_bindings_answered_total",
+    kind: "counter",
+    help: "Binding requests of others that were answered while a direct path was looked for.",
+  },
+  directDropped: {
+    name: "ztna_agent_direct_control_dropped_total",
+    kind: "counter",
+    help: "Packets outside of QUIC that were not wanted, or came too often.",
+  },
   proxyClients: { name: "ztna_agent_proxy_clients_total", kind: "counter", help: "Clients that the proxy accepted." },
   proxyForeign: refused("foreign"),
   proxyMalformed: refused("malformed"),

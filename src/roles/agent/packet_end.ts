@@ -106,6 +106,11 @@ export class PacketEnd implements NetStackOwner {
     return true;
   }
 
+  /** The service should be registered as long as there is room. False when there is none. */
+  request(service: string, nowMs: number): boolean {
+    return this.#linkTo(service, nowMs) !== null;
+  }
+
   /** A connection to the server stands; what it says may still be that it refuses us. */
   begin(connection: Connection, nowMs: number): void {
     this.#connection = connection;

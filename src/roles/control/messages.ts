@@ -177,6 +177,14 @@ export interface AgentPlan {
   readonly addresses?: readonly { readonly service: string; readonly address: string }[];
   /** Absent: there is no TUN device. */
   readonly tun?: TunPlan;
+  /** Absent: everything goes by the server. */
+  readonly direct?: DirectPlan;
+}
+
+/** Direct paths to connectors (WIRE 6). */
+export interface DirectPlan {
+  /** Addresses of this machine that connectors are told. */
+  readonly hostAddresses: readonly string[];
 }
 
 /** A network interface of the agent's machine, which leads to its services. */
@@ -265,6 +273,8 @@ export interface PlaneStatus {
     readonly connectors: number;
     /** Why, where a client knows more than its state says. */
     readonly why?: string;
+    /** An agent's: how its next stream to the service goes. */
+    readonly route?: string;
   }[];
   readonly uplink: UplinkReport | null;
   /** More connections to the server: on ztna-v1 each service has one of its own. */

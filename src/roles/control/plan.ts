@@ -68,6 +68,7 @@ async function agentPlan(settings: AgentSettings, material: RoleMaterial, resolv
     proxies: settings.proxies.map((listen) => ({ listen })),
     addresses: settings.virtualAddresses,
     ...(settings.tun === null ? {} : { tun: { name: settings.tun } }),
+    ...(settings.p2p ? { direct: { hostAddresses: [...localAddresses("ipv4"), ...localAddresses("ipv6")] } } : {}),
   };
 }
 

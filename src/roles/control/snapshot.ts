@@ -148,13 +148,14 @@ function services({ settings, addresses }: SnapshotParts, plane: PlaneStatus): S
       }));
     case "agent": {
       const isUp = plane.uplink?.state === "up";
-      return plane.services.map(({ id, state, why, agents }): ServiceStatus => ({
+      return plane.services.map(({ id, state, why, agents, route }): ServiceStatus => ({
         id,
         state: isUp ? agentState(state) : "pending",
         why: isUp ? why ?? "" : "",
         connectors: 0,
         agents: isUp ? agents : 0,
         endpoint: addresses.filter(({ name }) => name === `forward ${id}`).map(formatForward).join(", "),
+        ...(route === undefined ? {} : { route }),
       }));
     }
   }
