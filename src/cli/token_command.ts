@@ -8,6 +8,7 @@ import type { Command } from "commander";
 import { messageOf, parseDuration, parseServiceId, PosternError, usageError } from "../base/mod.ts";
 import { decodeToken, encodeTokenClaims, tokenSignatureInput } from "../core/wire/mod.ts";
 import type { CliContext } from "./context.ts";
+import { decodeTokenText } from "../config/mod.ts";
 import type { Platform } from "./platform.ts";
 import { formatExamples } from "./role_command.ts";
 
@@ -110,9 +111,12 @@ async function issue(options: IssueOptions, platform: Platform): Promise<string>
 
 async function inspect(path: string, platform: Platform): Promise<string> {
   const text = new TextDecoder().decode(await readFile(path, platform)).trim();
-  const bytes = new Uint8Array(Buffer.from(text, "base64url"));
-  const token = decodeToken(bytes, 0, bytes.length, { legacy: true });
-  if (token.kind === "malformed") throw new PosternError(`${path} holds no registration token (${token.why})`, { code: "token" });
+  const bytes = decodeTokenText(text);
+  const token = bytes === null ? null : decodeToken(bytes, 0, bytes.length, { legacy: true });
+  if (token === null || token.kind === "malformed") {
+    const why = token === null ? "it must be the one line that `postern token issue` prints" : token.why;
+    throw new PosternError(`${path} holds no registration token (${why})`, { code: "token" });
+  }
   const { role, services, expiresSeconds, holder } = token;
   const expires = new Date(expiresSeconds * SECOND_MS).toISOString();
   const isExpired = platform.nowMs() >= expiresSeconds * SECOND_MS;

@@ -40,7 +40,7 @@ export {
   type RoleMaterial,
   type ServerMaterial,
 } from "./material.ts";
-export { type TokenMaterial } from "./token_material.ts";
+export { decodeTokenText, type TokenMaterial } from "./token_material.ts";
 export { CRL_WARNING_MS, type RevocationFacts, type RevocationMaterial } from "./revocation.ts";
 export { exampleYaml, flagNames, jsonSchema } from "./example.ts";
 export { parseServerName } from "./value.ts";

@@ -32,16 +32,24 @@ export async function loadTokenIssuers(paths: readonly string[], reader: Materia
 /** A client's token and the private key of its holder. Rejects with exit code 1. */
 export async function loadToken(tokenPath: string, keyPath: string, reader: MaterialReader): Promise<TokenMaterial> {
   const text = new TextDecoder().decode(await readMaterial(tokenPath, "Registration token", reader)).trim();
-  if (!/^[A-Za-z0-9_-]+$/.test(text) || text.length > TOKEN_TEXT_MAX) {
+  const token = decodeTokenText(text);
+  if (token === null) {
     throw damaged(`No registration token in ${tokenPath}`, "it must be the one line that `postern token issue` prints");
   }
   const pem = new TextDecoder().decode(await readMaterial(keyPath, "Token holder's key", reader));
   const key = parseKey(keyPath, () => createPrivateKey(pem));
   return {
-    token: new Uint8Array(Buffer.from(text, "base64url")),
+    token,
     publicKey: publicDer(createPublicKey(key.export({ type: "pkcs8", format: "pem" }))),
     privateKey: new Uint8Array(key.export({ type: "pkcs8", format: "der" }) as Uint8Array),
   };
+}
+
+/** The bytes of a token as `postern token issue` prints it; null when the text can be none. */
+export function decodeTokenText(text: string): Uint8Array<ArrayBuffer> | null {
+  // A single character of the last four is no byte; the runtime throws on it, and on some texts with other characters.
+  if (!/^[A-Za-z0-9_-]+$/.test(text) || text.length > TOKEN_TEXT_MAX || text.length % 4 === 1) return null;
+  return new Uint8Array(Buffer.from(text, "base64url"));
 }
 
 function parseKey(path: string, read: () => KeyObject): KeyObject {

@@ -92,6 +92,8 @@ row("wrong commands and files are refused with what was expected", async () => {
   await printed(gateway, "token", "keys", "issuer");
   const issue = ["token", "issue", "--issuer-key", "issuer-key.pem", "--holder", "issuer-pub.pem"];
   const { agent } = gateway.pki;
+  // One character too many for whole bytes.
+  await Deno.writeTextFile(join(gateway.folder, "cut"), "AAAAA\n");
   const rows: readonly (readonly [args: readonly string[], code: number, words: RegExp])[] = [
     [["token", "keys", "issuer"], 1, /is there already/],
     [[...issue, "--role", "boss", "--service", "web"], 2, /must be agent or connector/],
@@ -99,6 +101,7 @@ row("wrong commands and files are refused with what was expected", async () => {
     [[...issue, "--role", "agent", "--service", "*", "--service", "web"], 2, /means all/],
     [[...issue, "--role", "agent", "--service", "web", "--expires-in", "soon"], 2, /duration/],
     [["token", "inspect", agent.cert], 1, /holds no registration token/],
+    [["token", "inspect", join(gateway.folder, "cut")], 1, /holds no registration token/],
     [["agent", "--forward", "0=web", "--token", "x"], 2, /belong together/],
     [
       ["agent", "--forward", "0=web", "--token", agent.cert, "--token-key", "issuer-key.pem", "--ca-cert", gateway.pki.caCert],
