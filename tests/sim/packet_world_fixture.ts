@@ -255,7 +255,7 @@ export class PacketWorld {
   #check(): void {
     const { link, isRestless, troubles, cidRotationMs } = this.scenario;
     // A packet that is overtaken by the retirement of its connection ID is lost (RFC 9000 §5.1.2).
-    const isOvertaken = link.reorder > 0 && cidRotationMs < STORY_MS;
+    const isOvertaken = (link.reorder > 0 || link.jitterMs > 0) && cidRotationMs < STORY_MS;
     const isClean = link.loss === 0 && link.corrupt === 0 && !isOvertaken;
     for (const { sent, answered, number, isTouched, shape } of this.#agents) {
       if (isTouched) continue;
