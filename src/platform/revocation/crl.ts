@@ -46,6 +46,7 @@ function readList(der: Uint8Array): RevocationList {
 }
 
 function serialOf(der: Uint8Array, { contentAt, end }: Element): string {
+  if (contentAt === end) throw new RangeError("a serial number without a digit");
   let text = "";
   for (let at = contentAt; at < end; at++) text += (der[at] ?? 0).toString(16).padStart(2, "0");
   return text.replace(/^0+(?=.)/, "");

@@ -42,3 +42,14 @@ Deno.test("a damaged list is an error, cut off anywhere", async () => {
   tagged[0] = 0x31;
   assertThrows(() => readRevocationLists(pem(tagged)), RangeError);
 });
+
+Deno.test("a serial number without a digit is an error", () => {
+  const tlv = (tag: number, ...content: readonly number[]) => [tag, content.length, ...content];
+  const time = tlv(0x17, ...text("260102030405Z"));
+  const list = (...serial: readonly number[]) => {
+    const der = tlv(0x30, ...tlv(0x30, ...tlv(0x30), ...tlv(0x30), ...time, ...tlv(0x30, ...tlv(0x30, ...tlv(0x02, ...serial)))));
+    return text(`-----BEGIN X509 CRL-----\n${btoa(String.fromCharCode(...der))}\n-----END X509 CRL-----\n`);
+  };
+  assertEquals(readRevocationLists(list(0x01, 0xff))[0]?.serials, ["1ff"]);
+  assertThrows(() => readRevocationLists(list()), RangeError, "a serial number without a digit");
+});
