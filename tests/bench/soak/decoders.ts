@@ -1,6 +1,7 @@
 /** Ten million inputs at every decoder, with a seed of their own: nothing throws but refusals, and what is taken is what was sent. */
 import { fuzz } from "../../fuzz/fuzz.ts";
 import { documentTargets, wireTargets } from "../../fuzz/decoder_targets.ts";
+import { messageOf } from "../../../src/base/mod.ts";
 import type { Soak, SoakRun } from "./soak.ts";
 
 const RUNS = 10_000_000;
@@ -23,7 +24,8 @@ async function soakDecoders(run: SoakRun): Promise<void> {
       fuzz(target, { runs, seed });
     } catch (error) {
       isOk = false;
-      detail = error instanceof Error ? error.message : `${error}`;
+      // The cause has the input in hexadecimal: certificates are others in every run, so that a seed alone does not make it again.
+      detail = error instanceof Error ? `${error.message}\n${messageOf(error.cause ?? "")}` : `${error}`;
     }
     const seconds = (performance.now() - begin) / 1000;
     run.check(target.name, isOk, detail);
