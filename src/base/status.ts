@@ -59,7 +59,7 @@ export interface PeerStatus {
   /** What it has registered. */
   readonly services: readonly string[];
   readonly remoteAddr: string;
-  readonly transport: "quic" | "tcp";
+  readonly transport: "quic";
   readonly protocol: string;
   readonly tlsVersion: string;
   readonly cipherSuite: string;

@@ -235,6 +235,7 @@ function opsSettings(ops: OpsSettings): [string, unknown][] {
     ["metrics_key", ops.metricsKeyPath],
     ["metrics_ca", ops.metricsCaPath],
     ["metrics_acl", ops.metricsAcl],
+    ["metrics_alias", ops.metricsAlias],
     ["unix_socket", ops.hasAdminSocket],
     ["unix_socket_path", ops.adminSocketPath],
     ["admin_uid", ops.adminUids],

@@ -27,6 +27,8 @@ export interface OpsSettings {
   readonly metricsCaPath: string | null;
   /** Null: every certificate of the CA may read everything. */
   readonly metricsAcl: readonly MetricsAclRule[] | null;
+  /** The prefix of second names; null for none. */
+  readonly metricsAlias: string | null;
   readonly hasAdminSocket: boolean;
   /** Null: the default place. */
   readonly adminSocketPath: string | null;
@@ -52,6 +54,11 @@ const aclRule = z.strictObject({
   paths: z.array(aclPath).min(1, { error: "must name a path" }),
 }).refine((rule) => (rule.san === undefined) !== (rule.cn === undefined), { error: "needs either san or cn" })
   .transform((rule): MetricsAclRule => ({ san: rule.san ?? null, cn: rule.cn ?? null, paths: rule.paths }));
+
+/** Names that the metrics have anyway begin with these words; a second meaning under one name would be a lie. */
+const metricsAlias = text.regex(/^(?!(?:postern|ztna|process)(?:_|$))[a-z](?:[a-z0-9_]{0,30}[a-z0-9])?$/, {
+  error: "must be a prefix of a-z, 0-9 and _ that begins with a letter, up to 32 characters, and not postern, ztna or process",
+});
 
 const accountNumber = z.int({ error: "must be the number of a user or group" }).min(0).max(0xffff_fffe);
 const accountNumbers = z.union([z.array(accountNumber), accountNumber.transform((value) => [value])]);
@@ -99,6 +106,11 @@ function metricsSettings() {
       isFileOnly: true,
       example: [{ san: "prometheus.example.com", paths: ["*"] }, { cn: "viewer", paths: ["/healthz", "/health/*"] }],
       summary: "Which client certificate may read which path; when it is there, everything else is refused",
+    }),
+    metrics_alias: word<string | null>("PREFIX", null, {
+      schema: metricsAlias,
+      example: "dwcp",
+      summary: "Show the TLS, certificate and security metrics a second time, as PREFIX_...: for dashboards of other gateways",
     }),
   } satisfies SettingTable;
 }
@@ -167,6 +179,7 @@ export function finishOps(values: SettingValues<ReturnType<typeof opsSettings>>)
     metricsKeyPath: values.metrics_key,
     metricsCaPath: values.metrics_ca,
     metricsAcl: values.metrics_acl,
+    metricsAlias: values.metrics_alias,
     hasAdminSocket: values.unix_socket,
     adminSocketPath: values.unix_socket_path,
     adminUids: values.admin_uid,

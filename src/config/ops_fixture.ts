@@ -8,6 +8,7 @@ export const NO_OPS: OpsSettings = {
   metricsKeyPath: null,
   metricsCaPath: null,
   metricsAcl: null,
+  metricsAlias: null,
   hasAdminSocket: true,
   adminSocketPath: null,
   adminUids: [],

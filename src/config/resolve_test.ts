@@ -292,6 +292,10 @@ Deno.test("addresses of metrics and alerts are refused as a start refuses them, 
     [{ metrics_addr: "[::1]" }, "is not [IPv6]:PORT"],
     [{ metrics_addr: "[::1]:9090", metrics_port: 9090 }, "exclude each other"],
     [{ metrics_addr: "[::1]:9090", metrics_port: 0 }, "exclude each other"],
+    [{ metrics_alias: "postern" }, "must be a prefix of a-z"],
+    [{ metrics_alias: "ztna_old" }, "must be a prefix of a-z"],
+    [{ metrics_alias: "Dwcp" }, "must be a prefix of a-z"],
+    [{ metrics_alias: "a{}" }, "must be a prefix of a-z"],
     [{ alert_webhook: "http://10.0.0.1/x" }, "the webhook address is http://10.0.0.1, not https"],
     [{ alert_webhook: "https://169.254.169.254/x" }, "which no webhook has"],
   ];
@@ -300,7 +304,7 @@ Deno.test("addresses of metrics and alerts are refused as a start refuses them, 
     await refused(CONNECTOR, { file: { server: "gw", ...file } }, why);
     await refused(AGENT, { file: { server: "gw", forward: "1=x", ...file } }, why);
   }
-  const right = { metrics_addr: "[::]:0", alert_webhook: "http://[::1]:8/x?token=a" };
+  const right = { metrics_addr: "[::]:0", metrics_alias: "posterns", alert_webhook: "http://[::1]:8/x?token=a" };
   const { ops } = await settings(SERVER, { file: right });
   assertEquals([ops.metricsAddr, ops.alertWebhook], [right.metrics_addr, right.alert_webhook]);
 });

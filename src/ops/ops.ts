@@ -144,6 +144,7 @@ function buildParts(options: OpsOptions, alertUrl: URL | null): Parts {
     counters,
     certificates: () => certificatesOf(parts),
     reloadState: () => reloadState(parts),
+    metricsAlias: options.settings.metricsAlias,
   });
   const parts: Parts = {
     options,
@@ -197,6 +198,8 @@ function startAdmin(parts: Parts): AdminServer | null {
     tokens,
     meter,
     certificates: () => certificatesOf(parts),
+    connections: () => parts.metricsServer?.connections() ?? [],
+    limits: () => [...parts.metricsServer?.limits() ?? [], ...parts.adminServer?.limits() ?? []],
     reload: () => reload(parts),
   });
   const access = { ownUid: Deno.uid() ?? 0, uids: settings.adminUids, gids: settings.adminGids };

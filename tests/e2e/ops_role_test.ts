@@ -1,6 +1,8 @@
 // Seeing and steering as a whole: what a role's start, reload and end look like from outside.
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { PosternError } from "../../src/base/mod.ts";
+import { HttpClient } from "../../src/io/http/mod.ts";
+import { statusPage } from "../../src/ops/commands/page.ts";
 import { createAuthority } from "../pki/mod.ts";
 import { datagramSocket } from "./ops_fixture.ts";
 import { scraper, tlsExchange, writeCredentials } from "./ops_metrics_fixture.ts";
@@ -188,4 +190,77 @@ Deno.test("a scrape has the role's cells, our own, the events, the certificates 
       assert(expiry("identity") > 86_400 * 89);
     });
   });
+});
+
+Deno.test("a scraper's TCP connection stands in the status with who, whence, how, since when and how many bytes, until it ends", async () => {
+  await withFolder(async (folder) => {
+    const { settings, authority } = await metricsSettings(folder);
+    const identity = await scraper(authority);
+    let scrape: ReturnType<typeof tlsExchange> | null = null;
+    await withRole(settings, async ({ ops, path }) => {
+      using client = await HttpClient.connect(path);
+      const status = async () => {
+        const { body } = await client.request({ method: "GET", target: "/v1/status", headers: {} });
+        return JSON.parse(new TextDecoder().decode(body));
+      };
+      assertEquals((await status()).connections, []);
+      const keepOpen = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+      scrape = tlsExchange(ops.metricsAddress?.port ?? 0, identity, keepOpen);
+      let seen = await status();
+      while (seen.connections[0]?.requests !== 1) seen = await status();
+      const { established, last_activity, remote_addr, bytes_sent, bytes_received, duration, idle_duration, ...rest } =
+        seen.connections[0];
+      assertEquals(rest, {
+        listener: "metrics",
+        common_name: "postern-metrics-client",
+        serial: rest.serial,
+        fingerprint: rest.fingerprint,
+        transport: "tcp",
+        tls_version: "TLS 1.3",
+        cipher_suite: rest.cipher_suite,
+        group: "X25519MLKEM768",
+        requests: 1,
+      });
+      assertMatch(rest.serial, /^01[0-9a-f]{16}$/);
+      assertMatch(rest.fingerprint, /^[0-9a-f]{64}$/);
+      assertMatch(rest.cipher_suite, /^TLS_/);
+      assertMatch(remote_addr, /^\[::1\]:\d+$/);
+      assert(Date.parse(established) <= Date.parse(last_activity) + 1, `${established} is behind ${last_activity}`);
+      assert(bytes_received > keepOpen.length && bytes_sent > 500, `${bytes_received} in, ${bytes_sent} out`);
+      assert(duration >= 0 && idle_duration >= 0);
+      const names = seen.limits.map(({ name, used }: { name: string; used: number }) => `${name} ${used}`);
+      assertEquals(names.slice(-3), ["metrics_handshakes 0", "metrics_connections 1", "admin_connections 1"]);
+      assertStringIncludes(statusPage(seen), "Scrapers (1)\n");
+    });
+    const { text } = await (scrape ?? Promise.reject(new Error("there was no scrape")));
+    assertStringIncludes(text, "HTTP/1.1 200");
+  });
+});
+
+Deno.test("metrics of TLS, certificates and security have a second name where one is wished, and only then", async () => {
+  const scrape = async (metricsAlias: string | null) => {
+    let text = "";
+    await withRole({ metricsAlias }, async ({ ops, path }) => {
+      ops.record({ event_type: "auth_failure", details: { username: "u", reason: "r" } });
+      using client = await HttpClient.connect(path);
+      text = new TextDecoder().decode((await client.request({ method: "GET", target: "/metrics", headers: {} })).body);
+    });
+    return text;
+  };
+  assert(!(await scrape(null)).includes("dwcp_"));
+  const text = await scrape("dwcp");
+  const families = [...text.matchAll(/^# TYPE dwcp_(\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
+  assertEquals(families.sort(), [
+    "certificate_expiry_seconds gauge",
+    "certificate_rotations_total counter",
+    "security_alerts_total counter",
+    "security_events_total counter",
+    "tls_connections_total counter",
+    "tls_handshake_failures_total counter",
+    "tls_version gauge",
+  ]);
+  const events = [...text.matchAll(/^(\w+)_security_events_total\{type="auth_failure"\} (\d+)$/gm)].map((
+    [, prefix, n],
+  ) => [prefix, n]);
+  assertEquals(events, [["postern", "1"], ["dwcp", "1"]]);
 });

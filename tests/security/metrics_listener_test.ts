@@ -211,13 +211,24 @@ Deno.test("connections with certificates are bounded as well", async () => {
     const identity = await scraper(fixture.authority);
     const keepOpen = "GET /large HTTP/1.1\r\nhost: h\r\n\r\n";
     const open = Array.from({ length: 4 }, () => tlsExchange(fixture.port, identity, keepOpen));
-    while ((fixture.counters.cells[fixture.counters.index.openMetrics] ?? 0) < 4) {
+    while (fixture.server.connections().filter(({ requests }) => requests === 1).length < 4) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     assertEquals((await tlsExchange(fixture.port, identity)).text, "");
     assertEquals(counted(fixture, "refused"), ["refusedLimit"]);
+    assertEquals(fixture.server.limits(), [
+      { name: "metrics_handshakes", used: 0, max: 8 },
+      { name: "metrics_connections", used: 4, max: 4 },
+    ]);
+    assertEquals(fixture.server.connections().map(({ commonName, requests }) => [commonName, requests]), [
+      ["postern-metrics-client", 1],
+      ["postern-metrics-client", 1],
+      ["postern-metrics-client", 1],
+      ["postern-metrics-client", 1],
+    ]);
     await fixture.server.close();
     await Promise.all(open);
+    assertEquals(fixture.server.connections(), []);
   });
 });
 

@@ -39,6 +39,8 @@ export interface TlsConnection {
   readonly remote: string;
   /** Null only where the context does not demand one. */
   readonly certificate: CertificateSummary | null;
+  /** `TLSv1.3`. */
+  readonly version: string;
   readonly cipher: string;
   readonly group: string;
 }
@@ -107,8 +109,10 @@ export class TlsListener {
     return new TlsListener(poller, watch, { ...address, port }, context, limits);
   }
 
-  get connections(): number {
-    return this.#open.size;
+  /** How many are at each bound now. */
+  get load(): { readonly handshakes: number; readonly handshakesMax: number; readonly open: number; readonly openMax: number } {
+    const { handshakesMax, connectionsMax } = this.#limits;
+    return { handshakes: this.#handshakes.size, handshakesMax, open: this.#open.size, openMax: connectionsMax };
   }
 
   serve(events: TlsListenerEvents): void {
@@ -151,8 +155,8 @@ export class TlsListener {
         return refuse("limit", `more than ${this.#limits.connectionsMax} connections`);
       }
       this.#open.add(stream);
-      const { cipher, group } = stream.end.description();
-      await events.onConnection({ stream, remote, certificate: stream.end.peerCertificate(), cipher, group });
+      const { version, cipher, group } = stream.end.description();
+      await events.onConnection({ stream, remote, certificate: stream.end.peerCertificate(), version, cipher, group });
     } finally {
       this.#open.delete(stream);
       stream.close();

@@ -16,6 +16,9 @@ export class TlsStream implements ByteStream {
   readonly #outgoing = new Uint8Array(CIPHERTEXT_BYTES);
   #flushing: Promise<void> | null = null;
   #closed = false;
+  #bytesSent = 0;
+  #bytesReceived = 0;
+  #lastActivityMs = Date.now();
 
   constructor(inner: ByteStream, end: TlsEnd) {
     this.#inner = inner;
@@ -24,6 +27,21 @@ export class TlsStream implements ByteStream {
 
   get isClosed(): boolean {
     return this.#closed || this.#inner.isClosed;
+  }
+
+  /** Ciphertext, handshake included. */
+  get bytesSent(): number {
+    return this.#bytesSent;
+  }
+
+  /** Ciphertext, handshake included. */
+  get bytesReceived(): number {
+    return this.#bytesReceived;
+  }
+
+  /** When bytes last moved either way, in milliseconds since 1970. */
+  get lastActivityMs(): number {
+    return this.#lastActivityMs;
   }
 
   /** Rejects with {@linkcode StreamClosed} when the peer is refused or leaves; the alert was sent, the reason is the end's. */
@@ -90,6 +108,8 @@ export class TlsStream implements ByteStream {
   async #take(): Promise<void> {
     const count = await this.#inner.read(this.#incoming);
     this.#checkOpen();
+    this.#bytesReceived += count;
+    this.#lastActivityMs = Date.now();
     if (count === 0) this.end.feedEnd();
     else if (this.end.feed(this.#incoming.subarray(0, count)) < count) throw new StreamClosed("the TLS end took no more");
   }
@@ -112,6 +132,8 @@ export class TlsStream implements ByteStream {
       const count = this.end.drain(this.#outgoing);
       if (count === 0) return;
       await this.#inner.write(this.#outgoing.subarray(0, count));
+      this.#bytesSent += count;
+      this.#lastActivityMs = Date.now();
     }
   }
 

@@ -1,9 +1,10 @@
 /** What each route does, once the caller and the input were judged. */
 import type * as z from "zod";
-import type { CertificateStatus, SecurityEvent, StatusExtent } from "../../base/mod.ts";
+import type { CertificateStatus, LimitStatus, SecurityEvent, StatusExtent } from "../../base/mod.ts";
 import { errorResponse, type HttpResponse, jsonResponse, type PeerCredentials } from "../../io/http/mod.ts";
 import type { EventQuery, SecurityEventStream } from "../events/mod.ts";
 import type { Log } from "../log/mod.ts";
+import type { TcpConnectionStatus } from "../metrics_server/mod.ts";
 import type { OpsSource } from "../source.ts";
 import { askStatus, certificateHealth, type TrafficMeter } from "../watch/mod.ts";
 import { followEvents } from "./follow.ts";
@@ -31,6 +32,10 @@ export interface AnswerOptions {
   readonly tokens: TokenStore;
   readonly meter: TrafficMeter;
   readonly certificates: () => readonly CertificateStatus[];
+  /** Of the metrics listener. */
+  readonly connections: () => readonly TcpConnectionStatus[];
+  /** Of the metrics listener and the admin socket. */
+  readonly limits: () => readonly LimitStatus[];
   /** Role, metrics certificates and log file. Resolves to what changed, a sentence each. */
   readonly reload: () => Promise<readonly string[]>;
 }
@@ -58,6 +63,8 @@ function reading(options: AnswerOptions): Omit<Answers, SteeringRoute> {
           logLevel: log.filter(),
           throughput: meter.throughput(),
           certificates: health().certificates,
+          connections: options.connections(),
+          limits: options.limits(),
         };
         return statusView(snapshot, extras, Date.now());
       }, { peersMax: STATUS_PEERS_MAX, flowsMax: STATUS_FLOWS_MAX }),
@@ -72,7 +79,7 @@ function reading(options: AnswerOptions): Omit<Answers, SteeringRoute> {
         flows: snapshot.flows.slice(0, limitOf(query, LIST_MAX)).map((flow) => flowView(flow, Date.now())),
         total: snapshot.flowsTotal,
       }), { peersMax: 0, flowsMax: limitOf(query, LIST_MAX) }),
-    limits: () => withStatus(source, ({ limits }) => ({ limits })),
+    limits: () => withStatus(source, ({ limits }) => ({ limits: [...limits, ...options.limits()] })),
     events: ({ query }) => {
       const { type, severity } = query as z.infer<typeof eventQuery>;
       const wanted: EventQuery = {

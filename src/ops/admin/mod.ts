@@ -10,4 +10,4 @@ export { createAdminApi } from "./api.ts";
 export { processStartTime, TokenStore } from "./tokens.ts";
 export { type Route, ROUTES } from "./routes.ts";
 export { openApiDocument } from "./openapi.ts";
-export type { CertificateJson, FlowJson, PeerJson, StatusJson } from "./schemas.ts";
+export type { CertificateJson, ConnectionJson, FlowJson, PeerJson, StatusJson } from "./schemas.ts";

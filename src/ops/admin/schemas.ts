@@ -20,7 +20,7 @@ export const peerSchema = z.strictObject({
   authorized: z.array(text),
   services: z.array(text),
   remote_addr: text,
-  transport: z.enum(["quic", "tcp"]),
+  transport: z.literal("quic"),
   protocol: text,
   tls_version: text,
   cipher_suite: text,
@@ -34,6 +34,25 @@ export const peerSchema = z.strictObject({
   rtt_ms: count.nullable(),
   packets_lost: count,
 }).meta({ id: "Peer" });
+
+export const connectionSchema = z.strictObject({
+  listener: z.literal("metrics"),
+  common_name: text,
+  serial: text,
+  fingerprint: text,
+  remote_addr: text,
+  transport: z.literal("tcp"),
+  tls_version: text,
+  cipher_suite: text,
+  group: text,
+  established: time,
+  last_activity: time,
+  duration: count,
+  idle_duration: count,
+  bytes_sent: count,
+  bytes_received: count,
+  requests: count,
+}).meta({ id: "Connection" });
 
 export const serviceSchema = z.strictObject({
   id: text,
@@ -104,6 +123,7 @@ export const statusSchema = z.strictObject({
   services: z.array(serviceSchema),
   peers: z.array(peerSchema),
   peers_total: count,
+  connections: z.array(connectionSchema),
   flows: z.array(flowSchema),
   flows_total: count,
   limits: z.array(limitSchema),
@@ -114,6 +134,7 @@ export const statusSchema = z.strictObject({
 
 export type CertificateJson = z.infer<typeof certificateSchema>;
 export type FlowJson = z.infer<typeof flowSchema>;
+export type ConnectionJson = z.infer<typeof connectionSchema>;
 export type PeerJson = z.infer<typeof peerSchema>;
 export type StatusJson = z.infer<typeof statusSchema>;
 

@@ -1,5 +1,5 @@
 /** The admin socket while it runs: the first place that can be had, the connections, the end. */
-import { type LogSink, messageOf, PosternError } from "../../base/mod.ts";
+import { type LimitStatus, type LogSink, messageOf, PosternError } from "../../base/mod.ts";
 import {
   DEFAULT_HTTP_LIMITS,
   type HttpHandler,
@@ -25,6 +25,8 @@ export interface AdminServerOptions {
 
 export interface AdminServer {
   readonly path: string;
+  /** The socket's bound and how far it is used. */
+  readonly limits: () => LimitStatus[];
   close(): Promise<void>;
 }
 
@@ -61,7 +63,11 @@ export function startAdminServer(options: AdminServerOptions): AdminServer | nul
       }),
   );
   log({ level: "info", event: "admin-listening", message: `Admin API on ${listener.path}`, fields: { path: listener.path } });
-  return { path: listener.path, close: () => listener.close() };
+  return {
+    path: listener.path,
+    limits: () => [{ name: "admin_connections", used: running.size, max: CONNECTIONS_MAX }],
+    close: () => listener.close(),
+  };
 }
 
 function open({ paths, isExplicit, isShared, poller, log }: AdminServerOptions): UnixListener | null {

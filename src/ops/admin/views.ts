@@ -1,13 +1,17 @@
 /** Snapshots as the JSON that `schemas.ts` describes: snake_case names, RFC 3339 times, durations in seconds. Pure. */
 import type * as z from "zod";
-import type { FlowStatus, PeerStatus, StatusSnapshot } from "../../base/mod.ts";
-import type { certificatesSchema, flowSchema, peerSchema, statusSchema } from "./schemas.ts";
+import type { FlowStatus, LimitStatus, PeerStatus, StatusSnapshot } from "../../base/mod.ts";
+import type { TcpConnectionStatus } from "../metrics_server/mod.ts";
+import type { certificatesSchema, connectionSchema, flowSchema, peerSchema, statusSchema } from "./schemas.ts";
 
 export interface StatusExtras {
   readonly pid: number;
   readonly logLevel: string;
   readonly throughput: { readonly bytes_per_second: number; readonly datagrams_per_second: number };
   readonly certificates: z.infer<typeof certificatesSchema>["certificates"];
+  readonly connections: readonly TcpConnectionStatus[];
+  /** Of the listeners beside the role's own. */
+  readonly limits: readonly LimitStatus[];
 }
 
 /** The status page shows this many peers and flows; `/v1/peers` and `/v1/flows` have all. */
@@ -38,9 +42,10 @@ export function statusView(snapshot: StatusSnapshot, extras: StatusExtras, nowMs
     services: snapshot.services.map((service) => ({ ...service })),
     peers: snapshot.peers.slice(0, STATUS_PEERS_MAX).map((peer) => peerView(peer, nowMs)),
     peers_total: snapshot.peersTotal,
+    connections: extras.connections.map((connection) => connectionView(connection, nowMs)),
     flows: snapshot.flows.slice(0, STATUS_FLOWS_MAX).map((flow) => flowView(flow, nowMs)),
     flows_total: snapshot.flowsTotal,
-    limits: snapshot.limits.map(({ name, used, max }) => ({ name, used, max })),
+    limits: [...snapshot.limits, ...extras.limits].map(({ name, used, max }) => ({ name, used, max })),
     throughput: extras.throughput,
     drops: snapshot.drops.map(({ reason, count }) => ({ reason, count })),
     certificates: extras.certificates,
@@ -71,6 +76,27 @@ export function peerView(peer: PeerStatus, nowMs: number): z.infer<typeof peerSc
     bytes_received: peer.bytesReceived,
     rtt_ms: peer.rttMs,
     packets_lost: peer.packetsLost,
+  };
+}
+
+export function connectionView(connection: TcpConnectionStatus, nowMs: number): z.infer<typeof connectionSchema> {
+  return {
+    listener: connection.listener,
+    common_name: connection.commonName,
+    serial: connection.serial,
+    fingerprint: connection.fingerprint,
+    remote_addr: connection.remoteAddr,
+    transport: "tcp",
+    tls_version: connection.tlsVersion,
+    cipher_suite: connection.cipherSuite,
+    group: connection.group,
+    established: isoTime(connection.establishedAtMs),
+    last_activity: isoTime(connection.lastActivityMs),
+    duration: seconds(nowMs - connection.establishedAtMs),
+    idle_duration: seconds(nowMs - connection.lastActivityMs),
+    bytes_sent: connection.bytesSent,
+    bytes_received: connection.bytesReceived,
+    requests: connection.requests,
   };
 }
 

@@ -1,5 +1,5 @@
 /** The status page: one screen that says what a role is doing and what is wrong, most important first. Pure. */
-import type { CertificateJson, FlowJson, PeerJson, StatusJson } from "../admin/mod.ts";
+import type { CertificateJson, ConnectionJson, FlowJson, PeerJson, StatusJson } from "../admin/mod.ts";
 import { escapeText } from "../log/mod.ts";
 import { formatBytes, formatDuration, table } from "./layout.ts";
 
@@ -17,6 +17,7 @@ export function statusPage(status: StatusJson): string {
   page += `  throughput  ${formatBytes(bytes_per_second)}/s, ${datagrams_per_second} datagrams/s, ${status.flows_total} flows\n`;
   page += section("Services", servicesTable(status));
   page += section(`Peers (${status.peers_total})`, peersTable(status.peers));
+  page += section(`Scrapers (${status.connections.length})`, connectionsTable(status.connections));
   page += section("Limits in use", limitsTable(status));
   page += section("Dropped", table(["REASON", "COUNT"], dropRows(status)));
   page += section("Certificates", certificatesTable(status.certificates));
@@ -37,6 +38,20 @@ export function peersTable(peers: readonly PeerJson[]): string {
     peer.rtt_ms === null ? "-" : `${peer.rtt_ms.toFixed(1)} ms`,
   ]);
   return table(["ID", "ROLE", "NAME", "SERVICES", "FROM", "PROTOCOL", "FOR", "RECEIVED", "SENT", "RTT"], rows);
+}
+
+function connectionsTable(connections: readonly ConnectionJson[]): string {
+  const rows = connections.map((connection) => [
+    connection.common_name === "" ? "-" : connection.common_name,
+    connection.remote_addr,
+    `${connection.tls_version} ${connection.cipher_suite}`,
+    formatDuration(connection.duration),
+    formatDuration(connection.idle_duration),
+    formatBytes(connection.bytes_received),
+    formatBytes(connection.bytes_sent),
+    String(connection.requests),
+  ]);
+  return table(["NAME", "FROM", "PROTOCOL", "FOR", "IDLE", "RECEIVED", "SENT", "REQUESTS"], rows);
 }
 
 export function flowsTable(flows: readonly FlowJson[]): string {

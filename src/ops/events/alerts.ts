@@ -27,6 +27,8 @@ export interface AlertSettings {
 export const DEFAULT_ALERT_TIMEOUT_MS = 5_000;
 export const DEFAULT_ALERT_TRIES = 3;
 const QUEUE_MAX = 256;
+/** For so long one alert that was given up, with none delivered since, says that the webhook fails. */
+const FAILING_MS = 3_600_000;
 const RETRY = { firstMs: 500, maxMs: 10_000 } as const;
 
 /** Types that alert whatever their severity; errors and critical ones of any type do as well. */
@@ -55,30 +57,48 @@ function alertsOf(severity: string) {
   } as const;
 }
 
+export interface AlertStatus {
+  readonly queued: number;
+  readonly sent: number;
+  /** Given up, since the start. */
+  readonly failed: number;
+  /** Of the last that was given up; "" for none. */
+  readonly last_error: string;
+  /** Whether the last one was given up, not longer than an hour ago. */
+  readonly is_failing: boolean;
+}
+
 export interface AlertSender {
   /** A sink for the event stream. */
   readonly sink: (event: SecurityEvent) => void;
   metrics(): MetricSample[];
-  status(): { readonly queued: number; readonly sent: number; readonly failed: number; readonly last_error: string };
+  status(): AlertStatus;
   /** Stops trying; what is queued is given up. */
   close(): void;
 }
 
 /** `onFailure` hears of each alert that was given up. */
-export function openAlerts(settings: AlertSettings | null, onFailure: (why: string) => void): AlertSender {
+export function openAlerts(
+  settings: AlertSettings | null,
+  onFailure: (why: string) => void,
+  nowMs: () => number = () => performance.now(),
+): AlertSender {
   const counts = metricCells(TABLE);
   const add = (name: keyof typeof TABLE) => counts.cells[counts.index[name]] = (counts.cells[counts.index[name]] ?? 0) + 1;
   const queue: SecurityEvent[] = [];
   const stop = new AbortController();
-  let sent = 0, failed = 0, lastError = "", isSending = false;
+  let sent = 0, failed = 0, lastError = "", isSending = false, failedAtMs = -Infinity;
 
   const drain = async (target: AlertSettings) => {
     isSending = true;
     for (let event = queue.shift(); event !== undefined && !stop.signal.aborted; event = queue.shift()) {
       const why = await deliver(target, event, stop.signal);
-      if (why === null) sent++;
-      else {
+      if (why === null) {
+        sent++;
+        failedAtMs = -Infinity;
+      } else {
         failed++;
+        failedAtMs = nowMs();
         lastError = why;
         add("failed");
         onFailure(why);
@@ -101,7 +121,13 @@ export function openAlerts(settings: AlertSettings | null, onFailure: (why: stri
       if (!isSending) void drain(settings);
     },
     metrics: () => readMetrics(counts),
-    status: () => ({ queued: queue.length, sent, failed, last_error: lastError }),
+    status: () => ({
+      queued: queue.length,
+      sent,
+      failed,
+      last_error: lastError,
+      is_failing: nowMs() - failedAtMs < FAILING_MS,
+    }),
     close: () => stop.abort(),
   };
 }

@@ -163,8 +163,8 @@ Deno.test("what matters reaches the webhook, after a failed try as well; informa
   stream.record({ event_type: "certificate_expired", details: { subject: "CN=a" } });
   while (bodies.length < 1) await new Promise((resolve) => setTimeout(resolve, 10));
   assertEquals([bodies[0]?.event_type, bodies[0]?.severity, calls], ["certificate_expired", "error", 2]);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  assertEquals(alerts.status(), { queued: 0, sent: 1, failed: 0, last_error: "" });
+  while (alerts.status().sent < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals(alerts.status(), { queued: 0, sent: 1, failed: 0, last_error: "", is_failing: false });
   alerts.close();
   await server.shutdown();
 });
@@ -186,14 +186,14 @@ Deno.test("a webhook that never answers is left after the timeout, tried again, 
   const begin = performance.now();
   stream.record({ event_type: "certificate_expired", details: {} });
   stream.record({ event_type: "certificate_revoked", details: {} });
-  assert(performance.now() - begin < 50, "recording waits for nobody");
+  assertEquals(alerts.status().queued, 1, "recording waits for nobody: one is on its way, one waits");
   while (arrived.length < 1) await new Promise((resolve) => setTimeout(resolve, 10));
   assertEquals([arrived, calls, failures.length], [["certificate_revoked"], 3, 1]);
   assertStringIncludes(failures[0] ?? "", "timed out");
   const tookMs = performance.now() - begin;
-  assert(tookMs >= 2 * 200 && tookMs < 10_000, `${tookMs} ms`);
+  assert(tookMs >= 2 * 200, `${tookMs} ms`);
   while (alerts.status().sent < 1) await new Promise((resolve) => setTimeout(resolve, 5));
-  assertEquals(alerts.status(), { queued: 0, sent: 1, failed: 1, last_error: failures[0] ?? "" });
+  assertEquals(alerts.status(), { queued: 0, sent: 1, failed: 1, last_error: failures[0] ?? "", is_failing: false });
   alerts.close();
   held.resolve();
   await server.shutdown();

@@ -1,6 +1,7 @@
 /** The metrics listener while it runs: binding after everything is checked, the proof, the requests, the new certificates. */
 import {
   addToCell,
+  type LimitStatus,
   type LogSink,
   messageOf,
   type SecurityEventInput,
@@ -23,6 +24,7 @@ import {
 import type { OpsMetrics } from "../metrics/mod.ts";
 import type { OpsNative } from "../native.ts";
 import { mayRead } from "./acl.ts";
+import { ScrapeConnections, type TcpConnectionStatus } from "./connections.ts";
 import { loadMetricsCredentials, type MetricsCredentials } from "./credentials.ts";
 import { filesFingerprint } from "./file_watch.ts";
 import { proveRefusal } from "./refusal_proof.ts";
@@ -49,6 +51,10 @@ export interface MetricsServer {
   readonly certificates: () => { readonly server: CertificateSummary; readonly authorities: readonly CertificateSummary[] };
   /** When the files were last read, and why they were refused then; "" when they hold. */
   readonly lastReload: () => { readonly atMs: number; readonly error: string };
+  /** The scrapers that are connected, oldest first. */
+  readonly connections: () => TcpConnectionStatus[];
+  /** The listener's bounds and how far they are used. */
+  readonly limits: () => LimitStatus[];
   /** Reads the files now. False when they are refused: the old ones stay in use and the log says why. */
   reload(): Promise<boolean>;
   close(): Promise<void>;
@@ -78,8 +84,9 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   }
   const config = { ...options.config, listen: listener.address };
   const state = { isProving: true };
+  const scrapes = new ScrapeConnections();
   listener.serve({
-    onConnection: (connection) => serveConnection(options, connection),
+    onConnection: (connection) => scrapes.during(connection, (onRequest) => serveConnection(options, connection, onRequest)),
     onRefused: (refusal) => {
       if (!state.isProving) reportRefusal(options, refusal);
     },
@@ -92,13 +99,16 @@ export async function startMetricsServer(options: MetricsServerOptions): Promise
   }
   state.isProving = false;
   for (const message of describeMetricsSettings(config)) log({ level: "info", event: "metrics-listening", message, fields: {} });
-  return watched(options, config, listener, credentials, fingerprint);
+  return watched(options, { config, listener, scrapes }, credentials, fingerprint);
 }
 
 function watched(
   options: MetricsServerOptions,
-  config: MetricsServerConfig,
-  listener: TlsListener,
+  { config, listener, scrapes }: {
+    readonly config: MetricsServerConfig;
+    readonly listener: TlsListener;
+    readonly scrapes: ScrapeConnections;
+  },
   first: MetricsCredentials,
   firstFingerprint: string,
 ): MetricsServer {
@@ -134,6 +144,14 @@ function watched(
     config,
     certificates: () => ({ server: current.server, authorities: current.authorities }),
     lastReload: () => lastReload,
+    connections: () => scrapes.list(),
+    limits: () => {
+      const { handshakes, handshakesMax, open, openMax } = listener.load;
+      return [
+        { name: "metrics_handshakes", used: handshakes, max: handshakesMax },
+        { name: "metrics_connections", used: open, max: openMax },
+      ];
+    },
     reload: async () => {
       // A look that is under way may have begun before the change.
       await running;
@@ -147,7 +165,11 @@ function watched(
   };
 }
 
-async function serveConnection(options: MetricsServerOptions, connection: TlsConnection): Promise<void> {
+async function serveConnection(
+  options: MetricsServerOptions,
+  connection: TlsConnection,
+  onRequest: () => void,
+): Promise<void> {
   const { counters, record } = options;
   const { index } = counters;
   addToCell(counters, index.tlsConnections);
@@ -162,6 +184,7 @@ async function serveConnection(options: MetricsServerOptions, connection: TlsCon
     certificates: 1,
   }));
   const handler: HttpHandler = (request, signal) => {
+    onRequest();
     addToCell(counters, index.requestsMetrics);
     if (mayRead(options.acl, connection.certificate, request.path)) return options.handler(request, signal);
     addToCell(counters, index.deniedMetrics);

@@ -103,6 +103,6 @@ function certificateState(certificate: CertificateStatus, nowMs: number): Health
 
 export function securityHealth(events: SecurityEventStream, alerts: AlertSender) {
   const alert = alerts.status();
-  const status: HealthState = alert.failed > 0 ? "degraded" : "ok";
+  const status: HealthState = alert.is_failing ? "degraded" : "ok";
   return { status, stats: events.statistics(), last_events: events.query({ limit: LAST_EVENTS }), alerts: alert };
 }

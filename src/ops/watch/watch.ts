@@ -11,6 +11,7 @@ import {
 import type { AlertSender, SecurityEventStream } from "../events/mod.ts";
 import type { Log } from "../log/mod.ts";
 import {
+  aliasSamples,
   certificateExpiry,
   chooseFormat,
   EXPOSITION_TYPES,
@@ -32,6 +33,8 @@ export interface WatchOptions {
   /** The role's certificates and those of the metrics listener. */
   readonly certificates: () => readonly CertificateStatus[];
   readonly reloadState: () => ReloadState;
+  /** The prefix of second names of metrics; null for none. */
+  readonly metricsAlias: string | null;
 }
 
 export interface Watch {
@@ -88,7 +91,7 @@ function collectSamples(options: WatchOptions): MetricSample[] {
     definition: certificateExpiry(certificate.purpose),
     value: Math.round((certificate.notAfterMs - nowMs) / 1000),
   }));
-  return [
+  const samples = [
     { definition: buildInfo(source.role, source.version), value: 1 },
     ...source.metrics(),
     ...readMetrics(counters),
@@ -97,6 +100,8 @@ function collectSamples(options: WatchOptions): MetricSample[] {
     ...alerts.metrics(),
     ...processMetrics(native.process),
   ];
+  if (options.metricsAlias !== null) samples.push(...aliasSamples(samples, options.metricsAlias));
+  return samples;
 }
 
 /** Of several certificates with one purpose (a chain, a bundle) the one that ends first. */
