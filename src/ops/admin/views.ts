@@ -82,9 +82,9 @@ export function peerView(peer: PeerStatus, nowMs: number): z.infer<typeof peerSc
 export function connectionView(connection: TcpConnectionStatus, nowMs: number): z.infer<typeof connectionSchema> {
   return {
     listener: connection.listener,
-    common_name: connection.commonName,
-    serial: connection.serial,
-    fingerprint: connection.fingerprint,
+    common_name: connection.certificate?.commonName ?? "",
+    serial: connection.certificate?.serial ?? "",
+    fingerprint: connection.certificate?.fingerprint ?? "",
     remote_addr: connection.remoteAddr,
     transport: "tcp",
     tls_version: connection.tlsVersion,

@@ -1,13 +1,10 @@
 /** The scrapers' connections that stand now, for `status`: over TCP what the peers are over QUIC. The listener bounds their number. */
-import type { TlsConnection } from "../../io/http/mod.ts";
+import type { CertificateSummary, TlsConnection } from "../../io/http/mod.ts";
 
 /** One TLS connection over TCP. Bytes are ciphertext, handshake included; times are milliseconds since 1970. */
 export interface TcpConnectionStatus {
   readonly listener: "metrics";
-  readonly commonName: string;
-  /** Lower-case hexadecimal; "" without a certificate. */
-  readonly serial: string;
-  readonly fingerprint: string;
+  readonly certificate: CertificateSummary | null;
   readonly remoteAddr: string;
   readonly tlsVersion: string;
   readonly cipherSuite: string;
@@ -43,9 +40,7 @@ export class ScrapeConnections {
   list(): TcpConnectionStatus[] {
     return [...this.#live].map(({ connection, establishedAtMs, requests }) => ({
       listener: "metrics",
-      commonName: connection.certificate?.commonName ?? "",
-      serial: connection.certificate?.serial ?? "",
-      fingerprint: connection.certificate?.fingerprint ?? "",
+      certificate: connection.certificate,
       remoteAddr: connection.remote,
       tlsVersion: connection.version.replace(/^TLSv/, "TLS "),
       cipherSuite: connection.cipher,
