@@ -9,6 +9,20 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
+/** The same to the nanosecond, of all threads that the process has. */
+export function cpuSecondsExactly(pid: number): number {
+  let nanoseconds = 0;
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+    nanoseconds += Number(Deno.readTextFileSync(`/proc/${pid}/task/${name}/schedstat`).split(" ")[0]);
+  }
+  return nanoseconds / 1e9;
+}
+
+/** Keeps all threads of a process on one core. Does nothing on a machine that has only one. */
+export function pin(pid: number, core: number): void {
+  new Deno.Command("taskset", { args: ["-a", "-c", "-p", `${core}`, `${pid}`], stdout: "null", stderr: "null" }).outputSync();
+}
+
 /** Runs a script of this folder to its end and returns the lines that it printed. */
 export async function runScript(script: string, args: readonly string[]): Promise<string[]> {
   const { code, stdout, stderr } = await scriptCommand(script, args).output();
@@ -16,9 +30,14 @@ export async function runScript(script: string, args: readonly string[]): Promis
   return new TextDecoder().decode(stdout).trim().split("\n");
 }
 
-/** The lines that a script of this folder prints, as it prints them. Throws when it fails. */
-export async function* scriptLines(script: string, args: readonly string[]): AsyncGenerator<string> {
+/** The lines that a script of this folder prints, as it prints them; it may be kept on one core. Throws when it fails. */
+export async function* scriptLines(
+  script: string,
+  args: readonly string[],
+  { core }: { readonly core?: number } = {},
+): AsyncGenerator<string> {
   const process = scriptCommand(script, args).spawn();
+  if (core !== undefined) pin(process.pid, core);
   const problem = new Response(process.stderr).text();
   let rest = "";
   for await (const text of process.stdout.pipeThrough(new TextDecoderStream())) {

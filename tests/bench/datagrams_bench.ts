@@ -1,16 +1,18 @@
 /**
- * CPU per relayed 1200-byte datagram of the server, and in the same run of any other ztna-v1 relays that already run.
+ * What the server costs per relayed datagram and how late it hands it on, beside the native floor in the same run: a relay in Rust with
+ * the same quiche and the same batching that does nothing else. Server and floor have one core, the load has another.
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
-import { cpuSeconds, scriptLines } from "./children.ts";
+import { cpuSecondsExactly, pin, scriptLines } from "./children.ts";
+import { Floor } from "./load/floor.ts";
+import { OPEN_LIMITS } from "./load/peers_load.ts";
+import type { BenchTable, BenchTarget } from "./report.ts";
 
 const ROUNDS = 3;
-
-export interface DatagramFigure {
-  readonly relay: string;
-  readonly microsecondsPerDatagram: number;
-  readonly datagramsPerSecond: number;
-}
+const SIZES = [100, 600, 1200];
+const PAIRS = [1, 8, 100, 1000];
+/** Datagrams per second, and shares of what the server relays at most. */
+const RATES = [1_000, 5_000, 20_000], SHARES = [0.01, 0.1, 0.5];
 
 /** A relay that already runs. */
 export interface RelayTarget {
@@ -20,36 +22,161 @@ export interface RelayTarget {
   readonly pki: string;
 }
 
-/** The median of the rounds for our server and for each further target, in turns. */
-export async function measureDatagrams(seconds: number, further: readonly RelayTarget[]): Promise<DatagramFigure[]> {
-  await using gateway = await Gateway.empty();
-  const unlimited = ["datagrams-per-connection=off", "bytes-per-connection=off"].flatMap((limit) => ["--limit", limit]);
-  const server = await gateway.startServer(...unlimited);
-  const ours: RelayTarget = { name: "postern server", address: gateway.serverAddress, pid: server.pid, pki: gateway.pki.folder };
-  const targets = [ours, ...further];
-  const rounds = targets.map((): DatagramFigure[] => []);
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [i, target] of targets.entries()) rounds[i]?.push(await load(target, seconds));
-  }
-  return rounds.map((each) =>
-    each.sort((a, b) => a.microsecondsPerDatagram - b.microsecondsPerDatagram)[ROUNDS >> 1] as DatagramFigure
-  );
+export interface DatagramOptions {
+  readonly seconds: number;
+  /** Relays beside the server and the floor. */
+  readonly further: readonly RelayTarget[];
+  /** One pair and the sizes at both ends only, no times. */
+  readonly isShort: boolean;
 }
 
-async function load(target: RelayTarget, seconds: number): Promise<DatagramFigure> {
+interface Load {
+  readonly pairs: number;
+  readonly size: number;
+  /** Null: as much as goes. */
+  readonly perSecond: number | null;
+}
+
+interface Figure {
+  readonly microseconds: number;
+  readonly perSecond: number;
+  readonly lostPercent: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+}
+
+/** Tables of cost by size and number of pairs, and of the time on the way by rate. */
+export async function measureDatagrams(options: DatagramOptions): Promise<BenchTable[]> {
+  await using resources = new AsyncDisposableStack();
+  const gateway = resources.use(await Gateway.empty());
+  const unlimited = ["datagrams-per-connection=off", "bytes-per-connection=off"].flatMap((limit) => ["--limit", limit]);
+  const server = await gateway.startServer(...OPEN_LIMITS, ...unlimited);
+  const { pki } = gateway;
+  const relays: RelayTarget[] = [{ name: "postern server", address: gateway.serverAddress, pid: server.pid, pki: pki.folder }];
+  const floor = await Floor.start(pki.server.cert, pki.server.key, pki.caCert);
+  if (floor === null) console.error("the native floor is left out: it needs a Rust tool chain");
+  else {
+    resources.use(floor);
+    relays.push({ name: "native floor", address: `127.0.0.1:${floor.port}`, pid: floor.pid, pki: pki.folder });
+  }
+  relays.push(...options.further);
+  for (const { pid } of relays) pin(pid, 0);
+  const cost = await costTable(relays, options);
+  return options.isShort ? [cost.table] : [cost.table, await delayTable(relays, options, cost.most)];
+}
+
+/** CPU of the relay per datagram under full load; `most` is what our server relays in a second with one pair of 1200 bytes. */
+async function costTable(
+  relays: readonly RelayTarget[],
+  { seconds, isShort }: DatagramOptions,
+): Promise<{ readonly table: BenchTable; readonly most: number }> {
+  const rows: BenchTable["rows"][number][] = [], targets: BenchTarget[] = [];
+  const single = new Map<number, number>();
+  let most = 0;
+  for (const size of isShort ? [100, 1200] : SIZES) {
+    for (const pairs of isShort ? [1] : PAIRS) {
+      const figures = await medians(relays, { pairs, size, perSecond: null }, seconds);
+      for (const [i, figure] of figures.entries()) {
+        const ratio = figures[1] === undefined ? null : figure.microseconds / figures[1].microseconds;
+        const name = `${size} bytes, ${pairs} pair${pairs > 1 ? "s" : ""}, ${relays[i]?.name}`;
+        rows.push([name, figure.microseconds, ratio, figure.perSecond, figure.lostPercent]);
+      }
+      const [ours, floor] = figures;
+      if (ours === undefined) continue;
+      if (pairs === 1) single.set(size, ours.microseconds);
+      if (pairs === 1 && size === 1200) most = ours.perSecond;
+      if (pairs === 1 && floor !== undefined && size !== 600) {
+        const what = `CPU per datagram of ${size} bytes, server over floor`;
+        targets.push({ what, value: ours.microseconds / floor.microseconds, bound: size === 100 ? 1.4 : 1.15, kind: "most" });
+      }
+      if (pairs === 1000) {
+        const what = `CPU per datagram of ${size} bytes, 1,000 pairs over one`;
+        targets.push({ what, value: ours.microseconds / (single.get(size) ?? NaN), bound: 1.3, kind: "most" });
+      }
+    }
+  }
+  return {
+    most,
+    table: {
+      title: "Datagrams under full load",
+      columns: ["", "CPU us/datagram", "of the floor", "datagrams/s", "lost %"],
+      rows,
+      notes: [`${seconds} s a round, the median of ${ROUNDS} rounds in turns; relay on one core, load on the other.`],
+      targets,
+    },
+  };
+}
+
+/** How long datagrams are on their way through the relay at even rates, both ways of the load's own work included. */
+async function delayTable(relays: readonly RelayTarget[], { seconds }: DatagramOptions, most: number): Promise<BenchTable> {
+  const rows: BenchTable["rows"][number][] = [], targets: BenchTarget[] = [];
+  const loads = [
+    ...RATES.map((perSecond) => ({ perSecond, name: `${perSecond}/s` })),
+    ...SHARES.map((share) => ({ perSecond: Math.round(most * share), name: `${share * 100} % (${Math.round(most * share)}/s)` })),
+  ];
+  for (const { perSecond, name } of loads) {
+    const figures = await medians(relays, { pairs: 1, size: 1200, perSecond }, seconds);
+    for (const [i, { p50Ms, p99Ms, p999Ms, microseconds, lostPercent }] of figures.entries()) {
+      rows.push([`${name}, ${relays[i]?.name}`, p50Ms, p99Ms, p999Ms, microseconds, lostPercent]);
+    }
+    const [ours, floor] = figures;
+    if (ours === undefined || floor === undefined || !RATES.includes(perSecond)) continue;
+    targets.push({ what: `p99 at ${name}, server over floor`, value: ours.p99Ms / floor.p99Ms, bound: 1.2, kind: "most" });
+    if (perSecond !== 1_000) continue;
+    targets.push({
+      what: `CPU at ${name}, server over floor`,
+      value: ours.microseconds / floor.microseconds,
+      bound: 1.4,
+      kind: "most",
+    });
+  }
+  return {
+    title: "Datagrams of 1200 bytes at an even rate",
+    columns: ["", "p50 ms", "p99 ms", "p99.9 ms", "CPU us/datagram", "lost %"],
+    rows,
+    notes: [`${seconds} s a round, one pair, the median of ${ROUNDS} rounds in turns.`],
+    targets,
+  };
+}
+
+/** One figure a relay: of the rounds the one with the median CPU, and the median of each percentile. */
+async function medians(relays: readonly RelayTarget[], load: Load, seconds: number): Promise<Figure[]> {
+  const rounds = relays.map((): Figure[] => []);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [i, relay] of relays.entries()) rounds[i]?.push(await measure(relay, load, seconds));
+  }
+  const median = (figures: readonly Figure[], key: keyof Figure) =>
+    figures.map((figure) => figure[key]).sort((a, b) => a - b)[ROUNDS >> 1] ?? NaN;
+  return rounds.map((each) => ({
+    microseconds: median(each, "microseconds"),
+    perSecond: median(each, "perSecond"),
+    lostPercent: median(each, "lostPercent"),
+    p50Ms: median(each, "p50Ms"),
+    p99Ms: median(each, "p99Ms"),
+    p999Ms: median(each, "p999Ms"),
+  }));
+}
+
+async function measure(relay: RelayTarget, { pairs, size, perSecond }: Load, seconds: number): Promise<Figure> {
+  const args = ["--relay", relay.address, "--pki", relay.pki, "--seconds", `${seconds}`, "--size", `${size}`];
+  args.push("--agents", `${pairs}`, "--connectors", `${pairs}`);
+  if (perSecond !== null) args.push("--per-second", `${perSecond}`);
   let before = 0;
-  const args = ["--relay", target.address, "--pki", target.pki, "--seconds", `${seconds}`];
-  for await (const line of scriptLines("./load/datagrams.ts", args)) {
+  for await (const line of scriptLines("./load/datagrams.ts", args, { core: 1 })) {
     const report = JSON.parse(line);
-    if (report.event === "begin") before = cpuSeconds(target.pid);
+    if (report.event === "begin") before = cpuSecondsExactly(relay.pid);
     else {
-      const used = cpuSeconds(target.pid) - before;
+      const used = cpuSecondsExactly(relay.pid) - before;
       return {
-        relay: target.name,
-        microsecondsPerDatagram: used / report.received * 1e6,
-        datagramsPerSecond: report.received / report.seconds,
+        microseconds: used / report.received * 1e6,
+        perSecond: report.received / report.seconds,
+        lostPercent: (report.sent - report.received) / report.sent * 100,
+        p50Ms: report.p50Ms,
+        p99Ms: report.p99Ms,
+        p999Ms: report.p999Ms,
       };
     }
   }
-  throw new Error(`the load on ${target.name} ended without a report`);
+  throw new Error(`the load on ${relay.name} ended without a report`);
 }

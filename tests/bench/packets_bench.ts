@@ -9,12 +9,13 @@ import { closedPort } from "../e2e/tcp_fixture.ts";
 import { TUN_NEEDS } from "../e2e/tun_fixture.ts";
 import { TunGateway } from "../e2e/tun_gateway_fixture.ts";
 import { cpuSeconds } from "./children.ts";
+import type { BenchTable } from "./report.ts";
 import { IperfServer, type IperfWay, runIperf } from "./iperf.ts";
 import { BareWire, WireguardHub } from "./wireguard.ts";
 
 const ROUNDS = 3;
 
-export interface PacketFigure {
+interface PacketFigure {
   readonly path: string;
   readonly connections: number;
   /** From the client's end. */
@@ -34,13 +35,28 @@ interface MeasuredPath {
   readonly parts: Readonly<Record<string, readonly number[]>>;
 }
 
-/** Why nothing can be measured, or null. */
-export function lackOfPackets(): string | null {
-  return missing({ ...TUN_NEEDS, tools: [...TUN_NEEDS.tools, "iperf3"] }) ?? null;
+/** Medians of {@linkcode ROUNDS} rounds in which the paths take turns, for one and for eight connections, up and down. */
+export async function measurePackets(seconds: number, wireguard: string): Promise<BenchTable[]> {
+  const lack = missing({ ...TUN_NEEDS, tools: [...TUN_NEEDS.tools, "iperf3"] });
+  if (lack !== undefined) {
+    console.error(`iperf3 through packets is left out: needs ${lack}`);
+    return [];
+  }
+  const figures = await packetFigures(seconds, wireguard);
+  const kinds = new Set(
+    figures.map(({ connections, way }) => `iperf3, ${connections} connection${connections > 1 ? "s" : ""}, ${way}`),
+  );
+  return [...kinds].map((title) => ({
+    title,
+    columns: ["", "Gbit/s", "CPU s/GB"],
+    rows: figures.filter(({ connections, way }) => title.startsWith(`iperf3, ${connections} `) && title.endsWith(way))
+      .map(({ path, gbitPerSecond, cpuPerGb }) => [path, gbitPerSecond, sum(Object.values(cpuPerGb))]),
+    notes: [`${seconds} s a round, CPU of all processes in between, the median of ${ROUNDS} rounds.`],
+    targets: [],
+  }));
 }
 
-/** Medians of {@linkcode ROUNDS} rounds in which the paths take turns, for one and for eight connections, up and down. */
-export async function measurePackets(seconds: number, wireguard: string): Promise<PacketFigure[]> {
+async function packetFigures(seconds: number, wireguard: string): Promise<PacketFigure[]> {
   await using resources = new AsyncDisposableStack();
   const paths: MeasuredPath[] = [];
   const bare = resources.use(await BareWire.open());
@@ -112,5 +128,9 @@ function here(program: string, ...args: readonly string[]): Deno.Command {
 }
 
 function total(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
+  return sum(pids.map(cpuSeconds));
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((all, value) => all + value, 0);
 }

@@ -4,10 +4,11 @@
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
 import { cpuSeconds, runScript, startScript, stopProcess } from "./children.ts";
+import type { BenchTable } from "./report.ts";
 
 const ROUNDS = 3;
 
-export interface StreamFigure {
+interface StreamFigure {
   readonly path: string;
   readonly connections: number;
   readonly gbitPerSecond: number;
@@ -15,8 +16,23 @@ export interface StreamFigure {
   readonly cpuPerGb: number;
 }
 
-/** The median of `ROUNDS` rounds for each path and number of connections; the paths take turns, so that they share the noise. */
-export async function measureStreams(bytes: number): Promise<StreamFigure[]> {
+/** The median of {@linkcode ROUNDS} rounds for each path and number of connections; the paths take turns and share the noise. */
+export async function measureStreams(bytes: number): Promise<BenchTable[]> {
+  const figures = await streamFigures(bytes);
+  return [...new Set(figures.map((figure) => figure.connections))].map((connections) => {
+    const rows = figures.filter((figure) => figure.connections === connections);
+    const bare = rows[0]?.gbitPerSecond ?? NaN;
+    return {
+      title: `TCP through streams, ${connections} connection${connections > 1 ? "s" : ""}`,
+      columns: ["", "Gbit/s", "of bare", "CPU s/GB"],
+      rows: rows.map(({ path, gbitPerSecond, cpuPerGb }) => [path, gbitPerSecond, gbitPerSecond / bare, cpuPerGb]),
+      notes: [`${bytes} bytes a round, CPU of all processes in between, the median of ${ROUNDS} rounds.`],
+      targets: [],
+    };
+  });
+}
+
+async function streamFigures(bytes: number): Promise<StreamFigure[]> {
   const sink = await startScript("./blast.ts", ["sink"]);
   const sinkPort = Number(sink.firstLine);
   try {

@@ -1,10 +1,11 @@
 /**
- * A load of ztna-v1 datagrams on a relay, as a process of its own: one connector and one or more agents over the same engine
- * that the product uses. Agents send IPv4/UDP packets of a fixed size as fast as congestion control and a window allow; the
- * connector counts what arrives; with `--per-second` they send that many together and no more, and at the end wait for what is on
- * its way. Prints one JSON line at the beginning of the measurement and one at its end. A line on standard input ends it early.
+ * A load of ztna-v1 datagrams on a relay, as a process of its own: connectors and agents over the same engine that the product uses.
+ * Agents send IPv4/UDP packets of a fixed size as fast as congestion control and a window allow; the connectors count what arrives,
+ * and when it was sent; with `--per-second` they send that many together and no more, and at the end wait for what is on its way.
+ * Prints one JSON line at the beginning of the measurement and one at its end. A line on standard input ends it early.
  *
- *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --service web --seconds 5 --size 1200 --agents 1
+ *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --service web --seconds 5 --size 1200 \
+ *     --agents 1 --connectors 1
  */
 import { parseArgs } from "node:util";
 import { Timer } from "../../../src/base/mod.ts";
@@ -30,7 +31,13 @@ const WINDOW = 1_024;
 /** Without an arrival for this long, what is on its way counts as lost. */
 const STALL_MS = 50;
 /** At an even pace: how often it looks what is due, and how long it waits for the last ones. */
-const PACE_TICK_MS = 2, ARRIVAL_MS = 2_000;
+const PACE_TICK_MS = 1, ARRIVAL_MS = 2_000;
+/** Registrations at one time. */
+const DIALS = 32;
+/** Where in the packet the time of its sending stands: behind the headers of IPv4 and UDP. */
+const SENT_AT = 28;
+/** Times on the way are counted in steps of 10 us up to a second. */
+const STEPS_PER_MS = 100, STEPS = 100_000;
 
 const { values: options } = parseArgs({
   options: {
@@ -39,14 +46,16 @@ const { values: options } = parseArgs({
     seconds: { type: "string", default: "5" },
     size: { type: "string", default: "1200" },
     agents: { type: "string", default: "1" },
+    connectors: { type: "string", default: "1" },
     name: { type: "string", default: "127.0.0.1" },
     service: { type: "string", default: "web" },
     "per-second": { type: "string" },
   },
 });
-const size = Number(options.size), durationMs = Number(options.seconds) * 1000, agentCount = Number(options.agents);
+const size = Number(options.size), durationMs = Number(options.seconds) * 1000;
+const agentCount = Number(options.agents), connectorCount = Number(options.connectors);
 
-const arena = createArena(16 * 1024 * 1024);
+const arena = createArena(64 * 1024 * 1024);
 const layout = new ArenaLayout(arena);
 const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
 const native = loadNative();
@@ -72,11 +81,12 @@ interface End {
   readonly index: number;
   connection: Connection | null;
   isRegistered: boolean;
-  sent: number;
-  received: number;
 }
 
-const ends: End[] = [];
+const agents: End[] = [], connectors: End[] = [];
+const total = { sent: 0, received: 0 };
+const steps = new Uint32Array(STEPS);
+let isOver = false;
 const byConnection = new Map<number, End>();
 const frameAt = layout.reserve(2048), packetAt = layout.reserve(2048), peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
 
@@ -92,12 +102,18 @@ const handler: EndpointHandler = {
     if (end === undefined) return;
     const kind = classifyFrame(arena.bytes, offset, length);
     if (kind === FrameKind.ack) end.isRegistered = true;
-    else if (kind === FrameKind.nack) throw new Error(`the relay refused to register a ${end.role}`);
-    else if (kind === FrameKind.ipv4) end.received++;
+    else if (kind === FrameKind.nack) {
+      throw new Error(`the relay refused to register a ${end.role}: status ${arena.bytes[offset + 1]}`);
+    } else if (kind === FrameKind.ipv4) {
+      total.received++;
+      const step = Math.floor((performance.now() - arena.view.getFloat64(offset + SENT_AT)) * STEPS_PER_MS);
+      steps[Math.min(step, STEPS - 1)] = (steps[Math.min(step, STEPS - 1)] ?? 0) + 1;
+    }
   },
   onReadable() {},
   onWritable() {},
   onClosed(connection, ending) {
+    if (isOver) return;
     throw new Error(`the relay closed a connection: ${JSON.stringify(connection.engine.verifyError() ?? ending)}`);
   },
 };
@@ -123,11 +139,10 @@ reactor.onTurnEnd((nowMs) => endpoint.endTurn(nowMs));
 function dial(role: End["role"], index: number, profile: EngineProfile): End {
   const [address, port] = (options.relay ?? "").split(":") as [string, string];
   writeSockaddr(arena, peerSlot, { address, port: Number(port) });
-  const end: End = { role, index, connection: null, isRegistered: false, sent: 0, received: 0 };
+  const end: End = { role, index, connection: null, isRegistered: false };
   end.connection = endpoint.connect(socket, profile, options.name ?? null, peerSlot);
   if (end.connection === null) throw new Error("the engine does not dial");
   byConnection.set(end.connection.id, end);
-  ends.push(end);
   return end;
 }
 
@@ -158,20 +173,21 @@ function turnUntil(isDone: () => boolean, limitMs: number, what: string): void {
 
 /** Refills the agents' queues and turns, for a time. */
 function blast(forMs: number): void {
-  const agents = ends.filter((end) => end.role === "agent");
   const until = performance.now() + forMs;
-  let lost = 0, lastReceived = -1, lastProgressMs = performance.now();
+  let lost = 0, lastReceived = -1, lastProgressMs = performance.now(), next = -1;
   while (performance.now() < until) {
-    if (connector.received !== lastReceived) {
-      lastReceived = connector.received;
+    if (total.received !== lastReceived) {
+      lastReceived = total.received;
       lastProgressMs = performance.now();
-    } else if (performance.now() - lastProgressMs > STALL_MS) lost = total("sent") - connector.received;
-    for (const agent of agents) {
-      if (total("sent") - connector.received - lost >= WINDOW) break;
+    } else if (performance.now() - lastProgressMs > STALL_MS) lost = total.sent - total.received;
+    for (let turns = 0; turns < agents.length && total.sent - total.received - lost < WINDOW; turns++) {
+      const agent = agents[next = (next + 1) % agents.length];
+      if (agent === undefined) break;
       writePacket(agent.index);
       for (let i = 0; i < BURST && agent.connection !== null && !agent.connection.engine.isDatagramQueueFull(); i++) {
+        arena.view.setFloat64(packetAt + SENT_AT, performance.now());
         if (agent.connection.engine.datagramSend(packetAt, size) < 0) break;
-        agent.sent++;
+        total.sent++;
       }
       agent.connection?.touch();
     }
@@ -180,54 +196,79 @@ function blast(forMs: number): void {
   }
 }
 
+let isStopped = false;
+
 /** Sends at an even pace, for a time or until somebody says a line, then gives what is on its way the time to arrive. */
 async function pace(forMs: number, perSecond: number): Promise<void> {
-  const agents = ends.filter((end) => end.role === "agent");
   const begin = performance.now(), tick = new Timer(() => {});
-  let isStopped = false;
-  Deno.stdin.read(new Uint8Array(1)).then((count) => isStopped = count !== null);
   for (let sent = 0; !isStopped && performance.now() - begin < forMs;) {
     for (const due = (performance.now() - begin) * perSecond / 1000; sent < due; sent++) {
       const agent = agents[sent % agents.length];
       if (agent === undefined || agent.connection === null || agent.connection.engine.isDatagramQueueFull()) break;
       writePacket(agent.index);
+      arena.view.setFloat64(packetAt + SENT_AT, performance.now());
       if (agent.connection.engine.datagramSend(packetAt, size) < 0) break;
-      agent.sent++;
+      total.sent++;
       agent.connection.touch();
     }
     reactor.setTimer(tick, performance.now() + PACE_TICK_MS);
     reactor.turn();
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
-  for (const until = performance.now() + ARRIVAL_MS; total("sent") > connector.received && performance.now() < until;) {
+  for (const until = performance.now() + ARRIVAL_MS; total.sent > total.received && performance.now() < until;) {
     reactor.setTimer(tick, performance.now() + PACE_TICK_MS);
     reactor.turn();
   }
 }
 
-const connector = dial("connector", 0, profileOf("connector"));
-turnUntil(() => connector.isRegistered, 5_000, "registration of the connector");
-const agentProfile = profileOf("agent");
-for (let i = 0; i < agentCount; i++) dial("agent", i, agentProfile);
-turnUntil(() => ends.every((end) => end.isRegistered), 10_000, "registration of the agents");
+/** Dials so many, some at a time, until all are registered. */
+function register(role: End["role"], count: number, into: End[]): void {
+  const profile = profileOf(role);
+  for (let i = 0; i < count;) {
+    for (const last = Math.min(count, i + DIALS); i < last; i++) into.push(dial(role, i, profile));
+    turnUntil(() => into.slice(-DIALS).every((end) => end.isRegistered), 20_000, `registration of every ${role}`);
+  }
+}
+
+/** Milliseconds within which this share of the datagrams arrived. */
+function arrivedWithin(share: number): number {
+  const wanted = share * steps.reduce((sum, count) => sum + count, 0);
+  let seen = 0;
+  for (let step = 0; step < STEPS; step++) {
+    seen += steps[step] ?? 0;
+    if (seen >= wanted) return (step + 1) / STEPS_PER_MS;
+  }
+  return Infinity;
+}
+
+register("connector", connectorCount, connectors);
+register("agent", agentCount, agents);
 const perSecond = options["per-second"] === undefined ? null : Number(options["per-second"]);
+if (perSecond !== null) Deno.stdin.read(new Uint8Array(1)).then((count) => isStopped = count !== null);
 if (perSecond === null) blast(SETTLE_MS);
+else await pace(SETTLE_MS, perSecond);
+steps.fill(0);
 // The measurement begins and ends with lines on stdout, so that the parent can read the relay's CPU time at both.
 console.log(JSON.stringify({ event: "begin" }));
-const receivedBefore = connector.received, sentBefore = total("sent"), begin = performance.now();
+const before = { ...total }, begin = performance.now();
 if (perSecond === null) blast(durationMs);
 else await pace(durationMs, perSecond);
 const seconds = (performance.now() - begin) / 1000;
 console.log(JSON.stringify({
   event: "end",
   seconds,
-  sent: total("sent") - sentBefore,
-  received: connector.received - receivedBefore,
-  lost: connector.connection?.engine.stats().packetsLost ?? 0,
+  sent: total.sent - before.sent,
+  received: total.received - before.received,
+  lost: connectors.reduce((sum, end) => sum + (end.connection?.engine.stats().packetsLost ?? 0), 0),
+  p50Ms: arrivedWithin(0.5),
+  p99Ms: arrivedWithin(0.99),
+  p999Ms: arrivedWithin(0.999),
 }));
 
-function total(key: "sent" | "received"): number {
-  return ends.reduce((sum, end) => end.role === "agent" ? sum + end[key] : sum, 0);
+isOver = true;
+endpoint.closeAll(0, "done");
+for (const until = performance.now() + SETTLE_MS; performance.now() < until;) {
+  reactor.again();
+  reactor.turn();
 }
-
 Deno.exit(0);

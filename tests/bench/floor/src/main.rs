@@ -1,9 +1,12 @@
-//! The least that a ztna-v1 server does over quiche: it demands a client certificate, answers a registration with its ACK, and
-//! knows nothing of policies, limits, metrics or addresses. What the product costs is measured beside it.
+//! The least that a ztna-v1 relay does over quiche: it demands a client certificate, answers a registration with its ACK, and hands each
+//! IP packet of the n-th agent to the n-th connector. It knows nothing of policies, limits, metrics or addresses. What the product
+//! costs is measured beside it.
 //!
 //!     quiche_floor CERT KEY CA [--retry]
 //!
 //! Prints its port in one line on standard output and serves until it is ended.
+
+mod batch;
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -12,17 +15,30 @@ use std::time::{Duration, Instant};
 use boring::ssl::{SslContextBuilder, SslFiletype, SslMethod, SslOptions, SslVerifyMode, SslVersion};
 
 const ID_BYTES: usize = 16;
+/// What our connection IDs begin with; the number of the connection follows.
+const ID_HEAD: [u8; 8] = [0x40; 8];
 const PACKET_BYTES: usize = 65_535;
 const SEND_BYTES: usize = 1_350;
 /// How often timers are looked at; a walk over all connections is enough for a floor.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(20);
 
-/// Connections by number, and the IDs that lead to them: the client's first one and ours.
+struct Client {
+    quic: quiche::Connection,
+    from: SocketAddr,
+    /// Whether it is in the list of those that have something to send.
+    is_touched: bool,
+    /// An agent's place among the agents.
+    agent: Option<usize>,
+}
+
+/// Connections by number, and the clients' first IDs that lead to them: ours hold the number.
 #[derive(Default)]
 struct Clients {
-    all: HashMap<u64, quiche::Connection>,
-    ids: HashMap<Vec<u8>, u64>,
-    made: u64,
+    all: Vec<Option<Client>>,
+    first_ids: HashMap<Vec<u8>, usize>,
+    agents: usize,
+    connectors: Vec<usize>,
+    touched: Vec<usize>,
 }
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -35,7 +51,7 @@ fn main() -> Outcome<()> {
     let retry = rest.iter().any(|word| word == "--retry");
     let mut config = configuration(certificate, key, trust)?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
-    socket.set_read_timeout(Some(TICK))?;
+    batch::prepare(&socket, TICK)?;
     println!("{}", socket.local_addr()?.port());
     serve(&socket, &mut config, retry)
 }
@@ -58,41 +74,36 @@ fn configuration(certificate: &str, key: &str, trust: &str) -> Outcome<quiche::C
     config.set_initial_max_stream_data_bidi_local(1_000_000);
     config.set_initial_max_stream_data_bidi_remote(1_000_000);
     config.set_initial_max_streams_bidi(100);
-    config.enable_dgram(true, 1_000, 1_000);
+    config.enable_dgram(true, 4_096, 4_096);
     Ok(config)
 }
 
 fn serve(socket: &UdpSocket, config: &mut quiche::Config, retry: bool) -> Outcome<()> {
     let local = socket.local_addr()?;
-    let mut clients = Clients::default();
-    let (mut packet, mut out) = (vec![0u8; PACKET_BYTES], vec![0u8; SEND_BYTES]);
+    let (mut clients, mut receiver) = (Clients::default(), batch::Receiver::new());
+    let (mut frame, mut out) = (vec![0u8; PACKET_BYTES], vec![0u8; batch::SEND_BYTES + SEND_BYTES]);
     let mut looked = Instant::now();
     loop {
-        if let Ok((length, from)) = socket.recv_from(&mut packet) {
-            let datagram = &mut packet[..length];
-            if let Some(number) = owner(socket, config, &mut clients, datagram, from, local, retry) {
-                if let Some(quic) = clients.all.get_mut(&number) {
-                    let _ = quic.recv(datagram, quiche::RecvInfo { from, to: local });
-                    answer(quic);
-                    flush(socket, quic, &mut out);
-                }
+        for i in 0..receiver.wait(socket) {
+            let message = receiver.message(i);
+            for at in (0..message.length).step_by(message.segment) {
+                let length = message.segment.min(message.length - at);
+                let packet = receiver.bytes(message.start + at, length);
+                let Some(number) = owner(socket, config, &mut clients, packet, message.from, local, retry) else { continue };
+                let Some(Some(client)) = clients.all.get_mut(number) else { continue };
+                let _ = client.quic.recv(packet, quiche::RecvInfo { from: message.from, to: local });
+                clients.touch(number);
+                clients.take(number, &mut frame);
             }
         }
-        if looked.elapsed() < TICK {
-            continue;
+        if looked.elapsed() >= TICK {
+            looked = Instant::now();
+            clients.look();
         }
-        looked = Instant::now();
-        for quic in clients.all.values_mut() {
-            if quic.timeout().is_some_and(|left| left.is_zero()) {
-                quic.on_timeout();
-                flush(socket, quic, &mut out);
-            }
-        }
-        let gone = clients.all.len();
-        clients.all.retain(|_, quic| !quic.is_closed());
-        if clients.all.len() < gone {
-            let all = &clients.all;
-            clients.ids.retain(|_, number| all.contains_key(number));
+        for number in std::mem::take(&mut clients.touched) {
+            let Some(Some(client)) = clients.all.get_mut(number) else { continue };
+            client.is_touched = false;
+            flush(socket, client, &mut out);
         }
     }
 }
@@ -106,51 +117,122 @@ fn owner(
     from: SocketAddr,
     local: SocketAddr,
     retry: bool,
-) -> Option<u64> {
+) -> Option<usize> {
     let header = quiche::Header::from_slice(packet, ID_BYTES).ok()?;
-    if let Some(number) = clients.ids.get(header.dcid.as_ref()) {
-        return Some(*number);
+    if let Some(number) = clients.number(header.dcid.as_ref()) {
+        return Some(number);
     }
     if header.ty != quiche::Type::Initial {
         return None;
     }
-    clients.made += 1;
-    let mut ours = vec![0x40; ID_BYTES];
-    ours[8..].copy_from_slice(&clients.made.to_be_bytes());
     let token = header.token.clone().unwrap_or_default();
     let mut original = None;
-    if retry && token.is_empty() {
-        // The token is the ID itself: a floor has no secrets.
-        let mut out = [0u8; 256];
-        let id = quiche::ConnectionId::from_ref(&ours);
-        let length = quiche::retry(&header.scid, &header.dcid, &id, &header.dcid, header.version, &mut out).ok()?;
-        let _ = socket.send_to(&out[..length], from);
-        return None;
-    } else if retry {
-        ours.copy_from_slice(header.dcid.get(..ID_BYTES)?);
+    let number = if retry && !token.is_empty() {
         original = Some(quiche::ConnectionId::from_vec(token));
+        number_in(header.dcid.as_ref()).filter(|number| *number < clients.all.len())?
+    } else {
+        clients.all.push(None);
+        clients.all.len() - 1
+    };
+    let ours = quiche::ConnectionId::from_vec([ID_HEAD, number.to_be_bytes()].concat());
+    if retry && original.is_none() {
+        // The token is the client's first ID: a floor has no secrets.
+        let mut out = [0u8; 256];
+        let length = quiche::retry(&header.scid, &header.dcid, &ours, &header.dcid, header.version, &mut out).ok()?;
+        batch::send(socket, &out[..length], length, from);
+        return None;
     }
-    let quic = quiche::accept(&quiche::ConnectionId::from_ref(&ours), original.as_ref(), local, from, config).ok()?;
-    let number = clients.made;
-    let _ = clients.all.insert(number, quic);
-    let _ = clients.ids.insert(header.dcid.to_vec(), number);
-    let _ = clients.ids.insert(ours, number);
+    let quic = quiche::accept(&ours, original.as_ref(), local, from, config).ok()?;
+    clients.all[number] = Some(Client { quic, from, is_touched: false, agent: None });
+    let _ = clients.first_ids.insert(header.dcid.to_vec(), number);
     Some(number)
 }
 
-/// A registration `1x length id` is acknowledged by `12 00 length id`.
-fn answer(quic: &mut quiche::Connection) {
-    let mut bytes = [0u8; 1_500];
-    while let Ok(length) = quic.dgram_recv(&mut bytes) {
-        if length >= 2 && (bytes[0] == 0x10 || bytes[0] == 0x11) {
-            let ack: Vec<u8> = [0x12, 0x00].iter().chain(&bytes[1..length]).copied().collect();
-            let _ = quic.dgram_send(&ack);
+/// The number in an ID of ours.
+fn number_in(id: &[u8]) -> Option<usize> {
+    id.strip_prefix(&ID_HEAD)?.try_into().ok().map(usize::from_be_bytes)
+}
+
+impl Clients {
+    fn number(&self, id: &[u8]) -> Option<usize> {
+        match number_in(id) {
+            Some(number) => self.all.get(number)?.is_some().then_some(number),
+            None => self.first_ids.get(id).copied(),
+        }
+    }
+
+    fn touch(&mut self, number: usize) {
+        if let Some(Some(client)) = self.all.get_mut(number) {
+            if !client.is_touched {
+                client.is_touched = true;
+                self.touched.push(number);
+            }
+        }
+    }
+
+    /// Takes what has come: a registration `1x length id` is acknowledged by `12 00 length id`, an agent's IPv4 packet goes on.
+    fn take(&mut self, number: usize, frame: &mut [u8]) {
+        while let Some(Some(client)) = self.all.get_mut(number) {
+            let Ok(length) = client.quic.dgram_recv(frame) else { return };
+            let bytes = &frame[..length];
+            match bytes {
+                [kind @ (0x10 | 0x11), rest @ ..] => {
+                    let ack: Vec<u8> = [0x12, 0x00].iter().chain(rest).copied().collect();
+                    let _ = client.quic.dgram_send(&ack);
+                    if *kind == 0x11 {
+                        self.connectors.push(number);
+                    } else {
+                        client.agent = Some(self.agents);
+                        self.agents += 1;
+                    }
+                }
+                [first, ..] if first >> 4 == 4 => {
+                    let Some(agent) = client.agent else { continue };
+                    let Some(&to) = self.connectors.get(agent % self.connectors.len().max(1)) else { continue };
+                    let Some(Some(connector)) = self.all.get_mut(to) else { continue };
+                    let _ = connector.quic.dgram_send(bytes);
+                    self.touch(to);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Timers, and connections that are over.
+    fn look(&mut self) {
+        for number in 0..self.all.len() {
+            let Some(client) = &mut self.all[number] else { continue };
+            if client.quic.is_closed() {
+                self.all[number] = None;
+                self.first_ids.retain(|_, owner| *owner != number);
+                self.connectors.retain(|connector| *connector != number);
+            } else if client.quic.timeout().is_some_and(|left| left.is_zero()) {
+                client.quic.on_timeout();
+                self.touch(number);
+            }
         }
     }
 }
 
-fn flush(socket: &UdpSocket, quic: &mut quiche::Connection, out: &mut [u8]) {
-    while let Ok((length, info)) = quic.send(out) {
-        let _ = socket.send_to(&out[..length], info.to);
+/// Sends everything that the connection has: datagrams of one size in one call.
+fn flush(socket: &UdpSocket, client: &mut Client, out: &mut [u8]) {
+    let (mut at, mut segment, mut to) = (0, 0, client.from);
+    while let Ok((length, info)) = client.quic.send(&mut out[at..at + SEND_BYTES]) {
+        if at > 0 && (length > segment || info.to != to) {
+            batch::send(socket, &out[..at], segment, to);
+            out.copy_within(at..at + length, 0);
+            at = 0;
+        }
+        if at == 0 {
+            (segment, to) = (length, info.to);
+        }
+        at += length;
+        if length < segment || at / segment >= batch::SEGMENTS || at + SEND_BYTES > batch::SEND_BYTES {
+            batch::send(socket, &out[..at], segment, to);
+            at = 0;
+        }
+    }
+    if at > 0 {
+        batch::send(socket, &out[..at], segment, to);
     }
 }

@@ -1,0 +1,71 @@
+/** What a benchmark says: tables with their units, targets that are ratios of one run, and both as text, Markdown and JSON. */
+
+export interface BenchTable {
+  readonly title: string;
+  /** The first names the row; each other one says its unit. */
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly [name: string, ...values: (number | null)[]])[];
+  /** What is left out, and why; how it was measured. */
+  readonly notes: readonly string[];
+  readonly targets: readonly BenchTarget[];
+}
+
+/** A ratio that should not be above (`most`) or below (`least`) a bound. */
+export interface BenchTarget {
+  readonly what: string;
+  readonly value: number;
+  readonly bound: number;
+  readonly kind: "most" | "least";
+}
+
+export interface BenchReport {
+  readonly date: string;
+  readonly machine: string;
+  readonly command: string;
+  readonly tables: readonly BenchTable[];
+}
+
+/** Three digits that count: 0.0123, 1.23, 123, 12300. */
+export function formatFigure(value: number | null): string {
+  if (value === null || !Number.isFinite(value)) return "-";
+  if (Math.abs(value) >= 100) return `${Math.round(value)}`;
+  return value.toFixed(Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 || value === 0 ? 2 : 3);
+}
+
+export function isMet({ value, bound, kind }: BenchTarget): boolean {
+  return kind === "most" ? value <= bound : value >= bound;
+}
+
+/** For a terminal. */
+export function tableText(table: BenchTable): string {
+  const cells = [table.columns, ...table.rows.map(([name, ...values]) => [name, ...values.map(formatFigure)])];
+  const widths = table.columns.map((_, i) => Math.max(...cells.map((row) => (row[i] ?? "").length)));
+  const lines = cells.map((row) =>
+    `  ${row.map((cell, i) => i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)).join("  ")}`
+  );
+  const targets = table.targets.map((target) => `  ${isMet(target) ? "met   " : "MISSED"}  ${targetText(target)}`);
+  return [`\n${table.title}`, ...lines, ...table.notes.map((note) => `  ${note}`), ...targets].join("\n");
+}
+
+/** The whole report as a document. */
+export function reportMarkdown({ date, machine, command, tables }: BenchReport): string {
+  const parts = [`Measured on ${date} with \`${command}\` on ${machine}.`];
+  for (const { title, columns, rows, notes, targets } of tables) {
+    const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
+    parts.push(`### ${title}`);
+    parts.push([
+      line(columns),
+      line(columns.map((_, i) => i === 0 ? "---" : "---:")),
+      ...rows.map(([name, ...values]) => line([name, ...values.map(formatFigure)])),
+    ].join("\n"));
+    if (notes.length > 0) parts.push(notes.join("\n"));
+    if (targets.length > 0) {
+      parts.push(targets.map((target) => `- ${isMet(target) ? "met" : "**missed**"}: ${targetText(target)}`).join("\n"));
+    }
+  }
+  return `${parts.join("\n\n")}\n`;
+}
+
+function targetText({ what, value, bound, kind }: BenchTarget): string {
+  return `${what}: ${formatFigure(value)}, wanted at ${kind} ${bound}`;
+}
