@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { ALPN_V1 } from "../../src/core/wire/mod.ts";
 import { AgentRig } from "./agent_rig_fixture.ts";
 import { ConnectorRig, serviceAt } from "./connector_rig_fixture.ts";
+import { LossyPath } from "./lossy_path_fixture.ts";
 import { ServerRig } from "./server_rig_fixture.ts";
 import { assertArrived, Backend, close, closedPort, echo, readToEnd, writeAll } from "./tcp_fixture.ts";
 import { UdpBackend, UdpClient } from "./udp_fixture.ts";
@@ -14,7 +15,7 @@ const utf8 = (text: string) => new TextEncoder().encode(text);
 async function exchange(port: number, bytes: Uint8Array) {
   using client = await Deno.connect({ hostname: LOOPBACK, port });
   const writing = writeAll(client, bytes).then(() => client.closeWrite());
-  const heard = await readToEnd(client);
+  const heard = await readToEnd(client, 60_000);
   await writing.catch(() => {});
   return heard;
 }
@@ -105,4 +106,21 @@ Deno.test("what goes in packets goes on when the agent's connection to the serve
   rig.server.onCommand({ type: "disconnect", id: 1, peer: peer?.id ?? -1 }, rig.world.reactor.nowMs);
   await rig.until(() => agent.count("reconnections") === 1 && agent.status().uplink?.state === "up");
   assertEquals(await agent.during(say("after")), "after");
+});
+
+Deno.test("in packets over a path that loses, doubles, reorders and changes its address: every byte arrives", async () => {
+  await using rig = await ServerRig.start();
+  const port = rig.port();
+  await using path = await LossyPath.start(`${LOOPBACK}:${port}`, {
+    ...{ loss: 0.02, duplicate: 0.02, reorder: 0.02, seed: 3 },
+    ...{ rebindEveryMs: 1_000, bytesPerSecond: 500_000 },
+  });
+  await using backend = new Backend(echo);
+  using _connector = await ConnectorRig.start(rig, { services: [serviceAt("web", backend.port)], protocols: [ALPN_V1] });
+  using agent = await AgentRig.start(rig, ["web"], undefined, Number(path.address.split(":")[1]));
+  const body = new Uint8Array(600_000).map((_, i) => i * 37 + (i >> 8));
+  assertArrived(await agent.during(exchange(agent.ports[0] ?? 0, body)), body);
+  assert(agent.count("packetsSent") > 400, `${agent.count("packetsSent")}`);
+  const { lost, doubled, rebinds } = path.counts;
+  assert(Math.min(lost, doubled, rebinds) > 0, JSON.stringify(path.counts));
 });

@@ -33,7 +33,12 @@ export class AgentRig implements Disposable {
   }
 
   /** An agent with a local port for each of these services (`web`, `dns/udp`), connected; its certificate names `dns`. */
-  static async start(rig: ServerRig, forwards: readonly string[], dns?: readonly string[]): Promise<AgentRig> {
+  static async start(
+    rig: ServerRig,
+    forwards: readonly string[],
+    dns?: readonly string[],
+    serverPort = rig.port(),
+  ): Promise<AgentRig> {
     const targets = forwards.map((forward) => ({ service: forward.replace("/udp", ""), isUdp: forward.endsWith("/udp") }));
     const names = dns ?? targets.map(({ service }) => `agent.${service}.ztna`);
     const identity = await rig.authority.issue({ commonName: "rig-agent", dns: names, eku: ["clientAuth"] });
@@ -41,7 +46,7 @@ export class AgentRig implements Disposable {
       role: "agent",
       uplink: {
         serverHost: "ztna-server",
-        serverPort: rig.port(),
+        serverPort,
         serverAddresses: [LOOPBACK],
         expectedName: "ztna-server",
         verifyPeer: true,

@@ -176,9 +176,9 @@ export class Gateway implements AsyncDisposable {
     return agent;
   }
 
-  /** The flags with which a client reaches this server. */
-  uplinkFlags(files: CertificateFiles): string[] {
-    const server = ["--server", this.serverAddress, "--ca-cert", this.pki.caCert];
+  /** The flags with which a client reaches this server, at another address if there is something between them. */
+  uplinkFlags(files: CertificateFiles, address = this.serverAddress): string[] {
+    const server = ["--server", address, "--ca-cert", this.pki.caCert];
     return [...server, "--client-cert", files.cert, "--client-key", files.key];
   }
 

@@ -2,13 +2,19 @@
 import { join } from "node:path";
 import { linesOf } from "../../tools/test_output.ts";
 
-/** Shares of the packets, 0 to 1, of each direction. */
+/** Shares of the packets, 0 to 1, of each direction; 0 when they are not there. */
 export interface PathTrouble {
-  readonly loss: number;
-  readonly duplicate: number;
+  readonly loss?: number;
+  /** Of one direction only, instead. */
+  readonly lossUp?: number;
+  readonly lossDown?: number;
+  readonly duplicate?: number;
   /** Held back for some milliseconds, so that others overtake. */
-  readonly reorder: number;
+  readonly reorder?: number;
   readonly seed: number;
+  /** From then to then the server sees the client at another address, and what it sends to the one before is lost. */
+  readonly rebindEveryMs?: number;
+  readonly dark?: Darkness;
   /** Of each direction; without it there is no bound. */
   readonly bytesPerSecond?: number;
   /** What waits in front of the line at most; more is lost. */
@@ -17,18 +23,30 @@ export interface PathTrouble {
   readonly delayMs?: number;
 }
 
+/** Nothing passes for a while, each time when so many bytes have passed since the path was light. */
+export interface Darkness {
+  readonly afterBytes: number;
+  readonly forMs: number;
+  /** Default: without end. */
+  readonly times?: number;
+}
+
 export interface PathCounts {
   readonly passed: number;
   readonly lost: number;
   readonly doubled: number;
   readonly delayed: number;
+  readonly rebinds: number;
+  readonly darkened: number;
 }
+
+const NOTHING: PathCounts = { passed: 0, lost: 0, doubled: 0, delayed: 0, rebinds: 0, darkened: 0 };
 
 export class LossyPath implements AsyncDisposable {
   /** Send here. */
   readonly address: string;
   /** What it did, a moment ago. */
-  counts: PathCounts = { passed: 0, lost: 0, doubled: 0, delayed: 0 };
+  counts: PathCounts = NOTHING;
   readonly #child: Deno.ChildProcess;
   readonly #reading: Promise<void>;
 

@@ -3,11 +3,12 @@ import { cycles } from "./cycles.ts";
 import { decoders } from "./decoders.ts";
 import { fuzz } from "./fuzz.ts";
 import { load } from "./load.ts";
+import { paths } from "./paths.ts";
 import { scrapes } from "./scrapes.ts";
 import { sim } from "./sim.ts";
 import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, paths];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
