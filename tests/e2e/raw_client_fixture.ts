@@ -80,6 +80,7 @@ export class RawClient implements EndpointHandler {
   readonly #pathMaxBytes: number;
   readonly #receivers = new Map<number, SignalReceiver>();
   #isDisposed = false;
+  #isGone = false;
 
   constructor(world: RawWorld, options: Partial<RawClientOptions> & Pick<RawClientOptions, "server" | "identity" | "trustPem">) {
     this.#world = world;
@@ -172,6 +173,12 @@ export class RawClient implements EndpointHandler {
     old.close();
   }
 
+  /** As a killed process: it says nothing any more, and hears nothing. */
+  vanish(): void {
+    this.#isGone = true;
+    this.connection.path = { localAddress: this.#socket.localAddress, room: () => -1, commit: () => {}, flush: () => {} };
+  }
+
   close(code = 0, reason = "done"): void {
     if (!this.connection.isOver) this.connection.close(code, reason);
   }
@@ -232,7 +239,7 @@ export class RawClient implements EndpointHandler {
       { address, port: 0 },
       { receiveSlots: 4, receiveBatchesPerTurn: 4, sendTrains: 16, sendBufferBytes: 128 * 1024, kernelBufferBytes: 1024 * 1024 },
       (socket, offset, length, from) => {
-        if (length <= this.#pathMaxBytes) this.#endpoint.handlePacket(socket, offset, length, from);
+        if (length <= this.#pathMaxBytes && !this.#isGone) this.#endpoint.handlePacket(socket, offset, length, from);
       },
       () => this.#endpoint.pathWritable(),
     );

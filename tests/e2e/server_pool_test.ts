@@ -93,6 +93,23 @@ Deno.test("two connections of one identity that keep taking the place from each 
   await rig.untilCount("rejections", 1);
 });
 
+Deno.test("a connector that is killed and started again, however often, is no loop; what it left behind is closed when it stays silent", async () => {
+  await using rig = await ServerRig.start();
+  const pool = await Pool.of(rig);
+  const identity = await pool.identity("a");
+  const replies: string[] = [];
+  for (let n = 0; n < 6; n++) {
+    const { connector, reply } = await pool.join(identity);
+    replies.push(reply);
+    if (n > 0) {
+      rig.clockAheadMs += 6_000;
+      await rig.untilCount("closedReplaced", n);
+    }
+    connector.vanish();
+  }
+  assertEquals(replies, Array.from({ length: 6 }, () => "ack"));
+});
+
 Deno.test("an agent's certificate and a connector's of another service never take the place of a connector", async () => {
   await using rig = await ServerRig.start();
   const pool = await Pool.of(rig);

@@ -89,6 +89,13 @@ export class ConnectorPool {
     return { kind: "replaced", old };
   }
 
+  /** What this identity took at that time it took from a connection that was dead: it counts for nothing. */
+  forgive(identity: string | null, atMs: number): void {
+    const times = this.#members.find(({ connector }) => connector.identity === identity)?.replacedAtMs ?? [];
+    const at = times.indexOf(atMs);
+    if (at >= 0) times.splice(at, 1);
+  }
+
   /** Removes exactly this connection; a newer one of the same identity is not touched. */
   leave(peer: number): boolean {
     const at = this.#members.findIndex((member) => member.connector.peer === peer);

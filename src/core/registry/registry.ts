@@ -132,6 +132,12 @@ export class Registry implements ConnectorDirectory {
     return true;
   }
 
+  /** `peer`, from which a newer connection took the service at that time, was dead already. */
+  forgiveReplacement(peer: number, service: string, atMs: number): void {
+    const connector = this.#peers.get(peer)?.connector;
+    if (connector !== undefined && connector !== null) this.#byId.get(service)?.pool.forgive(connector.identity, atMs);
+  }
+
   /** Forgets a connection that ended. What a newer connection has taken over stays with that one. */
   unregister(peer: number): Unregistration {
     const entry = this.#peers.get(peer);

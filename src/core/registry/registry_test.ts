@@ -226,6 +226,18 @@ Deno.test("two connections that keep replacing each other: the older stays", () 
   assertEquals(refusal(registry.registerConnector(1, "web", connector("a"), 60_000)), null);
 });
 
+Deno.test("what was taken from a dead connection counts for nothing", () => {
+  const registry = new Registry();
+  for (let peer = 1; peer <= 9; peer++) {
+    assertEquals(refusal(registry.registerConnector(peer, "web", connector("a"), peer)), null);
+    // Twice, of other times and of other services: that is not it.
+    for (const [service, atMs] of [["web", peer - 1], ["db", peer], ["web", peer], ["web", peer]] as const) {
+      registry.forgiveReplacement(peer - 1, service, atMs);
+    }
+    registry.unregister(peer - 1);
+  }
+});
+
 Deno.test("a connector without identity never takes a service that is served", () => {
   const registry = new Registry();
   registry.registerConnector(1, "web", connector(null), 0);

@@ -68,7 +68,6 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       count: (metric, amount = 1) => this.#add(metric, amount),
       admit: (peer, nowMs) => this.#admit(peer, nowMs),
       onOverLimit: (peer, limit) => this.#noteOverLimit(peer, limit),
-      closeIfReplaced: (peer) => this.#closeIfReplaced(peer),
     });
     this.#parts = parts;
     const { endpoint, streams, signals, flows, admission } = parts;
@@ -283,15 +282,6 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       by: ending.by,
       code: ending.info?.code ?? 0,
     });
-  }
-
-  /** A connection that serves nothing any more, because a newer one of its identity does, is closed behind its last stream. */
-  #closeIfReplaced(id: number): void {
-    const peer = this.#peers.get(id);
-    if (peer === undefined || this.#registry.roleOf(id) !== "connector" || this.#registry.servicesOf(id).length > 0) return;
-    if (peer.streams.size > 0 || peer.connection.isOver) return;
-    this.#add("closedReplaced", 1);
-    peer.connection.close(CloseCode.replaced, "replaced by a newer connection of the same identity");
   }
 
   stop(nowMs: number): void {

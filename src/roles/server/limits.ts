@@ -40,6 +40,10 @@ export const SIGNAL_HELD_UNREGISTERED_BYTES_MAX = 4 * 1024;
 export const SIGNAL_MALFORMED_PER_STREAM_MAX = 16;
 /** So many malformed messages with no good one between them end the connection. */
 export const SIGNAL_MALFORMED_PER_PEER_MAX = 64;
+/** A connector that was replaced is looked at this often, asked for a sign of life this often, and gone after this silence. */
+export const REPLACED_LOOK_MS = 100;
+export const REPLACED_ASK_MS = 1_000;
+export const REPLACED_SILENCE_MS = 5_000;
 /** From the refusal of a registration token to the close of its connection. */
 export const REFUSAL_LINGER_MS = 100;
 /** Counters and gauges are published this often. */

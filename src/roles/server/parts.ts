@@ -14,6 +14,7 @@ import type { Peer } from "./peer.ts";
 import { Proofs } from "./proofs.ts";
 import { Registrar } from "./registrar.ts";
 import { Rejections } from "./rejections.ts";
+import { ReplacedConnectors } from "./replaced_connectors.ts";
 import { Rights } from "./rights.ts";
 import { flowLimits, registryLimits, ServerRules, signalLimits } from "./rules.ts";
 import { SignalRelay } from "./signal_relay.ts";
@@ -28,8 +29,6 @@ export interface PartsHost {
   readonly admit: (peer: Peer, nowMs: number) => void;
   /** A peer asks for more than it may: told once for each limit. */
   readonly onOverLimit: (peer: Peer, limit: LimitName) => void;
-  /** A connector may serve nothing any more. */
-  readonly closeIfReplaced: (peer: number) => void;
 }
 
 export type ServerParts = ReturnType<typeof createParts>;
@@ -51,6 +50,7 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
   const authorization = () => rules.authorization;
   const shared = { plane, registry, peers, log, allowLegacyServiceIds, count, onOverLimit: host.onOverLimit };
   const proofs = new Proofs({ ...shared, issuers: () => rules.tokenIssuers, onAdmitted: host.admit });
+  const replaced = new ReplacedConnectors({ plane, registry, peers, count });
   const signals = new SignalRelay({ ...shared, limits: signalLimits(plan), allowLoopback: rules.allowLoopback });
   return {
     log,
@@ -83,7 +83,7 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       serviceIds: { legacy: allowLegacyServiceIds },
       log,
       count,
-      onReplaced: host.closeIfReplaced,
+      onReplaced: (peer, service, nowMs) => replaced.replaced(peer, service, nowMs),
     }),
     rejections: new Rejections(plane, registry, count),
     tooLarge: new TooLarge(plane, flows, registry),
@@ -92,7 +92,7 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       signals,
       proofs,
       authorization,
-      onOver: (stream) => stream.connector !== null && host.closeIfReplaced(stream.connector.id),
+      onOver: (stream) => stream.connector !== null && replaced.closeIfIdle(stream.connector.id),
     }),
     endpoint: createEndpoint(plane, plan, handler, rules, admission),
   };

@@ -30,7 +30,7 @@ export interface RegistrarOptions {
   readonly log: SampledLog;
   readonly count: (metric: ServerMetric) => void;
   /** A newer connection took a service from this one. */
-  readonly onReplaced: (peer: number) => void;
+  readonly onReplaced: (peer: number, service: string, nowMs: number) => void;
 }
 
 export class Registrar {
@@ -69,7 +69,7 @@ export class Registrar {
       if (isLimitName(outcome.why)) peer.limiter.note(outcome.why);
       return this.#nack(peer, NACK_NAMES[outcome.status], service, role, formatRefusal(outcome.why));
     }
-    if (outcome.replaced !== null) this.#noteReplacement(outcome.replaced);
+    if (outcome.replaced !== null) this.#noteReplacement(outcome.replaced, nowMs);
     if (decision.by === "legacy-certificate" && peer.warnsOf("legacy-certificate")) {
       this.#options.log.warn("registered", `${peer.label} registers with a certificate without a ZTNA name`, { role, service });
     }
@@ -106,10 +106,10 @@ export class Registrar {
     if (length > 0) this.#reply(peer, length);
   }
 
-  #noteReplacement({ message, service, oldPeer, newPeer }: Replacement): void {
+  #noteReplacement({ message, service, oldPeer, newPeer }: Replacement, nowMs: number): void {
     this.#plane.log("warn", "connector-replaced", message, { service });
     this.#plane.event({ event_type: "connector_replacement", details: { service, old: oldPeer, new: newPeer } });
-    this.#options.onReplaced(oldPeer);
+    this.#options.onReplaced(oldPeer, service, nowMs);
   }
 
   #nack(peer: Peer, status: NackName, service: string, role: Role, why: string): void {
