@@ -22,7 +22,9 @@ const PROBE_ARENA_BYTES = 8 * 1024 * 1024;
 const encoder = new TextEncoder();
 
 const role = ROLE_COMMANDS.find((name) => name === Deno.args[0]) ?? null;
-const privilegesKept = role === null ? [] : giveUpPrivileges();
+/** What looks at a role's way sees what the role will see: the privileges that a role has not are not used for it. */
+const likeRole = Deno.args[0] === "doctor" ? Deno.args[1] === "connector" ? "connector" : "agent" : role;
+const privilegesKept = likeRole === null ? [] : giveUpPrivileges([likeRole, ...Deno.args.slice(1)]);
 const dataPlane = role === null ? null : spawnWorker(role);
 // All at once: each import that is waited for by itself costs a round through the loader.
 const [
@@ -51,8 +53,8 @@ let tls: ReturnType<typeof createTlsEngine> | null = null;
 const openTls = () => tls ??= createTlsEngine(nativePath());
 
 /** Returns in the process that is limited, with what it could not give up. */
-function giveUpPrivileges(): readonly string[] {
-  const wanted = capabilitiesWanted(Deno.args, Deno.env.toObject(), (path) => {
+function giveUpPrivileges(args: readonly string[]): readonly string[] {
+  const wanted = capabilitiesWanted(args, Deno.env.toObject(), (path) => {
     try {
       return Deno.readTextFileSync(path);
     } catch {
@@ -87,8 +89,9 @@ function takeWorker(): Worker {
 
 function createPlatform(): Platform {
   let reader: CertificateReader | null = null;
+  const openReader = () => reader ??= createCertificateReader(nativePath());
   const readCertificates: Platform["readCertificates"] = (pem) => {
-    const native = reader ??= createCertificateReader(nativePath());
+    const native = openReader();
     return native.certificatesOf(pem as Uint8Array<ArrayBuffer>).map((der) => native.summarize(der));
   };
   return {
@@ -127,7 +130,7 @@ function createPlatform(): Platform {
       return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
     },
     openPipe,
-    openProbe,
+    openProbe: () => openProbe((der) => openReader().summarize(der)),
     readLines,
     startRole: async (start, { record, metricsAddress, adminPath }) => {
       const { settings, material, log } = start;
@@ -188,13 +191,13 @@ async function openPipe(): Promise<StandardPipe> {
 }
 
 /** A data plane in this isolate, for one connection. */
-async function openProbe() {
+async function openProbe(summarize: CertificateReader["summarize"]) {
   const { createQuicheEngine, ENGINE_SCRATCH_BYTES } = native;
   const { Reactor } = await import("./src/io/mod.ts");
   const arena = createArena(PROBE_ARENA_BYTES);
   const layout = new ArenaLayout(arena);
   const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
-  const engine = createQuicheEngine(nativePath(), arena, layout.reserve(ENGINE_SCRATCH_BYTES), () => null);
+  const engine = createQuicheEngine(nativePath(), arena, layout.reserve(ENGINE_SCRATCH_BYTES), summarize);
   const world = {
     engine,
     layout,

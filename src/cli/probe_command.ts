@@ -72,7 +72,7 @@ async function probe(flags: ProbeFlags, platform: Platform): Promise<number> {
   return await runProbe(world, plan, {
     address,
     port: plan.server.port,
-    protocol: plan.protocol,
+    protocols: [plan.protocol],
     trust: plan.verifyPeer && trustPem ? { pem: trustPem, name: plan.serverName } : null,
     identity: certificatePem && keyPem ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
   }, {

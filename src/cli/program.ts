@@ -7,6 +7,7 @@ import { addConfigCommands } from "./config_command.ts";
 import { addConnectCommand } from "./connect_command.ts";
 import type { CliContext } from "./context.ts";
 import { addDemoCommand } from "./demo_command.ts";
+import { addDoctorCommand } from "./doctor_command.ts";
 import type { OpsCommand } from "../ops/commands/mod.ts";
 import { addOpsCommands } from "./ops_commands.ts";
 import { addProbeCommand } from "./probe_command.ts";
@@ -59,6 +60,7 @@ export function createProgram(context: CliContext, opsCommands: readonly OpsComm
   addTokenCommands(program, context);
   addConfigCommands(program, context);
   addProbeCommand(program, context);
+  addDoctorCommand(program, context);
   addDemoCommand(program, context);
   addCompletionsCommand(program, context);
   addVersionCommand(program, context);

@@ -164,6 +164,9 @@ export const CONNECT: RoleDefinition<AgentTable, AgentSettings> = {
   finish: ({ values, ...rest }) => settingsOf({ ...rest, values: { ...values, forward: [], proxy: [], tun: null } }),
 };
 
+/** The settings of an agent for looking at its way to the server: it need not have anything to forward. */
+export const DOCTOR: RoleDefinition<AgentTable, AgentSettings> = { ...AGENT, finish: settingsOf };
+
 function finishAgent(resolved: Resolved<AgentTable>): AgentSettings {
   const { values, sources } = resolved;
   if (values.forward.length === 0 && values.proxy.length === 0 && values.tun === null) {

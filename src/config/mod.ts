@@ -4,7 +4,7 @@
  * the role's `finish` checks what settings say together, `material.ts` loads the certificates and keys that they name.
  */
 
-export { AGENT, type AgentSettings, type AgentTable, CONNECT, type LocalForward } from "./agent.ts";
+export { AGENT, type AgentSettings, type AgentTable, CONNECT, DOCTOR, type LocalForward } from "./agent.ts";
 export { type CommonSettings, type LogFormat } from "./process.ts";
 export { DEFAULT_SERVER_PORT, type UplinkSettings } from "./uplink.ts";
 export { DEFAULT_P2P_PORT, type P2pSettings } from "./p2p.ts";
@@ -30,8 +30,9 @@ export {
   variableOf,
 } from "./setting.ts";
 export { type AddressKeys, newAddressKeys, parseAddressKeys, type RetryKeyMaterial } from "./address_keys.ts";
-export { type CertificateFacts, type MaterialReader } from "./material_file.ts";
+export { type CertificateFacts, isoTime, type MaterialReader, readMaterial } from "./material_file.ts";
 export {
+  EXPIRY_WARNING_MS,
   type Identity,
   loadClientMaterial,
   loadServerMaterial,
@@ -40,8 +41,8 @@ export {
   type RoleMaterial,
   type ServerMaterial,
 } from "./material.ts";
-export { decodeTokenText, type TokenMaterial } from "./token_material.ts";
+export { decodeTokenText, loadToken, type TokenMaterial } from "./token_material.ts";
 export { CRL_WARNING_MS, type RevocationFacts, type RevocationMaterial } from "./revocation.ts";
 export { exampleYaml, flagNames, jsonSchema } from "./example.ts";
 export { parseServerName } from "./value.ts";
-export { SYSTEM_BUNDLES } from "./trust.ts";
+export { loadSystemTrust, loadTrust, SYSTEM_BUNDLES } from "./trust.ts";

@@ -60,6 +60,11 @@ export class DatagramSocket implements EventSource {
     if (this.#fd >= 0 && (events & EPOLLIN) !== 0) this.#owner.onReadable(nowMs);
   }
 
+  /** Sets an option (setsockopt(2)). Returns 0 or a positive errno. */
+  setOption(level: number, option: number, value: number): number {
+    return this.#fd < 0 ? 0 : -Math.min(0, this.#libc.setsockoptInt(this.#fd, level, option, value));
+  }
+
   /** Sends one datagram, which may be empty. Returns 0, {@linkcode DATAGRAM_AGAIN}, or a positive errno. */
   send(offset: number, length: number): number {
     if (this.#fd < 0) return DATAGRAM_AGAIN;

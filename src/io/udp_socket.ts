@@ -51,6 +51,8 @@ export class UdpSocket implements EventSource {
   gsoOff = false;
   /** The receive buffer that the kernel granted, in bytes as it counts them. */
   grantedReceiveBytes = 0;
+  /** The same of the send buffer. */
+  grantedSendBytes = 0;
 
   readonly #libc: Libc;
   readonly #reactor: Reactor;
@@ -111,6 +113,11 @@ export class UdpSocket implements EventSource {
     };
     this.#layoutHeaders();
     this.#token = reactor.add(this.#fd, EPOLLIN, this);
+  }
+
+  /** What was asked of the kernel for each of its two buffers. */
+  get wantedBufferBytes(): number {
+    return this.#limits.kernelBufferBytes;
   }
 
   /** The address that the kernel bound, with the real port. */
@@ -185,6 +192,7 @@ export class UdpSocket implements EventSource {
       if (libc.setsockoptInt(fd, SOL_SOCKET, force, bytes) < 0) libc.setsockoptInt(fd, SOL_SOCKET, plain, bytes);
     }
     this.grantedReceiveBytes = libc.getsockoptInt(fd, SOL_SOCKET, SO_RCVBUF);
+    this.grantedSendBytes = libc.getsockoptInt(fd, SOL_SOCKET, SO_SNDBUF);
     libc.setsockoptInt(fd, SOL_UDP, UDP_GRO, 1);
     // Packets are never fragmented, and the kernel's own idea of the path's MTU does not stop probes.
     if (this.family === AF_INET) libc.setsockoptInt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);

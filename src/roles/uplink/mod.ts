@@ -6,6 +6,7 @@
  */
 export * from "./direct_control.ts";
 export * from "./limits.ts";
+export * from "./proof.ts";
 export * from "./registration.ts";
 export * from "./session_bridge.ts";
 export * from "./signal_stream.ts";

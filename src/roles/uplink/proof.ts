@@ -18,13 +18,18 @@ export const PROOF_STREAM = 0;
 
 export type ProofProgress = "wait" | "accepted" | "denied";
 
+/** What it needs of a plane. */
+export interface ProofPlane {
+  readonly platform: Pick<Plane["platform"], "crypto" | "engine" | "layout">;
+}
+
 export class ProofExchange {
-  readonly #plane: Plane;
+  readonly #plane: ProofPlane;
   readonly #token: TokenPlan;
   readonly #scratchAt: number;
   #answer: HeaderReader;
 
-  constructor(plane: Plane, token: TokenPlan) {
+  constructor(plane: ProofPlane, token: TokenPlan) {
     this.#plane = plane;
     this.#token = token;
     this.#scratchAt = plane.platform.layout.reserve(Math.max(PROOF_MAX_BYTES, RESULT_MAX_BYTES));

@@ -29,8 +29,11 @@ const ALERTS: Readonly<Record<number, string>> = {
   120: "it speaks none of our protocols",
 };
 
+/** What of the plan is in the words. */
+type TroublePlan = Pick<UplinkPlan, "expectedName">;
+
 /** Reads the ending of a connection that never came up. */
-export function explainTrouble(plan: UplinkPlan, connection: Connection, ending: Ending, target: string): UplinkTrouble {
+export function explainTrouble(plan: TroublePlan, connection: Connection, ending: Ending, target: string): UplinkTrouble {
   const refused = connection.engine.verifyError();
   if (refused !== null) return serverNotTrusted(plan, refused.reason, offeredNames(refused.offered), target);
   if (ending.by === "peer" && ending.info !== null) return refusedByServer(ending.info, target);
@@ -61,7 +64,7 @@ export function tokenRefused(why: string): UplinkTrouble {
   };
 }
 
-function serverNotTrusted(plan: UplinkPlan, reason: string, offered: string, target: string): UplinkTrouble {
+function serverNotTrusted(plan: TroublePlan, reason: string, offered: string, target: string): UplinkTrouble {
   const expected = plan.expectedName === null ? "" : `; expected the name ${plan.expectedName}, it offers ${offered}`;
   return {
     code: "server-not-trusted",
