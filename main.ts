@@ -102,10 +102,7 @@ function createPlatform(): Platform {
     isTerminal: (stream) => Deno[stream].isTerminal(),
     environment: () => Deno.env.toObject(),
     readFile: (path) => Deno.readFile(path),
-    fileMode: async (path) => {
-      const mode = (await Deno.stat(path)).mode;
-      return mode === null ? null : mode & 0o777;
-    },
+    fileMode: async (path) => permissionBits(await Deno.stat(path)),
     createPrivateFile: async (path, bytes) => {
       using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
       for (let rest = bytes; rest.length > 0; rest = rest.subarray(await file.write(rest)));
@@ -230,6 +227,16 @@ async function createOpsNative(readCertificates: Platform["readCertificates"]): 
     createTlsContext: (options) => openTls().createContext(options),
     readCertificates,
   };
+}
+
+/**
+ * Without the reading by a group that is this process's own, where the file is root's: so a volume hands a secret to the one user that
+ * shall read it, who could not be its owner.
+ */
+function permissionBits({ mode, uid, gid }: Deno.FileInfo): number | null {
+  if (mode === null) return null;
+  const isHandedOver = uid === 0 && Deno.uid() !== 0 && gid === Deno.gid();
+  return mode & (isHandedOver ? 0o737 : 0o777);
 }
 
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {

@@ -28,7 +28,7 @@ export interface Platform {
   readonly environment: () => Readonly<Record<string, string>>;
   /** Rejects with the runtime's errors (`Deno.errors.NotFound`, ...). */
   readonly readFile: (path: string) => Promise<Uint8Array>;
-  /** The permission bits of a file, or null where there are none. */
+  /** The permission bits of a file that concern others than root and this process, or null where there are none. */
   readonly fileMode: (path: string) => Promise<number | null>;
   /** Makes a new file that only its owner may read. Rejects with `Deno.errors.AlreadyExists`. */
   readonly createPrivateFile: (path: string, bytes: Uint8Array) => Promise<void>;

@@ -121,8 +121,12 @@ Deno.test("health is 0 for a ready role and 1 for one that is not, hangs or is g
     assertEquals(await run("health", at(path)), { code: 0, out: `ok  ${path}  ready\n`, error: "" });
     world.status = () => Promise.resolve({ ...SNAPSHOT, phase: "degraded", reasons: ["the uplink is down"] });
     assertEquals(await run("health", at(path)), { code: 1, out: `FAIL  ${path}  degraded; the uplink is down\n`, error: "" });
+    const live = () => run("health", { ...at(path), positional: ["live"] });
+    assertEquals(await live(), { code: 0, out: `ok  ${path}  ok\n`, error: "" });
     world.status = () => new Promise(() => {});
     assertEquals((await run("health", at(path, { json: true }))).code, 1);
+    assertEquals(await live(), { code: 1, out: `FAIL  ${path}  the data plane does not answer\n`, error: "" });
+    assertEquals((await assertRejects(() => run("health", { ...at(path), positional: ["lively"] }), PosternError)).exitCode, 2);
     assertEquals((await run("health", at("/nonexistent/x.sock"))).code, 1);
   });
 });
