@@ -154,13 +154,23 @@ async function runRole<S extends SettingTable, R extends CommonSettings & { read
 export function materialReader(platform: Platform): MaterialReader {
   return {
     readFile: platform.readFile,
-    fileMode: platform.fileMode,
+    fileMode: async (path) => ownMode(path, await platform.fileMode(path), platform.environment()["CREDENTIALS_DIRECTORY"]),
     createPrivateFile: platform.createPrivateFile,
     readCertificates: platform.readCertificates,
     readRevocationLists,
     entropy: platform.entropy,
     nowMs: platform.nowMs(),
   };
+}
+
+/**
+ * What the permissions of a file say of who may read it. Where the service manager lets a service read its credentials by an access
+ * list, that list's mask stands in the place of the group's permissions: there they say nothing (systemd.exec(5), "Credentials").
+ */
+function ownMode(path: string, mode: number | null, credentialsFolder: string | undefined): number | null {
+  const isCredential = credentialsFolder !== undefined && credentialsFolder !== "" &&
+    path.slice(0, path.lastIndexOf("/")) === credentialsFolder;
+  return mode !== null && isCredential ? mode & ~0o070 : mode;
 }
 
 /** The configuration file, if any setting came from one. */

@@ -1,5 +1,6 @@
 /** The units of deploy/systemd as tests read them: systemd.syntax(7), as far as they use it, and copies with other paths to look at. */
 import { join, resolve } from "node:path";
+import { sourceFiles } from "../../tools/suites.ts";
 
 export const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
 export const UNITS = join(ROOT, "deploy", "systemd");
@@ -39,14 +40,28 @@ export function unitFiles(...ends: readonly string[]): string[] {
   return [...Deno.readDirSync(UNITS)].map((entry) => entry.name).filter((name) => ends.some((end) => name.endsWith(end))).sort();
 }
 
-/** Copies of all units into `folder` whose programs exist: `programs` takes the place of /usr/local. */
-export function copyUnits(folder: string, programs: string): string[] {
-  return unitFiles(".service", ".timer").map((name) => {
-    const text = Deno.readTextFileSync(join(UNITS, name));
+/** The programs that units start, without signs before them. */
+export function programsOf(unit: Unit): string[] {
+  const lines = ["ExecStart", "ExecReload"].flatMap((key) => values(unit, `Service.${key}`));
+  return lines.map((line) => line.replace(/^[-@:+!]+/, "").split(" ")[0] ?? "").filter((program) => program !== "");
+}
+
+/** Copies all units and their drop-ins into a new folder in `root`, where the programs that they start exist. Their paths. */
+export function copyUnits(root: string): string[] {
+  const folder = join(root, "units");
+  const isUnit = (path: string) => /\.(service|timer|conf)$/.test(path);
+  return sourceFiles(UNITS, isUnit).map((name) => {
+    let text = Deno.readTextFileSync(join(UNITS, name));
+    for (const program of new Set(programsOf(readUnit(join(UNITS, name))))) {
+      Deno.mkdirSync(join(root, program, ".."), { recursive: true });
+      Deno.writeTextFileSync(join(root, program), "#!/bin/sh\n", { mode: 0o755 });
+      text = text.replaceAll(program, root + program);
+    }
     const path = join(folder, name);
-    Deno.writeTextFileSync(path, text.replaceAll("/usr/local/", `${programs}/`));
+    Deno.mkdirSync(join(path, ".."), { recursive: true });
+    Deno.writeTextFileSync(path, text);
     return path;
-  });
+  }).filter((path) => !path.endsWith(".conf"));
 }
 
 /** Runs a program to its end. */
