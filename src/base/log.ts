@@ -53,6 +53,7 @@ export const LOG_EVENTS = {
   "direct-closed": "A direct path of the agent ended, and the service goes by the server.",
   "direct-failed": "The agent found no direct path for a service, with the reason; it looks again when the service is used later.",
   "direct-doubtful": "A direct path of the agent does not answer: what is new goes by the server.",
+  "direct-detour": "A direct path of the agent is lost: what runs on it goes by the server.",
   "direct-back": "A direct path of the agent answers again.",
   "service-changed": "A reload added, changed or removed a service of the connector.",
   "service-ended": "Nothing runs any more of a service that was removed.",

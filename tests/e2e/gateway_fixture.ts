@@ -18,6 +18,8 @@ export interface GatewayOptions {
   readonly loopback?: "127.0.0.1" | "::1";
   /** Default info. */
   readonly logLevel?: string;
+  /** The command in front of every role, as {@linkcode RoleProcess} takes it; default: none. */
+  readonly wrapper?: readonly string[];
 }
 
 /** One connection through the tunnel, both ends of it in the test's hands. */
@@ -34,13 +36,16 @@ export class Gateway implements AsyncDisposable {
   readonly #started = new AsyncDisposableStack();
   readonly #host: string;
   readonly #level: readonly string[];
+  readonly #wrapper: readonly string[];
   #server: RoleProcess | null = null;
   #connector: RoleProcess | null = null;
   #agent: RoleProcess | null = null;
   #serverPort = 0;
   readonly #agentPorts = new Map<string, number>();
 
-  private constructor(temporary: TemporaryFolder, pki: DevelopmentPki, loopback: string, logLevel: string) {
+  private constructor(temporary: TemporaryFolder, pki: DevelopmentPki, options: Omit<GatewayOptions, "services">) {
+    const { loopback = "127.0.0.1", logLevel = "info", wrapper = [] } = options;
+    this.#wrapper = wrapper;
     this.#temporary = temporary;
     this.#started.use(temporary);
     this.folder = temporary.path;
@@ -50,11 +55,11 @@ export class Gateway implements AsyncDisposable {
   }
 
   /** A PKI and nothing started yet. */
-  static async empty(options: Pick<GatewayOptions, "loopback" | "logLevel"> = {}): Promise<Gateway> {
+  static async empty(options: Pick<GatewayOptions, "loopback" | "logLevel" | "wrapper"> = {}): Promise<Gateway> {
     const temporary = new TemporaryFolder();
     try {
       const pki = await makePki(join(temporary.path, "pki"));
-      return new Gateway(temporary, pki, options.loopback ?? "127.0.0.1", options.logLevel ?? "info");
+      return new Gateway(temporary, pki, options);
     } catch (error) {
       temporary[Symbol.dispose]();
       throw error;
@@ -137,7 +142,7 @@ export class Gateway implements AsyncDisposable {
 
   /** A role with these flags; it ends with the gateway. Certificates and log level are not added. */
   run(args: readonly string[], env: Readonly<Record<string, string>> = {}): RoleProcess {
-    return this.#started.use(new RoleProcess(args, this.folder, env));
+    return this.#started.use(new RoleProcess(args, this.folder, env, this.#wrapper));
   }
 
   /** Starts the server; on the port of the one before, if there was one. */

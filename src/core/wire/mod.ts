@@ -16,6 +16,7 @@
 export * from "./checksum.ts";
 export * from "./codes.ts";
 export * from "./control.ts";
+export * from "./detour.ts";
 export * from "./dns.ts";
 export * from "./frame.ts";
 export * from "./http_connect.ts";

@@ -95,10 +95,13 @@ export class AgentPlane implements RolePlane, UplinkRole {
       hub: () => hub,
       connections: this.#connections,
       count,
+      wayOf: (service) => this.#packets.wayOf(service),
+      source: plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS,
       isRegistered: (service, nowMs) =>
         this.#packets.request(service, nowMs) && this.#packets.registrationOf(service)?.state === "registered",
     });
     this.#connections.direct = this.#direct;
+    this.#packets.own = this.#direct?.detours ?? null;
     this.#datagrams = { plane, packets: this.#packets, count, onFlows: (change) => this.#onFlows(change) };
     this.#ports = [
       ...plan.forwards.map((forward) => this.#listen(forward)),

@@ -4,9 +4,10 @@
  * whatever a direct path cannot do goes that way.
  *
  *   relay ──used──► asking ──found──► dialling ──its first word──► up        any ──failed, closed──► relay, and later again
+ *   up ──lost while in use──► detour ──found again──► up
  */
-import { Backoff, type SocketAddress, Timer } from "../../base/mod.ts";
-import { authorize, type Identity, identityFrom, STRICT_AUTHORIZATION, validityProblem } from "../../core/auth/mod.ts";
+import { type SocketAddress, Timer } from "../../base/mod.ts";
+import { authorize, identityFrom, STRICT_AUTHORIZATION, validityProblem } from "../../core/auth/mod.ts";
 import type { Connection, Ending, EndpointHandler } from "../../core/quic/mod.ts";
 import { PathHealth, type PathState } from "../../core/signal/mod.ts";
 import {
@@ -22,12 +23,14 @@ import {
 import { formatEndpoint } from "../../io/mod.ts";
 import type { AgentPlan, DirectPlan, Plane } from "../control/mod.ts";
 import { DirectControl, type PacketTaker, type UplinkHub } from "../uplink/mod.ts";
+import { describeRoute, newRoute, type Route, ROUTE_MESSAGES } from "./direct_route.ts";
 import { DirectSignals } from "./direct_signals.ts";
-import { BINDING_ANSWER_RATE, DIRECT_BACKOFF, DIRECT_DIAL_MS, DIRECT_IDLE_MS, SERVICES_MAX } from "./limits.ts";
+import { Detours, type DetoursOptions } from "./detours.ts";
+import { BINDING_ANSWER_RATE, DETOUR_LOOK_MS, DETOUR_RETRY_MS, DIRECT_DIAL_MS, DIRECT_IDLE_MS, SERVICES_MAX } from "./limits.ts";
 import type { DirectWays, LocalConnections } from "./local_connections.ts";
 import type { AgentMetric } from "./metrics.ts";
 
-export interface DirectOptions {
+export interface DirectOptions extends Pick<DetoursOptions, "wayOf" | "source"> {
   readonly plane: Plane;
   readonly plan: AgentPlan;
   readonly direct: DirectPlan;
@@ -36,21 +39,6 @@ export interface DirectOptions {
   readonly count: (metric: AgentMetric, amount: number) => void;
   /** Whether the server has us as an agent of the service; asks it for that where not. */
   readonly isRegistered: (service: string, nowMs: number) => boolean;
-}
-
-interface Route {
-  readonly service: string;
-  readonly backoff: Backoff;
-  state: "relay" | "asking" | "dialling" | "up";
-  connection: Connection | null;
-  /** Of the connector, by its certificate. */
-  identity: Identity | null;
-  address: string;
-  health: PathHealth | null;
-  /** A dial has come to its connector's first word by then. */
-  dialEndsMs: number;
-  retryAtMs: number;
-  usedMs: number;
 }
 
 /** The name that a connector's certificate for direct connections has (WIRE 2.3). */
@@ -62,6 +50,8 @@ export class Direct implements EndpointHandler, DirectWays {
   readonly #options: DirectOptions;
   readonly #signals: DirectSignals;
   readonly #control: DirectControl;
+  /** Of connections whose own path is lost. */
+  readonly detours: Detours;
   readonly #routes = new Map<string, Route>();
   readonly #byConnection = new Map<Connection, Route>();
   readonly #keepaliveAt: number;
@@ -82,6 +72,7 @@ export class Direct implements EndpointHandler, DirectWays {
       onFound: (service, address, nowMs) => this.#dial(service, address, nowMs),
       onFailed: (service, why, nowMs) => this.#notFound(service, why, nowMs),
     });
+    this.detours = new Detours({ plane, hub, count, wayOf: options.wayOf, source: options.source });
     this.#control = new DirectControl({
       plane,
       onEvent: (event) => count(event === "binding-answered" ? "directBindings" : "directDropped", 1),
@@ -117,10 +108,7 @@ export class Direct implements EndpointHandler, DirectWays {
 
   /** How the service's next stream goes, for people. */
   describe(service: string): string {
-    const route = this.#routes.get(service);
-    if (route?.state !== "up" || route.connection === null) return "relay";
-    const rtt = `${route.connection.engine.stats().rttMs.toFixed(1)} ms`;
-    return route.health?.state === "good" ? `direct ${route.address}, ${rtt}` : `relay (${route.address} does not answer)`;
+    return describeRoute(this.#routes.get(service));
   }
 
   /** The server is reached, perhaps from another network than before. */
@@ -182,7 +170,9 @@ export class Direct implements EndpointHandler, DirectWays {
     const route = this.#byConnection.get(connection);
     if (route === undefined) return;
     this.#byConnection.delete(connection);
-    const wasUp = route.state === "up";
+    const wasUp = route.state === "up" || route.state === "detour";
+    if (route.state === "detour") this.detours.end(route.service);
+    route.isAskedAgain = false;
     route.connection = null;
     route.health = null;
     route.identity = null;
@@ -202,18 +192,7 @@ export class Direct implements EndpointHandler, DirectWays {
 
   #add(service: string, nowMs: number): Route | null {
     if (this.#routes.size >= SERVICES_MAX) return null;
-    const route: Route = {
-      service,
-      backoff: new Backoff(DIRECT_BACKOFF),
-      state: "relay",
-      connection: null,
-      identity: null,
-      address: "",
-      health: null,
-      dialEndsMs: 0,
-      retryAtMs: 0,
-      usedMs: nowMs,
-    };
+    const route = newRoute(service, nowMs);
     this.#routes.set(service, route);
     return route;
   }
@@ -229,10 +208,12 @@ export class Direct implements EndpointHandler, DirectWays {
   #notFound(service: string, why: string, nowMs: number): void {
     const route = this.#routes.get(service);
     if (route?.state === "asking") this.#fail(route, why, nowMs);
+    else if (route?.isAskedAgain === true) this.#stillLost(route, nowMs);
   }
 
   #dial(service: string, { ip, port }: SocketAddress, nowMs: number): void {
     const route = this.#routes.get(service);
+    if (route?.isAskedAgain === true) return this.#foundAgain(route, formatEndpoint({ address: ip, port }), nowMs);
     if (route?.state !== "asking") return;
     const connection = this.#options.hub().connect({ address: ip, port }, CONNECTOR_NAME, this);
     if (connection === null) return this.#fail(route, "there is no way to its address", nowMs);
@@ -288,13 +269,15 @@ export class Direct implements EndpointHandler, DirectWays {
         connection.close(CloseCode.certificateVoid, "the certificate has expired");
         continue;
       }
-      const isInUse = this.#options.connections.sizeOn(connection) > 0;
+      const isInUse = this.#isInUse(connection);
       if (isInUse) route.usedMs = nowMs;
       else if (nowMs >= route.usedMs + DIRECT_IDLE_MS) {
         connection.close(CloseCode.shuttingDown, "not used");
         continue;
       }
-      this.#askHealth(route, connection, health, isInUse, nowMs);
+      if (route.state === "detour") {
+        if (nowMs >= route.lookMs) this.#keepDetour(route, nowMs);
+      } else this.#askHealth(route, connection, health, isInUse, nowMs);
     }
     this.#arm(nowMs);
   }
@@ -314,10 +297,51 @@ export class Direct implements EndpointHandler, DirectWays {
   #noteHealth(route: Route, before: PathState, after: PathState, nowMs: number): void {
     if (before === after || route.connection === null) return;
     if (after === "good") return this.#log("direct-back", route, {});
+    if (after === "lost") return this.#leave(route, route.connection, nowMs);
     if (before !== "good") return;
     this.#options.count("directFallbacks", 1);
     this.#log("direct-doubtful", route, {});
     this.#options.connections.retreat(route.connection, nowMs);
+  }
+
+  #isInUse(connection: Connection): boolean {
+    return this.#options.connections.sizeOn(connection) > 0;
+  }
+
+  /** The path is lost: what runs on it goes by the server. */
+  #leave(route: Route, connection: Connection, nowMs: number): void {
+    if (!this.#isInUse(connection) || !this.detours.begin(route.service, connection, nowMs)) return;
+    route.state = "detour";
+    route.retryAtMs = nowMs + DETOUR_RETRY_MS;
+    route.lookMs = nowMs + DETOUR_LOOK_MS;
+    this.#options.count("directDetours", 1);
+    this.#log("direct-detour", route, {});
+  }
+
+  /** Looks for the connector as at first: NATs on the way may have forgotten both sides. */
+  #keepDetour(route: Route, nowMs: number): void {
+    this.detours.keep(route.service, nowMs);
+    route.lookMs = nowMs + DETOUR_LOOK_MS;
+    if (route.isAskedAgain || nowMs < route.retryAtMs) return;
+    route.isAskedAgain = this.#signals.offer(route.service, nowMs);
+    if (!route.isAskedAgain) route.retryAtMs = nowMs + DETOUR_RETRY_MS;
+  }
+
+  #stillLost(route: Route, nowMs: number): void {
+    route.isAskedAgain = false;
+    route.retryAtMs = nowMs + DETOUR_RETRY_MS;
+  }
+
+  /** The connector has answered us directly. Under another address than before it is nobody to the engine. */
+  #foundAgain(route: Route, address: string, nowMs: number): void {
+    this.#stillLost(route, nowMs);
+    if (route.state !== "detour" || address !== route.address) return;
+    this.detours.end(route.service);
+    route.state = "up";
+    route.health = new PathHealth(nowMs);
+    this.#options.count("directReturns", 1);
+    this.#log("direct-back", route, {});
+    this.#arm(nowMs);
   }
 
   #fail(route: Route, why: string, nowMs: number): void {
@@ -328,26 +352,20 @@ export class Direct implements EndpointHandler, DirectWays {
     this.#log("direct-failed", route, { why, retry_ms: retryMs });
   }
 
-  #log(event: keyof typeof MESSAGES, { service, address }: Route, fields: Readonly<Record<string, string | number>>): void {
-    this.#options.plane.log("info", event, MESSAGES[event], { service, ...(address === "" ? {} : { address }), ...fields });
+  #log(event: keyof typeof ROUTE_MESSAGES, { service, address }: Route, fields: Readonly<Record<string, string | number>>): void {
+    this.#options.plane.log("info", event, ROUTE_MESSAGES[event], { service, ...(address === "" ? {} : { address }), ...fields });
   }
 
   #arm(nowMs: number): void {
     let nextMs = Infinity;
-    for (const { state, health, dialEndsMs } of this.#routes.values()) {
+    for (const route of this.#routes.values()) {
+      const { state, health, dialEndsMs } = route;
       if (state === "dialling") nextMs = Math.min(nextMs, dialEndsMs);
-      if (health !== null) nextMs = Math.min(nextMs, health.nextMs, nowMs + WATCH_MS);
+      if (state === "detour") nextMs = Math.min(nextMs, route.lookMs);
+      else if (health !== null) nextMs = Math.min(nextMs, health.nextMs, nowMs + WATCH_MS);
     }
     const { reactor } = this.#options.plane.platform;
     if (nextMs === Infinity) reactor.cancelTimer(this.#timer);
     else reactor.setTimer(this.#timer, nextMs);
   }
 }
-
-const MESSAGES = {
-  "direct-opened": "A direct path to the connector is up",
-  "direct-closed": "A direct path ended: the service goes by the server",
-  "direct-failed": "There is no direct path: the service goes by the server",
-  "direct-doubtful": "A direct path does not answer: what is new goes by the server",
-  "direct-back": "A direct path answers again",
-} as const;

@@ -65,5 +65,11 @@ export const BINDING_ANSWER_RATE: Rate = { perSecond: 100, burst: 100 };
 export const DIRECT_DIAL_MS = 10_000;
 /** After an attempt that failed the service goes by the server for a while. */
 export const DIRECT_BACKOFF = { firstMs: 30_000, maxMs: 600_000 } as const;
+/** A direct connection that goes by the server says something this often, */
+export const DETOUR_LOOK_MS = 1_000;
+/** tries it by another flow after so much silence, */
+export const DETOUR_SILENCE_MS = 3_000;
+/** and looks this often whether its own path carries again. */
+export const DETOUR_RETRY_MS = 30_000;
 /** A direct connection that nobody used for so long is closed. */
 export const DIRECT_IDLE_MS = 300_000;

@@ -32,6 +32,13 @@ const datagramBytes = (direction: string) => ({
   labels: { direction },
 });
 
+const detoured = (outcome: string) => ({
+  name: "ztna_agent_direct_detour_packets_total",
+  kind: "counter" as const,
+  help: "Packets of direct connections that went by the server because their own path did not carry, by what became of them.",
+  labels: { outcome },
+});
+
 const streams = (route: string) => ({
   name: "ztna_agent_streams_total",
   kind: "counter" as const,
@@ -75,6 +82,19 @@ export const AGENT_METRICS = {
     kind: "counter",
     help: "Times that a direct path did not answer, so that new streams went by the server.",
   },
+  directDetours: {
+    name: "ztna_agent_direct_detours_total",
+    kind: "counter",
+    help: "Times that a direct path was lost, so that what ran on it went by the server.",
+  },
+  directReturns: {
+    name: "ztna_agent_direct_returns_total",
+    kind: "counter",
+    help: "Times that what went by the server for a while took its direct path again.",
+  },
+  directDetourSent: detoured("sent"),
+  directDetourReceived: detoured("received"),
+  directDetourDropped: detoured("dropped"),
   directBindings: {
     name: "ztna_agent_direct_bindings_answered_total",
     kind: "counter",

@@ -43,6 +43,12 @@ export interface PacketGuest {
   fit(connection: Connection): void;
 }
 
+/** Takes packets of connectors themselves. */
+export interface OwnPackets {
+  /** A packet of the service, at `offset` of the arena. Returns whether it was one. */
+  take(service: AgentService, offset: number, length: number, nowMs: number): boolean;
+}
+
 const ENTROPY_BYTES = 16;
 /** Ports of our own side (RFC 6335 §6). */
 const PORT_FIRST = 49_152, PORTS = 16_384;
@@ -54,6 +60,8 @@ export class PacketEnd implements NetStackOwner {
   readonly stack: NetStack;
   /** Null while nobody but our own stack has packets. */
   guest: PacketGuest | null = null;
+  /** Null while no connector has anything to tell us. */
+  own: OwnPackets | null = null;
   readonly #options: PacketEndOptions;
   readonly #registrar: Registrar;
   readonly #links: PacketLinks;
@@ -142,6 +150,7 @@ export class PacketEnd implements NetStackOwner {
       headerBytes = ROUTED_ID_AT + idLength;
     } else if (length >= IPV4_HEADER_BYTES) service = services.at(arena.view.getInt32(offset + IPV4_SOURCE_AT));
     if (service === null) return false;
+    if (isRouted && this.own?.take(service, offset + headerBytes, length - headerBytes, nowMs) === true) return true;
     if (this.guest?.take(service, offset + headerBytes, length - headerBytes) === true) {
       this.#options.count("packetsReceived", 1);
       return true;
@@ -151,6 +160,14 @@ export class PacketEnd implements NetStackOwner {
     this.#options.count("packetsReceived", 1);
     this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);
     return true;
+  }
+
+  /** The connection by which packets of the service can leave now; null when they cannot. */
+  wayOf(id: string): { readonly connection: Connection; readonly service: AgentService } | null {
+    const service = this.#options.services.open(id);
+    const connection = this.#connection;
+    if (service === null || connection === null || this.#registrar.stateOf(id) !== "registered") return null;
+    return { connection, service };
   }
 
   /** Whether packets of the guest can leave now; without a connection they are dropped, so that their senders notice. */

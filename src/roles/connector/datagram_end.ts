@@ -77,8 +77,16 @@ export interface WayBack {
 
 const ENTROPY_BYTES = 16;
 
+/** Takes packets that are for the connector itself. */
+export interface OwnPackets {
+  /** A packet of an agent, at `offset` of the arena, that the server brought over the connection. Returns whether it was one. */
+  take(connection: Connection, service: Service, offset: number, length: number, nowMs: number): boolean;
+}
+
 export class DatagramEnd implements NetStackOwner {
   readonly stack: NetStack;
+  /** Null: there are none. */
+  own: OwnPackets | null = null;
   readonly #options: DatagramEndOptions;
   readonly #links: PacketLinks;
   readonly #sessions = new Map<number, BackendSession>();
@@ -174,6 +182,9 @@ export class DatagramEnd implements NetStackOwner {
     if (!source.mayReach(service)) return count("droppedUnauthorised", 1);
     const back = source.wayBack(service, isWrapped);
     if (back === null) return count("droppedNoWayBack", 1);
+    const isOwn = isWrapped && source.owner.agentKey === null &&
+      this.own?.take(back.connection, service, offset + headerBytes, length - headerBytes, nowMs);
+    if (isOwn === true) return;
     const isUdp = isUdpPacket(bytes, offset + headerBytes, length - headerBytes);
     const link = this.#links.open(back.connection, service, back.isWrapped, isUdp ? source.flowOwner : source.owner);
     this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);

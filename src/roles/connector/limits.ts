@@ -45,6 +45,9 @@ export const P2P_HANDSHAKE_MS = 10_000;
 export const P2P_RETRIES_PER_SECOND_MAX = 1_000;
 export const P2P_RESETS_PER_SECOND_MAX = 100;
 export const P2P_ANSWER_RATE: Rate = { perSecond: 500, burst: 500 };
+/** Direct connections that come by the server for the time being, and how long the place of one that is silent is kept. */
+export const DETOURS_MAX = 64;
+export const DETOUR_IDLE_MS = 30_000;
 /** Signalling sessions at one time; each sends to up to 32 addresses. */
 export const PUNCHINGS_MAX = 64;
 

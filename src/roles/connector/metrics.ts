@@ -30,6 +30,15 @@ function p2pDropped(reason: string): MetricDefinition {
   };
 }
 
+function p2pDetour(outcome: string): MetricDefinition {
+  return {
+    name: "ztna_connector_p2p_detour_packets_total",
+    kind: "counter",
+    help: "Packets of direct connections that went by the server because their own path did not carry, by what became of them.",
+    labels: { outcome },
+  };
+}
+
 function p2pClosed(reason: string): MetricDefinition {
   return {
     name: "ztna_connector_p2p_connections_closed_total",
@@ -160,6 +169,9 @@ export const CONNECTOR_METRICS = {
   },
   p2pClosedExpired: p2pClosed("expired"),
   p2pClosedRevoked: p2pClosed("revoked"),
+  p2pDetourSent: p2pDetour("sent"),
+  p2pDetourReceived: p2pDetour("received"),
+  p2pDetourDropped: p2pDetour("dropped"),
   p2pPunched: {
     name: "ztna_connector_p2p_punched_total",
     kind: "counter",

@@ -4,13 +4,14 @@
  */
 import { messageOf } from "../../base/mod.ts";
 import type { DenyEntry } from "../../core/auth/mod.ts";
-import type { Connection, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
+import type { Connection, Endpoint, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
 import { Admission, type ConnectorPlan, type P2pPlan, type PeerStatus, type Plane } from "../control/mod.ts";
 import { type ControlEvent, DirectControl, type HubListening, type UplinkHub } from "../uplink/mod.ts";
 import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd } from "./datagram_end.ts";
 import { P2P_ANSWER_RATE, P2P_RATE_LIMITS } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
+import { P2pDetours } from "./p2p_detours.ts";
 import { createP2pProfile, p2pAccepting, p2pResetHmac } from "./p2p_accepting.ts";
 import { droppedPackets, P2pListener } from "./p2p_listener.ts";
 import { P2pSignals } from "./p2p_signals.ts";
@@ -40,6 +41,7 @@ export class P2p {
   readonly #count: Count;
   readonly #admission: Admission | null;
   readonly #control: DirectControl | null;
+  readonly #detours: P2pDetours | null;
   #parts: P2pParts | null = null;
   #listener: P2pListener | null = null;
   /** What of the endpoint's own counts was published. */
@@ -58,6 +60,7 @@ export class P2p {
       onBindingRequest: () => true,
       onBindingResponse: (response, from) => this.signals.onBindingResponse(response, from),
     });
+    this.#detours = this.#plan === null ? null : new P2pDetours({ plane, endpoint: () => this.#endpoint, count });
     this.signals = new P2pSignals({
       plane,
       plan: this.#plan,
@@ -111,6 +114,7 @@ export class P2p {
       count: this.#count,
       onSize,
     });
+    datagrams.own = this.#detours;
     hub.endpoint.accept(this.#listener.profile);
   }
 
@@ -151,6 +155,11 @@ export class P2p {
 
   disconnect(id: number): boolean {
     return this.#listener?.disconnect(id) ?? false;
+  }
+
+  get #endpoint(): Endpoint {
+    if (this.#parts === null) throw new Error("postern: internal error: no endpoint yet");
+    return this.#parts.hub.endpoint;
   }
 
   /** Brings the endpoint's counts among the role's. */

@@ -30,6 +30,7 @@ import type { BackendStreams } from "./backend_streams.ts";
 import type { DatagramEnd } from "./datagram_end.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import { createP2pProfile } from "./p2p_accepting.ts";
+import { isDetourAddress } from "./p2p_detours.ts";
 import { P2pPeer, type P2pPeerParts } from "./p2p_peer.ts";
 
 export interface P2pListenerOptions extends Pick<P2pPeerParts, "services" | "serverConnectionOf"> {
@@ -158,7 +159,8 @@ export class P2pListener implements EndpointHandler {
   }
 
   onMigrated(connection: Connection): void {
-    if (this.#peers.has(connection)) this.#reportAddress(connection);
+    // By the server it has no address of its own.
+    if (this.#peers.has(connection) && !isDetourAddress(`${connection.address}`)) this.#reportAddress(connection);
   }
 
   onClosed(connection: Connection, ending: Ending, nowMs: number): void {

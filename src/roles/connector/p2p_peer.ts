@@ -10,6 +10,7 @@ import { ALPN_V2 } from "../../core/wire/mod.ts";
 import type { PeerStatus, WatchedPeer } from "../control/mod.ts";
 import type { StreamOrigin } from "./backend_stream.ts";
 import type { PacketSource, WayBack } from "./datagram_end.ts";
+import { isDetourAddress } from "./p2p_detours.ts";
 import type { LinkOwner } from "./packet_links.ts";
 import type { Service, ServiceTable } from "./services.ts";
 
@@ -99,7 +100,7 @@ export class P2pPeer implements PacketSource, StreamOrigin, WatchedPeer {
       services: services.all.filter((service) => this.mayReach(service)).map(({ id }) => id),
       streams,
       ...engine.tlsDescription(),
-      remoteAddress: address.toString(),
+      remoteAddress: isDetourAddress(address.toString()) ? "by the server" : address.toString(),
       ageMs: nowMs - establishedMs,
       idleMs: nowMs - heardMs,
       rttMs,

@@ -2,8 +2,9 @@
  * What the connector and the agent share: the connection to the server (`uplink`), the sockets and the endpoint under it
  * (`uplink_hub`), the services that are registered on it (`registration`), a TCP connection joined to one of its streams
  * (`stream_bridge`) or to a session in packets (`session_bridge`), and what both sides of a direct path need of them: `signal_stream`
- * towards the server, `direct_control` towards the other.
+ * towards the server, `direct_control` towards the other, `detour_path` towards it behind the server.
  */
+export * from "./detour_path.ts";
 export * from "./direct_control.ts";
 export * from "./limits.ts";
 export * from "./proof.ts";

@@ -1,0 +1,134 @@
+/**
+ * A direct path that goes dark while connections run on it, in both directions or in one: they go on by the server, and directly
+ * again when it carries again. In network namespaces, so that packets can be dropped on the way.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { needing } from "../../tools/needs.ts";
+import { Gateway } from "./gateway_fixture.ts";
+import { Conversation, LineService } from "./line_fixture.ts";
+import { type RoleProcess, runPostern } from "./processes_fixture.ts";
+import { Namespace } from "./tun_fixture.ts";
+
+const NEEDS = { root: true, tools: ["unshare", "nsenter", "ip", "iptables", "python3"], files: ["dist/postern"] };
+/** What falls silent takes some seconds to be noticed, and half a minute until it is tried again. */
+const PATIENCE = { ms: 120_000 };
+const NAMES = ["ztna-connector", "connector.web.ztna"];
+
+type Darkness = "both" | "to-connector" | "to-agent";
+
+/** All roles in one namespace, and a direct path between two of them. */
+class DirectPair implements AsyncDisposable {
+  readonly namespace: Namespace;
+  readonly gateway: Gateway;
+  readonly #stack: AsyncDisposableStack;
+  #rules: readonly (readonly string[])[] = [];
+
+  private constructor(stack: AsyncDisposableStack, namespace: Namespace, gateway: Gateway) {
+    this.#stack = stack;
+    this.namespace = namespace;
+    this.gateway = gateway;
+  }
+
+  static async start(): Promise<DirectPair> {
+    await using stack = new AsyncDisposableStack();
+    const namespace = stack.use(await Namespace.open());
+    await namespace.run("ip", "link", "set", "lo", "up");
+    const service = stack.use(await LineService.start(namespace));
+    const wrapper = ["nsenter", `--net=/proc/${namespace.pid}/ns/net`];
+    const gateway = stack.use(await Gateway.empty({ wrapper }));
+    await gateway.startServer();
+    const p2p = await gateway.pki.issue("p2p", { dns: NAMES, eku: ["serverAuth"] });
+    const listen = ["--p2p-bind", "127.0.0.1", "--p2p-listen-port", "0", "--p2p-cert", p2p.cert, "--p2p-key", p2p.key];
+    await gateway.startConnector({ web: service.port }, gateway.pki.connector, ...listen);
+    await gateway.startAgent(["web"], gateway.pki.agent, "--p2p");
+    return new DirectPair(stack.move(), namespace, gateway);
+  }
+
+  /** A connection of a local program to the service. */
+  converse(): Conversation {
+    return this.#stack.use(new Conversation(this.namespace, this.gateway.portOf("web")));
+  }
+
+  /** A connection that runs on the direct path. */
+  async converseDirectly(): Promise<Conversation> {
+    assert(await this.converse().say("first"));
+    await this.gateway.agent.until("direct-opened", {}, PATIENCE);
+    const conversation = this.converse();
+    assert(await conversation.say("directly"));
+    return conversation;
+  }
+
+  /** From now on the path between the two is dark; the one between each of them and the server is not. */
+  async darken(darkness: Darkness): Promise<void> {
+    const port = `${(await this.gateway.connector.ports())[0]}`, server = `${this.gateway.serverPort}`;
+    const to = ["INPUT", "-p", "udp", "--dport", port, "!", "--sport", server, "-j", "DROP"];
+    const from = ["INPUT", "-p", "udp", "--sport", port, "!", "--dport", server, "-j", "DROP"];
+    this.#rules = darkness === "both" ? [to, from] : darkness === "to-connector" ? [to] : [from];
+    for (const rule of this.#rules) await this.namespace.run("iptables", "-w", "-A", ...rule);
+  }
+
+  async lighten(): Promise<void> {
+    for (const rule of this.#rules) await this.namespace.run("iptables", "-w", "-D", ...rule);
+  }
+
+  async status(role: RoleProcess, name: string) {
+    const { stdout } = await runPostern(["status", "--json", "--role", name], this.gateway.folder, {
+      XDG_RUNTIME_DIR: role.runtimeFolder,
+    });
+    return JSON.parse(stdout);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}
+
+/** Goes dark under a running connection and shows that it goes on by the server, with lines of every size. */
+async function outlivesDarkness(pair: DirectPair, darkness: Darkness): Promise<Conversation> {
+  const conversation = await pair.converseDirectly();
+  const { agent, connector } = pair.gateway;
+  await pair.darken(darkness);
+  const answered = conversation.say("in-the-dark");
+  await agent.until("direct-detour", { service: "web" }, PATIENCE);
+  assert(await answered);
+  assert(await conversation.say("0123456789abcdef", 20_000));
+  const { services } = await pair.status(agent, "agent");
+  assert(services[0].route.startsWith("relay (") && services[0].route.endsWith("by the server too)"), services[0].route);
+  const { peers } = await pair.status(connector, "connector");
+  assertEquals(peers.map(({ remote_addr }: { readonly remote_addr: string }) => remote_addr), ["by the server"]);
+  // What is new goes by the server too.
+  assert(await pair.converse().say("new"));
+  return conversation;
+}
+
+async function oneDirection(darkness: Darkness): Promise<void> {
+  await using pair = await DirectPair.start();
+  await outlivesDarkness(pair, darkness);
+  assertEquals(pair.gateway.agent.linesOf("direct-closed"), []);
+}
+
+async function thereAndBack(): Promise<void> {
+  await using pair = await DirectPair.start();
+  const conversation = await outlivesDarkness(pair, "both");
+  await pair.lighten();
+  const { agent, server } = pair.gateway;
+  await agent.until("direct-back", { service: "web" }, PATIENCE);
+  assert((await pair.status(agent, "agent")).services[0].route.startsWith("direct "));
+  // Without the server only the direct path can carry it, and what is new.
+  await server.stop("SIGKILL");
+  assert(await conversation.say("0123456789abcdef", 20_000));
+  assert(await pair.converse().say("new"));
+  assertEquals(agent.linesOf("direct-closed"), []);
+}
+
+Deno.test(
+  needing(
+    NEEDS,
+    "a direct path that goes dark, in one direction or both, costs no connection, and carries them again",
+    async () => {
+      // Most of it is waiting: at the same time.
+      const ends = await Promise.allSettled([oneDirection("to-connector"), oneDirection("to-agent"), thereAndBack()]);
+      for (const end of ends) if (end.status === "rejected") throw end.reason;
+    },
+  ),
+);
