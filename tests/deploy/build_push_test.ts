@@ -1,0 +1,87 @@
+/** build-push.sh with a Docker that only notes its calls: what is pushed, and above all what is not. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "node:path";
+import { runWithStubs, type Stub } from "./stub_fixture.ts";
+import { ROOT } from "./unit_fixture.ts";
+
+const SCRIPT = join(ROOT, "deploy", "k8s", "build-push.sh");
+const TWO = "linux/amd64,linux/arm64";
+
+async function build(args: readonly string[], env: Readonly<Record<string, string>> = {}, docker: Stub = {}) {
+  // Any file will do: the stub does not read it.
+  return await runWithStubs(SCRIPT, args, { docker }, { env: { CONTAINERFILE: join(ROOT, "Makefile"), ...env } });
+}
+
+Deno.test("build-push.sh --no-push loads and never pushes", async () => {
+  const { code, stdout, calls } = await build(["--no-push"], { PLATFORMS: "linux/amd64" });
+  assertEquals([code, stdout], [0, "Loaded ghcr.io/postern/postern:latest (linux/amd64); nothing was pushed\n"]);
+  const [, build1 = ""] = calls;
+  assertStringIncludes(build1, "docker buildx build --platform linux/amd64 --file ");
+  assertStringIncludes(build1, " --tag ghcr.io/postern/postern:latest --load ");
+  assert(!calls.join("\n").includes("--push"));
+});
+
+Deno.test("build-push.sh --no-push for several processors is refused before Docker is called", async () => {
+  for (const env of [{}, { PLATFORMS: TWO }]) {
+    const { code, stderr, calls } = await build(["--no-push"], env);
+    const message = "ERROR: --no-push is incompatible with multi-platform builds (buildx --load requires single platform)\n";
+    assertEquals([code, stderr, calls], [1, message, []]);
+  }
+});
+
+Deno.test("build-push.sh needs --push for several processors, or one of them", async () => {
+  const { code, stderr, calls } = await build([]);
+  assertEquals([code, calls], [1, []]);
+  assertStringIncludes(stderr, `ERROR: several processors (${TWO}) need --push; --arm64-only`);
+  const arm = await build(["--arm64-only"]);
+  assertEquals(arm.code, 0);
+  assertStringIncludes(arm.calls[1] ?? "", "--platform linux/arm64 ");
+  assertStringIncludes(arm.calls[1] ?? "", " --load ");
+  const both = await build(["--arm64-only", "--no-push"]);
+  assertEquals([both.code, both.calls.join("\n").includes("--push")], [0, false]);
+  const one = await build([], { PLATFORMS: "linux/amd64" });
+  assertStringIncludes(one.calls[1] ?? "", " --load ");
+});
+
+Deno.test("build-push.sh --push pushes what the variables name", async () => {
+  const { code, stdout, calls } = await build(["--push"], {
+    REGISTRY: "registry.example.com:5000",
+    OWNER: "team/net",
+    TAG: "1.2.3",
+  });
+  assertEquals([code, stdout], [0, `Pushed registry.example.com:5000/team/net/postern:1.2.3 (${TWO})\n`]);
+  assertStringIncludes(calls[1] ?? "", `--platform ${TWO} `);
+  assertStringIncludes(calls[1] ?? "", " --tag registry.example.com:5000/team/net/postern:1.2.3 --push ");
+});
+
+Deno.test("build-push.sh says what is wrong: flags, variables, files, Docker", async () => {
+  const wrong: readonly (readonly [readonly string[], Record<string, string>, number, string])[] = [
+    [["--push", "--no-push"], {}, 2, "ERROR: --push and --no-push exclude each other"],
+    [["--pushh"], {}, 2, "ERROR: unknown flag: --pushh"],
+    [["--push"], { PLATFORMS: "linux/amd64 --push" }, 1, "ERROR: Invalid PLATFORMS: 'linux/amd64 --push'"],
+    [["--push"], { REGISTRY: "../x" }, 1, "ERROR: Invalid REGISTRY: '../x'"],
+    [["--push"], { OWNER: "Some One" }, 1, "ERROR: Invalid OWNER: 'Some One'"],
+    [["--push"], { TAG: "a b" }, 1, "ERROR: Invalid TAG: 'a b'"],
+    [["--push"], { CONTAINERFILE: "/nonexistent/file" }, 1, "ERROR: no file /nonexistent/file"],
+  ];
+  for (const [args, env, code, message] of wrong) {
+    const result = await build(args, env);
+    assertEquals([result.code, result.stderr.split("\n")[0], result.calls], [code, message, []]);
+  }
+  const noBuildx = await build(["--push"], {}, { code: 1 });
+  assertEquals([noBuildx.code, noBuildx.stderr], [1, "ERROR: docker has no buildx here\n"]);
+  const noBuild = await build(["--push"], {}, { script: 'if [ "$2" = build ]; then exit 1; fi' });
+  assertEquals([noBuild.code, noBuild.stderr], [1, "ERROR: docker could not build ghcr.io/postern/postern:latest\n"]);
+  const noDocker = await runWithStubs(SCRIPT, ["--push"], {}, { env: { CONTAINERFILE: join(ROOT, "Makefile") } });
+  assertEquals([noDocker.code, noDocker.stderr], [1, "ERROR: docker is missing\n"]);
+});
+
+Deno.test("build-push.sh: what the help says holds is what holds", async () => {
+  const { code, stdout } = await build(["--help"], { TAG: "seen" });
+  assertEquals(code, 0);
+  for (const line of ["REGISTRY=ghcr.io", "OWNER=postern", "TAG=seen", `PLATFORMS=${TWO}`]) {
+    assertStringIncludes(stdout, `  ${line}\n`);
+  }
+  const pushed = await build(["--push"], { TAG: "seen" });
+  assertStringIncludes(pushed.calls[1] ?? "", " --tag ghcr.io/postern/postern:seen ");
+});
