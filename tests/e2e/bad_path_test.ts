@@ -22,7 +22,7 @@ interface Row {
 const ROWS: Readonly<Record<string, Row>> = {
   "that loses, doubles and reorders": {
     trouble: { loss: 0.02, duplicate: 0.02, reorder: 0.02, seed: 7 },
-    bytes: 4 * MIB,
+    bytes: 2 * MIB,
     datagramsMin: DATAGRAMS / 2,
   },
   "that loses a tenth of what the server says": {

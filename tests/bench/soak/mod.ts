@@ -2,6 +2,7 @@
 import { cycles } from "./cycles.ts";
 import { decoders } from "./decoders.ts";
 import { fuzz } from "./fuzz.ts";
+import { kills } from "./kills.ts";
 import { load } from "./load.ts";
 import { paths } from "./paths.ts";
 import { scrapes } from "./scrapes.ts";
@@ -9,6 +10,6 @@ import { sim } from "./sim.ts";
 import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, paths];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, paths, kills];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
