@@ -1,5 +1,6 @@
 /**
- * The manual names every log event, security event, metric and admin route that the code has, word for word.
+ * The manual names every log event, security event, metric and admin route that the code has, word for word; the dashboard shows every
+ * metric.
  * After a change: `deno test -A tests/e2e/ops_manual_test.ts -- --update && deno fmt docs`.
  */
 import { assert, assertEquals } from "@std/assert";
@@ -11,6 +12,7 @@ import { type Route, ROUTES } from "../../src/ops/admin/mod.ts";
 import { AGENT_METRICS } from "../../src/roles/agent/mod.ts";
 import { CONNECTOR_METRICS } from "../../src/roles/connector/mod.ts";
 import { SERVER_METRICS } from "../../src/roles/server/mod.ts";
+import { formatDashboard } from "../../tools/dashboard.ts";
 import { code, table, testManualBlocks } from "../../tools/manual_fixture.ts";
 import { native } from "./ops_fixture.ts";
 
@@ -66,6 +68,18 @@ const BLOCKS: ReadonlyMap<string, string> = new Map([
 ]);
 
 testManualBlocks(BLOCKS);
+
+Deno.test("deploy/observability/dashboard.json has a panel for every metric of the code", () => {
+  const path = new URL("../../deploy/observability/dashboard.json", import.meta.url);
+  const text = formatDashboard([
+    { title: "Server", metrics: Object.values(ROLE_METRICS.server) },
+    { title: "Connector", metrics: Object.values(ROLE_METRICS.connector) },
+    { title: "Agent", metrics: Object.values(ROLE_METRICS.agent) },
+    { title: "Every role", metrics: ownMetrics() },
+  ]);
+  if (Deno.args.includes("--update")) Deno.writeTextFileSync(path, text);
+  assertEquals(JSON.parse(Deno.readTextFileSync(path)), JSON.parse(text), "run this file again with -- --update");
+});
 
 Deno.test("every metric has one kind and one help, and a name that Prometheus takes", () => {
   const seen = new Map<string, MetricDefinition>();

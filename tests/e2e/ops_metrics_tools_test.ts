@@ -148,22 +148,13 @@ Deno.test(needing({ tools: ["curl", "promtool"] }, "promtool finds nothing wrong
 Deno.test(
   needing(
     { tools: ["prometheus", "promtool"] },
-    "a real Prometheus scrapes with a client certificate, and its configuration example is valid",
+    "a real Prometheus with the shipped configuration scrapes by its client certificate and evaluates the shipped alerts",
     async () => {
       await withScrape(async ({ port, pki }) => {
-        const config = `global:
-  scrape_interval: 1s
-scrape_configs:
-  - job_name: postern
-    scheme: https
-    tls_config:
-      ca_file: ${pki}/ca.crt
-      cert_file: ${pki}/client.crt
-      key_file: ${pki}/client.key
-      min_version: TLS13
-    static_configs:
-      - targets: ['[::1]:${port}']
-`;
+        const shipped = (name: string) => Deno.readTextFileSync(new URL(`../../deploy/observability/${name}`, import.meta.url));
+        const config = shipped("prometheus.yml").replaceAll("/etc/prometheus/postern", pki).replace("[::1]:9090", `[::1]:${port}`)
+          .replaceAll("15s", "1s");
+        Deno.writeTextFileSync(`${pki}/alerts.yml`, shipped("alerts.yml"));
         Deno.writeTextFileSync(`${pki}/prometheus.yml`, config);
         assertEquals((await run("promtool", ["check", "config", `${pki}/prometheus.yml`])).code, 0);
         const web = freePort();
@@ -174,8 +165,9 @@ scrape_configs:
         ];
         const prometheus = new Deno.Command("prometheus", { args, stdout: "null", stderr: "null" }).spawn();
         try {
-          assertEquals(await scraped(web, "up"), "1");
+          assertEquals(await scraped(web, 'up{role="server"}'), "1");
           assertEquals(await scraped(web, "ztna_relay_bytes_total"), "5");
+          assertEquals(await scraped(web, 'ALERTS{alertname="PosternDown",alertstate="pending",role="agent"}'), "1");
         } finally {
           prometheus.kill("SIGTERM");
           await prometheus.status;
