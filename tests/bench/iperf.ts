@@ -6,6 +6,9 @@ export type IperfWay = "up" | "down";
 /** How a program is started at one end. */
 export type Starter = (program: string, ...args: readonly string[]) => Deno.Command;
 
+/** On this machine itself, outside of any namespace. */
+export const here: Starter = (program, ...args) => new Deno.Command(program, { args: [...args], ...IperfServer.PIPED });
+
 const TRIES_MAX = 5;
 
 export interface IperfResult {

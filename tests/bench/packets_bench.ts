@@ -10,7 +10,7 @@ import { TUN_NEEDS } from "../e2e/tun_fixture.ts";
 import { TunGateway } from "../e2e/tun_gateway_fixture.ts";
 import { cpuSeconds } from "./children.ts";
 import type { BenchTable } from "./report.ts";
-import { IperfServer, type IperfWay, runIperf } from "./iperf.ts";
+import { here, IperfServer, type IperfWay, runIperf } from "./iperf.ts";
 import { BareWire, WireguardHub } from "./wireguard.ts";
 
 const ROUNDS = 3;
@@ -121,10 +121,6 @@ async function streamPath(resources: AsyncDisposableStack): Promise<MeasuredPath
     port: gateway.portOf("web"),
     parts: { agent: [agent.pid], server: [server.pid], connector: [connector.pid] },
   };
-}
-
-function here(program: string, ...args: readonly string[]): Deno.Command {
-  return new Deno.Command(program, { args: [...args], ...IperfServer.PIPED });
 }
 
 function total(pids: readonly number[]): number {

@@ -4,7 +4,9 @@
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
 import { cpuSeconds, runScript, startScript, stopProcess } from "./children.ts";
+import { here } from "./iperf.ts";
 import type { BenchTable } from "./report.ts";
+import { Stunnel } from "./stunnel.ts";
 
 const ROUNDS = 3;
 
@@ -37,10 +39,16 @@ async function streamFigures(bytes: number): Promise<StreamFigure[]> {
   const sinkPort = Number(sink.firstLine);
   try {
     await using gateway = await Gateway.start({ services: { web: sinkPort } });
-    await using stunnel = await Stunnel.start(sinkPort, gateway.folder);
+    const stunnelPort = freePort();
+    await using stunnel = await Stunnel.start({
+      folder: gateway.folder,
+      sink: `127.0.0.1:${sinkPort}`,
+      near: { start: here, address: "127.0.0.1", port: stunnelPort },
+      far: { start: here, address: "127.0.0.1", port: freePort() },
+    });
     const paths = [
       { name: "bare loopback", port: sinkPort, pids: [] as number[] },
-      ...(stunnel === null ? [] : [{ name: "stunnel, mutual TLS, one hop", port: stunnel.port, pids: stunnel.pids }]),
+      ...(stunnel === null ? [] : [{ name: "stunnel, mutual TLS, one hop", port: stunnelPort, pids: stunnel.pids }]),
       {
         name: "postern, agent-server-connector",
         port: gateway.portOf("web"),
@@ -75,66 +83,7 @@ function total(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
 }
 
-/** Two stunnel processes, back to back with client certificates required; null where stunnel is not installed. */
-class Stunnel implements AsyncDisposable {
-  readonly port: number;
-  readonly pids: readonly number[];
-  readonly #processes: readonly Deno.ChildProcess[];
-
-  private constructor(port: number, processes: readonly Deno.ChildProcess[]) {
-    this.port = port;
-    this.pids = processes.map((process) => process.pid);
-    this.#processes = processes;
-  }
-
-  static async start(sinkPort: number, folder: string): Promise<Stunnel | null> {
-    const [clientPort, serverPort] = [freePort(), freePort()];
-    const common = "foreground = yes\nsyslog = no\npid =\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n";
-    const tls = (role: string) =>
-      `cert = ${folder}/pki/${role}-cert.pem\nkey = ${folder}/pki/${role}-key.pem\nCAfile = ${folder}/pki/ca-cert.pem\n`;
-    Deno.writeTextFileSync(
-      `${folder}/stunnel-server.conf`,
-      `${common}[bulk]\naccept = 127.0.0.1:${serverPort}\nconnect = 127.0.0.1:${sinkPort}\n${
-        tls("server")
-      }verifyChain = yes\nrequireCert = yes\n`,
-    );
-    Deno.writeTextFileSync(
-      `${folder}/stunnel-client.conf`,
-      `${common}[bulk]\nclient = yes\naccept = 127.0.0.1:${clientPort}\nconnect = 127.0.0.1:${serverPort}\n${
-        tls("agent")
-      }verifyChain = yes\n`,
-    );
-    try {
-      const processes = ["server", "client"].map((end) =>
-        new Deno.Command("stunnel", { args: [`${folder}/stunnel-${end}.conf`], stdin: "null", stdout: "piped", stderr: "piped" })
-          .spawn()
-      );
-      await untilOpen(clientPort);
-      return new Stunnel(clientPort, processes);
-    } catch (error) {
-      console.error(`stunnel is left out: ${error instanceof Error ? error.message : error}`);
-      return null;
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all(this.#processes.map(stopProcess));
-  }
-}
-
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
-}
-
-async function untilOpen(port: number): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
-    try {
-      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  }
-  throw new Error(`nothing listens on ${port}`);
 }
