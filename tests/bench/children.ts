@@ -9,7 +9,7 @@ export function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-/** The same to the nanosecond, of all threads that the process has. */
+/** The same to the nanosecond, of the threads that the process has now: what ended ones used is not in it. */
 export function cpuSecondsExactly(pid: number): number {
   let nanoseconds = 0;
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {

@@ -2,8 +2,8 @@
  * `deno task bench`: the figures of the data plane, each beside its reference in the same run. Times depend on the machine; the
  * ratios are what counts. `dist/postern` must be built.
  *
- *   deno task bench [startup] [streams] [datagrams] [packets] [--bytes 1073741824] [--seconds 5]
- *                   [--relay NAME,HOST:PORT,PID,PKI]... [--wireguard PROGRAM] [--short] [--json FILE] [--markdown FILE]
+ *   deno task bench [startup] [streams] [datagrams] [wire] [packets] [--bytes 1073741824] [--seconds 5]
+ *                   [--relay NAME,HOST:PORT,PID,PKI]... [--wireguard PROGRAM] [--rathole PROGRAM] [--short] [--json FILE] [--markdown FILE]
  *
  * Without names all of them run; `--short` measures less of each.
  * `--relay` adds a ztna-v1 relay that already runs, with a development PKI that it trusts, to the datagram figures.
@@ -15,6 +15,7 @@ import { measurePackets } from "./packets_bench.ts";
 import { type BenchReport, type BenchTable, reportMarkdown, tableText } from "./report.ts";
 import { measureStartup } from "./startup_bench.ts";
 import { measureStreams } from "./streams_bench.ts";
+import { measureWire } from "./wire_bench.ts";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -22,6 +23,7 @@ const { values, positionals } = parseArgs({
     seconds: { type: "string", default: "4" },
     relay: { type: "string", multiple: true, default: [] },
     wireguard: { type: "string", default: "wireguard-go" },
+    rathole: { type: "string", default: "rathole" },
     short: { type: "boolean", default: false },
     json: { type: "string" },
     markdown: { type: "string" },
@@ -34,6 +36,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<readonly BenchTable[]>>> =
   startup: () => measureStartup(5),
   streams: () => measureStreams(Number(values.bytes)),
   datagrams: () => measureDatagrams({ seconds, further: (values.relay ?? []).map(parseRelay), isShort: values.short ?? false }),
+  wire: () => measureWire({ seconds, rathole: values.rathole ?? "", isShort: values.short ?? false }),
   packets: () => measurePackets(seconds, values.wireguard ?? ""),
 };
 

@@ -42,6 +42,7 @@ async function streamFigures(bytes: number): Promise<StreamFigure[]> {
     const stunnelPort = freePort();
     await using stunnel = await Stunnel.start({
       folder: gateway.folder,
+      pki: gateway.pki.folder,
       sink: `127.0.0.1:${sinkPort}`,
       near: { start: here, address: "127.0.0.1", port: stunnelPort },
       far: { start: here, address: "127.0.0.1", port: freePort() },

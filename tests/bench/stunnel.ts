@@ -3,8 +3,10 @@ import { stopProcess } from "./children.ts";
 import type { Starter } from "./iperf.ts";
 
 export interface StunnelOptions {
-  /** Where the configuration lies; `pki/` in it has the certificates. */
+  /** Where the configuration lies. */
   readonly folder: string;
+  /** A development PKI's folder. */
+  readonly pki: string;
   /** Where the far end connects to, as it sees it: `127.0.0.1:5201`. */
   readonly sink: string;
   /** How each end is started, the address on which it accepts, and a port that is free there. */
@@ -28,12 +30,11 @@ export class Stunnel implements AsyncDisposable {
   }
 
   /** Null, with a word on standard error, where stunnel is not installed or does not start. */
-  static async start({ folder, sink, near, far }: StunnelOptions): Promise<Stunnel | null> {
+  static async start({ folder, pki, sink, near, far }: StunnelOptions): Promise<Stunnel | null> {
     const common = "foreground = yes\nsyslog = no\npid =\nsocket = l:TCP_NODELAY=1\nsocket = r:TCP_NODELAY=1\n";
     const end = (role: string, { address, port }: StunnelEnd, to: string, more: string) => {
       const path = `${folder}/stunnel-${role}.conf`;
-      const tls =
-        `cert = ${folder}/pki/${role}-cert.pem\nkey = ${folder}/pki/${role}-key.pem\nCAfile = ${folder}/pki/ca-cert.pem\n`;
+      const tls = `cert = ${pki}/${role}-cert.pem\nkey = ${pki}/${role}-key.pem\nCAfile = ${pki}/ca-cert.pem\n`;
       Deno.writeTextFileSync(
         path,
         `${common}[bulk]\naccept = ${address}:${port}\nconnect = ${to}\n${tls}verifyChain = yes\n${more}`,
