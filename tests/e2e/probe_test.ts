@@ -87,9 +87,27 @@ Deno.test("probe: packets there and back: compared, measured, in bursts, at the 
     assert(numberIn(burst.lines, "BURST_PPS") > 0);
     // As much as goes at all is taken; one byte more is not.
     for (const size of ["max-1", "max"]) assertEquals((await setup.probe(...to, "--payload-size", size, "--wait", "100")).code, 0);
-    const over = await setup.probe(...to, "--payload-size", "max+1");
-    assertEquals(over.code, 1);
-    assert(over.said.includes("BufferTooShort"), over.said);
+    for (const way of [[], ["--burst", "3"], ["--measure-rtt"]]) {
+      const over = await setup.probe(...to, "--payload-size", "max+1", ...way);
+      assertEquals(over.code, 1, way.join());
+      assert(over.said.includes("BufferTooShort"), over.said);
+    }
+  });
+});
+
+Deno.test("probe: without words for it, 64 bytes are measured and 100 sent in bursts, numbered from 00; with nothing to send it listens", async () => {
+  await withEcho(async (port) => {
+    await using setup = await startGateway(port);
+    const to = ["--service", "echo", "--dst", "10.100.0.1:7"];
+    const payloads = (lines: readonly string[]) => lines.filter((line) => line.startsWith("RECV:45")).map((line) => line.slice(61));
+    const numbered = (bytes: number) => [...Array(bytes).keys()].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const measured = await setup.probe(...to, "--measure-rtt", "--rtt-count", "2", "--wait", "10000");
+    assertEquals(payloads(measured.lines), [numbered(64), numbered(64)], measured.said);
+    const burst = await setup.probe(...to, "--burst", "4", "--wait", "2000");
+    assertEquals(numberIn(burst.lines, "BURST_SENT"), 4);
+    assertEquals(new Set(payloads(burst.lines)), new Set([numbered(100)]), burst.said);
+    const listening = await setup.probe("--wait", "500");
+    assertEquals([listening.code, listening.lines.map((line) => line.slice(0, 15))], [0, ["RECV:01" + hex("\x7f") + "000001"]]);
   });
 });
 
@@ -102,7 +120,8 @@ Deno.test("probe: an answer that differs, none at all, and a connection that is 
   assert(other.lines.some((line) => line.endsWith(hex("re: hello"))), other.lines.join());
   const away = ["--service", "echo", "--dst", "10.101.0.1:7"];
   const lost = await setup.probe(...away, "--send-udp", "hello", "--measure-rtt", "--rtt-count", "1", "--wait", "500");
-  assertEquals([numberIn(lost.lines, "RTT_COUNT"), numberIn(lost.lines, "RTT_TIMEOUTS")], [0, 1]);
+  // Without an answer there is no time to tell.
+  assertEquals(lost.lines.filter((line) => line.startsWith("RTT_")), ["RTT_COUNT:0", "RTT_TIMEOUTS:1"]);
 
   // Without a certificate, and with the name of another server: refused, and expected to be.
   const { gateway } = setup;
@@ -110,35 +129,39 @@ Deno.test("probe: an answer that differs, none at all, and a connection that is 
   const run = (...args: readonly string[]) => runPostern(["probe", ...server, ...args], gateway.folder);
   const refused = await run("--expect-fail");
   assertEquals([refused.code, refused.stdout], [0, "EXPECTED_FAIL:connection_rejected\n"], refused.said);
+  const strange = await setup.probe("--alpn", "wrong-protocol", "--expect-fail");
+  assertEquals([strange.code, strange.lines], [0, ["EXPECTED_FAIL:connection_rejected"]], strange.said);
   assertEquals((await setup.probe("--expect-fail", "--wait", "500")).code, 1);
   assertEquals((await setup.probe("--server-name", "other.example")).code, 1);
 });
 
-Deno.test("probe: every line of standard input is sent, and what comes back is shown", async () => {
+Deno.test("probe: every line of standard input up to `quit` is sent, and what comes back is shown", async () => {
   await using backend = await UdpBackend.start();
   await using setup = await startGateway(backend.port);
   const args = ["probe", ...setup.flags, "--service", "echo", "--dst", "10.100.0.1:7", "--interactive", "--wait", "5000"];
   const child = new Deno.Command(BINARY, { args, clearEnv: true, stdin: "piped", stdout: "piped", stderr: "null" }).spawn();
   const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode("one\ntwo\n"));
+  await writer.write(new TextEncoder().encode("one\n\n two \nquit\nthree\n"));
   await writer.close();
   const { code, stdout } = await child.output();
   const lines = new TextDecoder().decode(stdout).split("\n");
   assertEquals(code, 0);
   for (const text of ["re: one", "re: two"]) assert(lines.some((line) => line.endsWith(hex(text))), lines.join());
+  assert(!lines.some((line) => line.endsWith(hex("three"))), "what is behind `quit` is not said");
 });
 
 Deno.test("probe: wrong flags are refused before anything is sent", async () => {
   const wrong = [
     ["--server", "nowhere:0"],
-    ["--alpn", "h3"],
+    ["--alpn", ""],
+    ["--verify-echo"],
     ["--send", "a", "--send-hex", "00"],
     ["--send-hex", "0"],
     ["--send-udp", "a"],
     ["--payload-size", "70000"],
     ["--payload-pattern", "rainbow"],
     ["--dst", "[::1]:1", "--send-udp", "a"],
-    ["--burst", "5"],
+    ["--burst", "x"],
     ["--client-cert", "c.pem"],
     [],
   ];

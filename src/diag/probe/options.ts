@@ -9,7 +9,6 @@ import {
   type SocketAddress,
   usageError,
 } from "../../base/mod.ts";
-import { ALPN_V1, ALPN_V2 } from "../../core/wire/mod.ts";
 import { PAYLOAD_PATTERNS, type PayloadPattern, type PayloadSize } from "./payload.ts";
 
 /** As the command line has them. */
@@ -76,6 +75,10 @@ export interface ProbePlan {
   readonly clientKeyPath: string | null;
 }
 
+/** Any name may be tried, so that a refusal can be seen (RFC 7301 §3.1). */
+const ALPN_NAME = /^[!-~]{1,255}$/;
+/** What is measured and what comes in bursts, when nobody says what to send. */
+const MEASURED_BYTES = 64, BURST_BYTES = 100;
 const COUNT_MAX = 1_000_000;
 const WAIT_MAX_MS = 3_600_000;
 const PAYLOAD_MAX_BYTES = 65_535;
@@ -84,7 +87,7 @@ const PAYLOAD_MAX_BYTES = 65_535;
 export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
   const server = parseHostPort(flags.server, { defaultPort: 4433 });
   if (!server.ok) throw usageError(`--server ${JSON.stringify(flags.server)}: ${server.why}`);
-  if (flags.alpn !== ALPN_V1 && flags.alpn !== ALPN_V2) throw usageError(`--alpn ${flags.alpn}: must be ${ALPN_V1} or ${ALPN_V2}`);
+  if (!ALPN_NAME.test(flags.alpn)) throw usageError(`--alpn ${JSON.stringify(flags.alpn)}: must be 1 to 255 visible characters`);
   if (flags.service !== undefined) {
     const id = parseServiceId(flags.service, { legacy: true });
     if (!id.ok) throw usageError(`--service ${JSON.stringify(flags.service)}: ${id.why}`);
@@ -92,11 +95,10 @@ export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
   if ((flags.clientCert === undefined) !== (flags.clientKey === undefined)) {
     throw usageError("--client-cert and --client-key belong together", "give both, or neither");
   }
-  const message = messageOf(flags);
+  const message = messageOf(flags) ?? defaultMessage(flags);
   const to = flags.dst === undefined ? null : addressOf("--dst", flags.dst);
   if (flags.sendUdp !== undefined && to === null) throw usageError("--send-udp needs --dst ADDRESS:PORT");
-  const isRepeated = flags.burst !== undefined || flags.measureRtt === true || flags.verifyEcho === true;
-  if (message === null && isRepeated) {
+  if (message === null && flags.verifyEcho === true) {
     throw usageError("there is nothing to send", "add --send, --send-hex, --send-udp or --payload-size");
   }
   return {
@@ -125,11 +127,22 @@ export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
   };
 }
 
+/** A measurement and a burst need something to send. */
+function defaultMessage({ measureRtt, burst, payloadPattern }: ProbeFlags): ProbeMessage | null {
+  if (measureRtt !== true && burst === undefined) return null;
+  return { kind: "pattern", size: measureRtt === true ? MEASURED_BYTES : BURST_BYTES, pattern: patternNamed(payloadPattern) };
+}
+
+function patternNamed(text: string): PayloadPattern {
+  const pattern = PAYLOAD_PATTERNS.find((name) => name === text);
+  if (pattern === undefined) throw usageError(`--payload-pattern ${text}: must be ${PAYLOAD_PATTERNS.join(", ")}`);
+  return pattern;
+}
+
 function messageOf({ send, sendHex, sendUdp, payloadSize, payloadPattern }: ProbeFlags): ProbeMessage | null {
   const given = [send, sendHex, sendUdp, payloadSize].filter((flag) => flag !== undefined);
   if (given.length > 1) throw usageError("--send, --send-hex, --send-udp and --payload-size exclude each other");
-  const pattern = PAYLOAD_PATTERNS.find((name) => name === payloadPattern);
-  if (pattern === undefined) throw usageError(`--payload-pattern ${payloadPattern}: must be ${PAYLOAD_PATTERNS.join(", ")}`);
+  const pattern = patternNamed(payloadPattern);
   if (payloadSize !== undefined) return { kind: "pattern", size: sizeOf(payloadSize), pattern };
   const text = send ?? sendUdp;
   if (text !== undefined) return { kind: "bytes", bytes: new TextEncoder().encode(text) };

@@ -92,11 +92,17 @@ class Probe {
       if (burst > 0) await this.#burst(burst);
       else if (rttCount > 0) await this.#measure(rttCount);
       else await this.#sendAll();
-    }
+    } else if (this.#onlyListens) await this.#listen(this.#plan.waitMs);
     if (isInteractive) await this.#converse();
     this.#takeControl();
     if (this.#connection.ending !== null) throw rejected(this.#connection);
     return this.#plan.verifiesEcho ? this.#verdict() : 0;
+  }
+
+  /** Nothing is sent and nothing is measured: the connection stands for a while, and shows what comes. */
+  get #onlyListens(): boolean {
+    const { isInteractive, showsMaxSize, showsHandshake } = this.#plan;
+    return !isInteractive && !showsMaxSize && !showsHandshake;
   }
 
   async #register(service: string): Promise<void> {
@@ -129,7 +135,11 @@ class Probe {
       }
       if (delayMs > 0) await this.#connection.until(() => false, delayMs);
     }
-    if (verifiesEcho) return;
+    if (!verifiesEcho) await this.#listen(waitMs);
+  }
+
+  /** Shows what comes in so long. */
+  async #listen(waitMs: number): Promise<void> {
     const until = this.#connection.clockMs + waitMs;
     for (let left = waitMs; left > 0; left = until - this.#connection.clockMs) {
       if (await this.#answer(left) === null) return;
@@ -140,7 +150,10 @@ class Probe {
     const begunMs = this.#connection.clockMs;
     let sent = 0;
     while (sent < count && this.#connection.ending === null) {
-      if (this.#trySend(this.#payload())) sent++;
+      const payload = this.#payload();
+      // The first one tells whether they fit at all.
+      if (sent === 0) this.#send(payload);
+      if (sent === 0 || this.#trySend(payload)) sent++;
       // The queue is full: its packets leave with a turn.
       else await this.#connection.until(() => true, 0).then(() => this.#connection.until(() => false, 1));
     }
@@ -162,12 +175,14 @@ class Probe {
     }
     times.sort((a, b) => a - b);
     const at = (share: number) => times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? 0;
+    this.#output.line(`RTT_COUNT:${times.length}`);
+    this.#output.line(`RTT_TIMEOUTS:${count - times.length}`);
+    // Without an answer there is no time to tell.
+    if (times.length === 0) return;
     const rows = {
-      COUNT: times.length,
-      TIMEOUTS: count - times.length,
       MIN_US: times[0] ?? 0,
       MAX_US: times.at(-1) ?? 0,
-      AVG_US: times.length === 0 ? 0 : Math.round(times.reduce((sum, time) => sum + time, 0) / times.length),
+      AVG_US: Math.round(times.reduce((sum, time) => sum + time, 0) / times.length),
       P50_US: at(0.5),
       P95_US: at(0.95),
       P99_US: at(0.99),
@@ -175,7 +190,7 @@ class Probe {
     for (const [name, value] of Object.entries(rows)) this.#output.line(`RTT_${name}:${value}`);
   }
 
-  /** Sends every line that somebody types, and shows what comes meanwhile. */
+  /** Sends every line that somebody types, and shows what comes meanwhile, until `quit`, `exit` or the end. */
   async #converse(): Promise<void> {
     let next = this.#output.ask();
     for (;;) {
@@ -185,8 +200,9 @@ class Probe {
         await this.#answer(50);
         await Promise.race([read, new Promise((resolve) => setTimeout(resolve, 0))]);
       }
-      if (line === null || line === undefined) break;
-      this.#send(new TextEncoder().encode(line));
+      const text = line?.trim() ?? "quit";
+      if (text === "quit" || text === "exit") break;
+      if (text !== "") this.#send(new TextEncoder().encode(text));
       next = this.#output.ask();
     }
     while (await this.#answer(this.#plan.waitMs) !== null);

@@ -156,11 +156,21 @@ export class KillWorld implements AsyncDisposable {
   async #works(service: string, seed: number): Promise<void> {
     const deadline = performance.now() + HANG_MS;
     for (;;) {
-      using client = await this.#connect(service);
-      const end = await within(PATIENCE_MS, service, exchange(client, PROBE_BYTES, seed)).catch(() => "silence");
+      const end = await this.#attempt(service, seed);
       if (end === "intact") return;
       if (performance.now() > deadline) throw new Error(`${service} does not work again: ${end}\n${this.#tails()}`);
       await sleep(100);
+    }
+  }
+
+  /** As a program that gives up soon. The reset may come before the connection is in its hands. */
+  async #attempt(service: string, seed: number): Promise<TransferEnd | "silence"> {
+    try {
+      using client = await this.#connect(service);
+      return await within(PATIENCE_MS, service, exchange(client, PROBE_BYTES, seed)).catch(() => "silence");
+    } catch (error) {
+      if (isReset(error) || error instanceof Deno.errors.NotConnected) return "reset";
+      throw error;
     }
   }
 
