@@ -54,10 +54,11 @@ export async function runIperf(
   starter: Starter,
   address: string,
   port: number,
-  options: { readonly connections: number; readonly way: IperfWay; readonly seconds: number },
+  options: { readonly connections: number; readonly way: IperfWay } & ({ readonly seconds: number } | { readonly bytes: number }),
 ): Promise<IperfResult> {
-  const { connections, way, seconds } = options;
-  const args = ["--client", address, "--port", `${port}`, "--time", `${seconds}`, "--parallel", `${connections}`, "--json"];
+  const { connections, way } = options;
+  const length = "bytes" in options ? ["--bytes", `${options.bytes}`] : ["--time", `${options.seconds}`];
+  const args = ["--client", address, "--port", `${port}`, ...length, "--parallel", `${connections}`, "--json"];
   if (way === "down") args.push("--reverse");
   for (let tries = 0;; tries++) {
     const { code, stdout } = await starter("iperf3", ...args).output();

@@ -4,8 +4,9 @@
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join, resolve } from "node:path";
-import { needing } from "../../tools/needs.ts";
+import { missing, needing } from "../../tools/needs.ts";
 import { linesOf } from "../../tools/test_output.ts";
+import { IperfServer, runIperf } from "../bench/iperf.ts";
 import { type CertificateFiles, type DevelopmentPki, makePki } from "./pki_fixture.ts";
 import { RoleProcess, TemporaryFolder } from "./processes_fixture.ts";
 import { sleep } from "./tcp_fixture.ts";
@@ -18,8 +19,11 @@ const NEEDS = {
   tools: ["unshare", "nsenter", "ip", "ping", "curl", "dig", "python3"],
   files: ["/dev/net/tun", "dist/postern"],
 };
-const WEB = "10.100.0.2", WEB6 = "fd00:100::2", ECHO = "192.168.77.7";
+const WEB = "10.100.0.2", WEB6 = "fd00:100::2", ECHO = "192.168.77.7", IPERF = "10.100.0.9";
 const BYTES = 8 * 1024 * 1024;
+/** More than all buffers on the way hold: most of it must have arrived when the sender is done. */
+const IPERF_BYTES = 32 * 1024 * 1024;
+const HAS_IPERF = missing({ tools: ["iperf3"] }) === undefined;
 
 /** Everything in one namespace; what it started ends with it. */
 class TunGateway implements AsyncDisposable {
@@ -60,7 +64,9 @@ class TunGateway implements AsyncDisposable {
   static async #build(stack: AsyncDisposableStack): Promise<TunGateway> {
     const folder = stack.use(new TemporaryFolder());
     const pki = await makePki(join(folder.path, "pki"));
-    const connectorFiles = await pki.issue("connector-both", { dns: ["connector.web.ztna", "connector.echo.ztna"] });
+    const connectorFiles = await pki.issue("connector-both", {
+      dns: ["web", "echo", "iperf"].map((service) => `connector.${service}.ztna`),
+    });
     const files = { server: pki.server, connector: connectorFiles, agent: pki.wildcardAgent };
     const host = stack.use(await Namespace.open());
     await host.run("ip", "link", "set", "lo", "up");
@@ -70,10 +76,11 @@ class TunGateway implements AsyncDisposable {
       stack.use(new RoleProcess(args, folder.path, {}, ["nsenter", `--net=/proc/${host.pid}/ns/net`]));
     const server = start(["server", "--bind", "127.0.0.1:0", ...certificates(pki, files.server, "")]);
     const to = ["--server", `127.0.0.1:${(await server.ports())[0]}`, "--server-name", "ztna-server"];
-    const services = [`web=127.0.0.1:${ports.http}`, `echo=127.0.0.1:${ports.echo}/udp`];
-    const flags = services.flatMap((service) => ["--service", service]);
+    const services = [`web=127.0.0.1:${ports.http}`, `echo=127.0.0.1:${ports.echo}/udp`, `iperf=127.0.0.1:${IperfServer.PORT}`];
+    // A look whether iperf3 is there would be a test that it serves, and it serves one at a time.
+    const flags = [...services.flatMap((service) => ["--service", service]), "--health", "iperf=off"];
     const connector = start(["connector", ...to, ...flags, ...addresses(`web=[${WEB6}]`), ...certificates(pki, files.connector)]);
-    await Promise.all(["web", "echo"].map((service) => connector.until("registered", { service })));
+    await Promise.all(["web", "echo", "iperf"].map((service) => connector.until("registered", { service })));
     const agentArgs = [
       ...["agent", ...to, "--tun", "post%d", ...addresses(`web=${WEB6}`)],
       ...certificates(pki, files.agent),
@@ -82,7 +89,7 @@ class TunGateway implements AsyncDisposable {
   }
 
   async agentRegistered(): Promise<void> {
-    await Promise.all(["web", "echo"].map((service) => this.agent.until("registered", { service })));
+    await Promise.all(["web", "echo", "iperf"].map((service) => this.agent.until("registered", { service })));
   }
 
   async restartAgent(): Promise<void> {
@@ -101,7 +108,7 @@ class TunGateway implements AsyncDisposable {
 
 /** Of both services, as connector and agent say them; only how an IPv6 address is written differs. */
 function addresses(web6: string): string[] {
-  return [`web=${WEB}`, web6, `echo=${ECHO}`].flatMap((address) => ["--service-ip", address]);
+  return [`web=${WEB}`, web6, `echo=${ECHO}`, `iperf=${IPERF}`].flatMap((address) => ["--service-ip", address]);
 }
 
 class Backends implements AsyncDisposable {
@@ -153,6 +160,18 @@ Deno.test(needing(NEEDS, "TUN: programs of the machine reach services by address
     const up = await curl("--data-binary", `@${path}`, `http://${WEB}:${ports.http}/`);
     await Deno.remove(path);
     assertEquals([up.code, text(up.stdout)], [0, `${BYTES}`], text(up.stderr));
+  });
+  await t.step({
+    name: HAS_IPERF ? "iperf3: 32 MiB up and down" : "iperf3 [needs iperf3]",
+    ignore: !HAS_IPERF,
+    fn: async () => {
+      const starter = (program: string, ...args: readonly string[]) => host.command(program, ...args);
+      await using _server = await IperfServer.start(starter);
+      for (const way of ["up", "down"] as const) {
+        const { bytes } = await runIperf(starter, IPERF, IperfServer.PORT, { connections: 2, way, bytes: IPERF_BYTES });
+        assertEquals(bytes > IPERF_BYTES / 2, true, `${way}: ${bytes} bytes`);
+      }
+    },
   });
   await t.step("UDP and ping", async () => {
     const echoed = await host.run("python3", "-B", "-c", UDP_ECHO, ECHO, `${ports.echo}`);
