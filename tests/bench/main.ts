@@ -2,7 +2,7 @@
  * `deno task bench`: the figures of the data plane, each beside its reference in the same run. Times depend on the machine; the
  * ratios are what counts. `dist/postern` must be built.
  *
- *   deno task bench [startup] [streams] [datagrams] [wire] [packets] [--bytes 1073741824] [--seconds 5]
+ *   deno task bench [startup] [streams] [latency] [datagrams] [wire] [packets] [--bytes 1073741824] [--seconds 5]
  *                   [--relay NAME,HOST:PORT,PID,PKI]... [--wireguard PROGRAM] [--rathole PROGRAM] [--short] [--json FILE] [--markdown FILE]
  *
  * Without names all of them run; `--short` measures less of each.
@@ -11,6 +11,7 @@
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { measureDatagrams, type RelayTarget } from "./datagrams_bench.ts";
+import { measureLatency } from "./latency_bench.ts";
 import { measurePackets } from "./packets_bench.ts";
 import { type BenchReport, type BenchTable, reportMarkdown, tableText } from "./report.ts";
 import { measureStartup } from "./startup_bench.ts";
@@ -35,6 +36,7 @@ const seconds = Number(values.seconds);
 const SECTIONS: Readonly<Record<string, () => Promise<readonly BenchTable[]>>> = {
   startup: () => measureStartup(5),
   streams: () => measureStreams(Number(values.bytes)),
+  latency: () => measureLatency(values.short ?? false),
   datagrams: () => measureDatagrams({ seconds, further: (values.relay ?? []).map(parseRelay), isShort: values.short ?? false }),
   wire: () => measureWire({ seconds, rathole: values.rathole ?? "", isShort: values.short ?? false }),
   packets: () => measurePackets(seconds, values.wireguard ?? ""),

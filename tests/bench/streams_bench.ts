@@ -4,7 +4,6 @@
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
 import { cpuSeconds, runScript, startScript, stopProcess } from "./children.ts";
-import { here } from "./iperf.ts";
 import type { BenchTable } from "./report.ts";
 import { Stunnel } from "./stunnel.ts";
 
@@ -39,17 +38,10 @@ async function streamFigures(bytes: number): Promise<StreamFigure[]> {
   const sinkPort = Number(sink.firstLine);
   try {
     await using gateway = await Gateway.start({ services: { web: sinkPort } });
-    const stunnelPort = freePort();
-    await using stunnel = await Stunnel.start({
-      folder: gateway.folder,
-      pki: gateway.pki.folder,
-      sink: `127.0.0.1:${sinkPort}`,
-      near: { start: here, address: "127.0.0.1", port: stunnelPort },
-      far: { start: here, address: "127.0.0.1", port: freePort() },
-    });
+    await using stunnel = await Stunnel.here(gateway, sinkPort);
     const paths = [
       { name: "bare loopback", port: sinkPort, pids: [] as number[] },
-      ...(stunnel === null ? [] : [{ name: "stunnel, mutual TLS, one hop", port: stunnelPort, pids: stunnel.pids }]),
+      ...(stunnel === null ? [] : [{ name: "stunnel, mutual TLS, one hop", port: stunnel.port, pids: stunnel.pids }]),
       {
         name: "postern, agent-server-connector",
         port: gateway.portOf("web"),
@@ -82,9 +74,4 @@ async function streamFigures(bytes: number): Promise<StreamFigure[]> {
 
 function total(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0);
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
 }

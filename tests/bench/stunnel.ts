@@ -1,6 +1,6 @@
 /** Two stunnel processes back to back, with client certificates required: what TCP inside of TLS costs with a plain tool. */
 import { stopProcess } from "./children.ts";
-import type { Starter } from "./iperf.ts";
+import { here, type Starter } from "./iperf.ts";
 
 export interface StunnelOptions {
   /** Where the configuration lies. */
@@ -21,12 +21,24 @@ export interface StunnelEnd {
 }
 
 export class Stunnel implements AsyncDisposable {
+  /** Where the near end accepts. */
+  readonly port: number;
   readonly pids: readonly number[];
   readonly #processes: readonly Deno.ChildProcess[];
 
-  private constructor(processes: readonly Deno.ChildProcess[]) {
+  private constructor(port: number, processes: readonly Deno.ChildProcess[]) {
+    this.port = port;
     this.pids = processes.map((process) => process.pid);
     this.#processes = processes;
+  }
+
+  /** Both ends on this machine, in front of a port of 127.0.0.1, with what a gateway has. Null as {@linkcode start} is. */
+  static async here(
+    { folder, pki }: { readonly folder: string; readonly pki: { readonly folder: string } },
+    sinkPort: number,
+  ): Promise<Stunnel | null> {
+    const end = (): StunnelEnd => ({ start: here, address: "127.0.0.1", port: freePort() });
+    return await Stunnel.start({ folder, pki: pki.folder, sink: `127.0.0.1:${sinkPort}`, near: end(), far: end() });
   }
 
   /** Null, with a word on standard error, where stunnel is not installed or does not start. */
@@ -46,7 +58,7 @@ export class Stunnel implements AsyncDisposable {
       processes.push(far.start("stunnel", end("server", far, sink, "requireCert = yes\n")).spawn());
       processes.push(near.start("stunnel", end("agent", near, `${far.address}:${far.port}`, "client = yes\n")).spawn());
       for (const process of processes) await configured(process);
-      return new Stunnel(processes);
+      return new Stunnel(near.port, processes);
     } catch (error) {
       console.error(`stunnel is left out: ${error instanceof Error ? error.message : error}`);
       await Promise.all(processes.map(stopProcess));
@@ -71,4 +83,9 @@ async function configured(process: Deno.ChildProcess): Promise<void> {
   void (async () => {
     while (!(await reader.read()).done);
   })().catch(() => {});
+}
+
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
 }
