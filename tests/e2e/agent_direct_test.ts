@@ -106,6 +106,46 @@ Deno.test("without being asked to, an agent tells nobody where it is", async () 
   assertEquals(await routeOf(gateway, agent), undefined);
 });
 
+Deno.test("authorities that are read anew are asked about connectors that are connected already, and who does not pass is left", async () => {
+  await using backend = new Backend(echo);
+  await using gateway = await Gateway.empty({ logLevel: "debug" });
+  const own = Deno.readTextFileSync(gateway.pki.caCert);
+  const [first, second] = await Promise.all(["first", "second"].map((name) => gateway.pki.foreignAuthority(name)));
+  if (first === undefined || second === undefined) throw new Error("no authorities");
+  const [firstPem, secondPem] = [first, second].map(({ caCert }) => Deno.readTextFileSync(caCert));
+  const trust = (...authorities: readonly (string | undefined)[]) => {
+    // In one step, as a reader may come at any time.
+    Deno.writeTextFileSync(`${gateway.pki.caCert}.next`, [own, ...authorities].join("\n"));
+    Deno.renameSync(`${gateway.pki.caCert}.next`, gateway.pki.caCert);
+  };
+  trust(firstPem);
+  await gateway.startServer();
+  const p2p = await gateway.pki.issue("p2p", { dns: NAMES, eku: ["serverAuth"] }, first.authority);
+  const connector = await startConnector(gateway, backend.port, p2p);
+  const agent = await gateway.startAgent(["web"], gateway.pki.agent, "--p2p");
+  assertEquals(await ask(gateway, "by the server"), "by the server");
+  await agent.until("direct-opened");
+  using client = await gateway.connect("web");
+  const say = async (text: string) => {
+    await writeAll(client, new TextEncoder().encode(text));
+    const answer = new Uint8Array(text.length);
+    for (let at = 0; at < answer.length;) at += (await client.read(answer.subarray(at))) ?? answer.length;
+    return new TextDecoder().decode(answer);
+  };
+  assertEquals(await say("directly"), "directly");
+  // One more is trusted: the connector shows itself, and nothing is lost.
+  trust(firstPem, secondPem);
+  await agent.until("reloaded");
+  await connector.until("p2p-opened", {}, { from: connector.lines.findIndex(({ event }) => event === "p2p-opened") + 1 });
+  assertEquals(await say("still"), "still");
+  assertEquals(agent.linesOf("direct-closed"), []);
+  trust(secondPem);
+  const closed = await agent.until("direct-closed", { service: "web" });
+  assert(String(closed["why"]).includes("does not pass any more"), String(closed["why"]));
+  assertEquals((await readToEnd(client)).bytes.length, 0);
+  assertEquals(await ask(gateway, "by the server"), "by the server");
+});
+
 Deno.test("direct paths need certificates and their verification: without them the agent does not start", async () => {
   await using gateway = await Gateway.empty();
   const { caCert, agent } = gateway.pki;

@@ -128,7 +128,10 @@ export class AgentPlane implements RolePlane, UplinkRole {
 
   onCommand(command: PlaneCommand, nowMs: number): void {
     if (command.type === "resolved") this.#uplink.setAddressesOf(command.host, command.addresses);
-    if (command.type === "reload") this.#uplink.onReload(command.id, command.plan);
+    if (command.type === "reload") {
+      this.#uplink.onReload(command.id, command.plan);
+      if (command.plan.role === "agent") this.#direct?.onReload(command.plan.uplink.tls.trustPem, nowMs);
+    }
     if (command.type === "disconnect") this.#plane.answer(command.id, 0, null);
     if (command.type === "status") {
       this.#plane.platform.post({ type: "status", id: command.id, status: this.#status(command.flowsMax, nowMs) });

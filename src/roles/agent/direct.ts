@@ -1,32 +1,24 @@
 /**
  * Direct paths to connectors (WIRE 6): a service that is used goes by the server, and meanwhile the agent looks for its connector
  * (`direct_signals`), dials it from the socket of the uplink, and lets the next streams go there. The server stays as the floor:
- * whatever a direct path cannot do goes that way.
+ * whatever a direct path cannot do goes that way. What becomes of a path that is up is `direct_watch`'s.
  *
  *   relay ──used──► asking ──found──► dialling ──its first word──► up        any ──failed, closed──► relay, and later again
- *   up ──lost while in use──► detour ──found again──► up
  */
-import { type SocketAddress, Timer } from "../../base/mod.ts";
-import { authorize, identityFrom, STRICT_AUTHORIZATION, validityProblem } from "../../core/auth/mod.ts";
+import { type SocketAddress, toHex } from "../../base/mod.ts";
+import { authorize, identityFrom, STRICT_AUTHORIZATION } from "../../core/auth/mod.ts";
 import type { Connection, Ending, EndpointHandler } from "../../core/quic/mod.ts";
-import { PathHealth, type PathState } from "../../core/signal/mod.ts";
-import {
-  ALPN_V2,
-  classifyFrame,
-  CloseCode,
-  decodeQad,
-  encodeKeepalive,
-  FrameKind,
-  KEEPALIVE_LENGTH,
-  keepaliveSequence,
-} from "../../core/wire/mod.ts";
+import { PathHealth } from "../../core/signal/mod.ts";
+import { ALPN_V2, classifyFrame, CloseCode, decodeQad, FrameKind, keepaliveSequence } from "../../core/wire/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
 import type { AgentPlan, DirectPlan, Plane } from "../control/mod.ts";
 import { DirectControl, type PacketTaker, type UplinkHub } from "../uplink/mod.ts";
-import { describeRoute, newRoute, type Route, ROUTE_MESSAGES } from "./direct_route.ts";
+import { DirectChecks } from "./direct_checks.ts";
+import { describeRoute, newRoute, type Route } from "./direct_route.ts";
 import { DirectSignals } from "./direct_signals.ts";
+import { DirectWatch } from "./direct_watch.ts";
 import { Detours, type DetoursOptions } from "./detours.ts";
-import { BINDING_ANSWER_RATE, DETOUR_LOOK_MS, DETOUR_RETRY_MS, DIRECT_DIAL_MS, DIRECT_IDLE_MS, SERVICES_MAX } from "./limits.ts";
+import { BINDING_ANSWER_RATE, DIRECT_DIAL_MS, SERVICES_MAX } from "./limits.ts";
 import type { DirectWays, LocalConnections } from "./local_connections.ts";
 import type { AgentMetric } from "./metrics.ts";
 
@@ -43,8 +35,9 @@ export interface DirectOptions extends Pick<DetoursOptions, "wayOf" | "source"> 
 
 /** The name that a connector's certificate for direct connections has (WIRE 2.3). */
 const CONNECTOR_NAME = "ztna-connector";
-/** Looks at a path at rest this often. */
-const WATCH_MS = 60_000;
+/** What was used so lately is asked for. */
+const RECENT_MS = 60_000;
+const NOTHING = new Uint8Array(0);
 
 export class Direct implements EndpointHandler, DirectWays {
   readonly #options: DirectOptions;
@@ -54,13 +47,19 @@ export class Direct implements EndpointHandler, DirectWays {
   readonly detours: Detours;
   readonly #routes = new Map<string, Route>();
   readonly #byConnection = new Map<Connection, Route>();
-  readonly #keepaliveAt: number;
-  readonly #timer = new Timer((nowMs) => this.#watch(nowMs));
+  readonly #checks: DirectChecks;
+  #trustPem: Uint8Array;
+  readonly #watch: DirectWatch;
 
   constructor(options: DirectOptions) {
     this.#options = options;
     const { plane, plan, direct, hub, connections, count } = options;
-    this.#keepaliveAt = plane.platform.layout.reserve(KEEPALIVE_LENGTH);
+    this.#trustPem = plan.uplink.tls.trustPem ?? NOTHING;
+    this.#checks = new DirectChecks({
+      plane,
+      dial: ({ ip, port }, owner) => hub().connect({ address: ip, port }, CONNECTOR_NAME, owner),
+      onRefused: (connection, why) => connection.close(CloseCode.certificateVoid, why),
+    });
     this.#signals = new DirectSignals({
       plane,
       hostAddresses: direct.hostAddresses,
@@ -73,6 +72,15 @@ export class Direct implements EndpointHandler, DirectWays {
       onFailed: (service, why, nowMs) => this.#notFound(service, why, nowMs),
     });
     this.detours = new Detours({ plane, hub, count, wayOf: options.wayOf, source: options.source });
+    this.#watch = new DirectWatch({
+      plane,
+      routes: this.#routes,
+      detours: this.detours,
+      count,
+      isInUse: (connection) => connections.sizeOn(connection) > 0,
+      retreat: (connection, nowMs) => connections.retreat(connection, nowMs),
+      lookAgain: (service, nowMs) => this.#signals.offer(service, nowMs),
+    });
     this.#control = new DirectControl({
       plane,
       onEvent: (event) => count(event === "binding-answered" ? "directBindings" : "directDropped", 1),
@@ -94,7 +102,7 @@ export class Direct implements EndpointHandler, DirectWays {
     this.#ask(route, nowMs);
     if (route.state !== "up" || route.health?.state !== "good") return null;
     route.health.setBusy(true, nowMs);
-    this.#arm(nowMs);
+    this.#watch.arm(nowMs);
     return route.connection;
   }
 
@@ -134,7 +142,7 @@ export class Direct implements EndpointHandler, DirectWays {
 
   /** What was used a moment ago may be asked for now: the server has acknowledged a registration. */
   askAgain(nowMs: number): void {
-    for (const route of this.#routes.values()) if (nowMs - route.usedMs < WATCH_MS) this.#ask(route, nowMs);
+    for (const route of this.#routes.values()) if (nowMs - route.usedMs < RECENT_MS) this.#ask(route, nowMs);
   }
 
   onReadable(connection: Connection, stream: number, nowMs: number): void {
@@ -160,7 +168,7 @@ export class Direct implements EndpointHandler, DirectWays {
       case FrameKind.qad6:
         return this.#admitted(route, connection, nowMs);
       case FrameKind.keepaliveResponse:
-        return this.#answered(route, keepaliveSequence(bytes, offset), nowMs);
+        return this.#watch.answered(route, keepaliveSequence(bytes, offset), nowMs);
       default:
         this.#options.count("droppedUnserved", 1);
     }
@@ -182,7 +190,18 @@ export class Direct implements EndpointHandler, DirectWays {
     this.#options.count("directConnections", -1);
     route.state = "relay";
     route.retryAtMs = nowMs + route.backoff.next(this.#options.plane.platform.random());
-    this.#log("direct-closed", route, { by: ending.by, why });
+    this.#watch.log("direct-closed", route, { by: ending.by, why });
+  }
+
+  /** Other authorities are trusted from now on, perhaps: those who were trusted by the ones before show themselves again. */
+  onReload(trustPem: Uint8Array | null, nowMs: number): void {
+    if (toHex(trustPem ?? NOTHING) === toHex(this.#trustPem)) return;
+    this.#trustPem = trustPem ?? NOTHING;
+    for (const { connection, place, state } of this.#routes.values()) {
+      if (connection === null || place === null || connection.isClosing) continue;
+      if (state === "dialling") connection.close(CloseCode.shuttingDown, "other authorities are trusted now");
+      else this.#checks.begin(connection, place, nowMs);
+    }
   }
 
   /** Closes all of them, for good. */
@@ -208,21 +227,22 @@ export class Direct implements EndpointHandler, DirectWays {
   #notFound(service: string, why: string, nowMs: number): void {
     const route = this.#routes.get(service);
     if (route?.state === "asking") this.#fail(route, why, nowMs);
-    else if (route?.isAskedAgain === true) this.#stillLost(route, nowMs);
+    else if (route?.isAskedAgain === true) this.#watch.stillLost(route, nowMs);
   }
 
   #dial(service: string, { ip, port }: SocketAddress, nowMs: number): void {
     const route = this.#routes.get(service);
-    if (route?.isAskedAgain === true) return this.#foundAgain(route, formatEndpoint({ address: ip, port }), nowMs);
+    if (route?.isAskedAgain === true) return this.#watch.foundAgain(route, formatEndpoint({ address: ip, port }), nowMs);
     if (route?.state !== "asking") return;
     const connection = this.#options.hub().connect({ address: ip, port }, CONNECTOR_NAME, this);
     if (connection === null) return this.#fail(route, "there is no way to its address", nowMs);
     route.state = "dialling";
     route.connection = connection;
     route.address = formatEndpoint({ address: ip, port });
+    route.place = { ip, port };
     route.dialEndsMs = nowMs + DIRECT_DIAL_MS;
     this.#byConnection.set(connection, route);
-    this.#arm(nowMs);
+    this.#watch.arm(nowMs);
   }
 
   /** The connector has let us in: "established" alone does not say that (WIRE 2.9). Now we see whether we let it. */
@@ -242,106 +262,12 @@ export class Direct implements EndpointHandler, DirectWays {
     route.backoff.reset();
     this.#options.connections.onDirect(connection);
     this.#options.count("directConnections", 1);
-    this.#log("direct-opened", route, { connector: identity.commonName });
-    this.#arm(nowMs);
+    this.#watch.log("direct-opened", route, { connector: identity.commonName });
+    this.#watch.arm(nowMs);
   }
 
   #refuse(connection: Connection, why: string): void {
     connection.close(CloseCode.certificateMissing, why);
-  }
-
-  #answered(route: Route, sequence: number, nowMs: number): void {
-    const { health } = route;
-    if (health === null) return;
-    const before = health.state;
-    health.handleResponse(sequence, nowMs);
-    this.#noteHealth(route, before, health.state, nowMs);
-    this.#arm(nowMs);
-  }
-
-  #watch(nowMs: number): void {
-    for (const route of this.#routes.values()) {
-      const { connection, health, identity } = route;
-      if (connection === null || connection.isClosing) continue;
-      if (route.state === "dialling" && nowMs >= route.dialEndsMs) connection.close(CloseCode.shuttingDown, "no answer in time");
-      if (health === null || identity === null) continue;
-      if (validityProblem(identity, this.#options.plane.platform.wallClockMs()) !== null) {
-        connection.close(CloseCode.certificateVoid, "the certificate has expired");
-        continue;
-      }
-      const isInUse = this.#isInUse(connection);
-      if (isInUse) route.usedMs = nowMs;
-      else if (nowMs >= route.usedMs + DIRECT_IDLE_MS) {
-        connection.close(CloseCode.shuttingDown, "not used");
-        continue;
-      }
-      if (route.state === "detour") {
-        if (nowMs >= route.lookMs) this.#keepDetour(route, nowMs);
-      } else this.#askHealth(route, connection, health, isInUse, nowMs);
-    }
-    this.#arm(nowMs);
-  }
-
-  #askHealth(route: Route, connection: Connection, health: PathHealth, isInUse: boolean, nowMs: number): void {
-    const before = health.state;
-    health.setBusy(isInUse, nowMs);
-    const sequence = health.poll(nowMs);
-    if (sequence !== null) {
-      const { bytes } = this.#options.plane.platform.engine.arena;
-      connection.engine.datagramSend(this.#keepaliveAt, encodeKeepalive(bytes, this.#keepaliveAt, "request", sequence));
-      connection.touch();
-    }
-    this.#noteHealth(route, before, health.state, nowMs);
-  }
-
-  #noteHealth(route: Route, before: PathState, after: PathState, nowMs: number): void {
-    if (before === after || route.connection === null) return;
-    if (after === "good") return this.#log("direct-back", route, {});
-    if (after === "lost") return this.#leave(route, route.connection, nowMs);
-    if (before !== "good") return;
-    this.#options.count("directFallbacks", 1);
-    this.#log("direct-doubtful", route, {});
-    this.#options.connections.retreat(route.connection, nowMs);
-  }
-
-  #isInUse(connection: Connection): boolean {
-    return this.#options.connections.sizeOn(connection) > 0;
-  }
-
-  /** The path is lost: what runs on it goes by the server. */
-  #leave(route: Route, connection: Connection, nowMs: number): void {
-    if (!this.#isInUse(connection) || !this.detours.begin(route.service, connection, nowMs)) return;
-    route.state = "detour";
-    route.retryAtMs = nowMs + DETOUR_RETRY_MS;
-    route.lookMs = nowMs + DETOUR_LOOK_MS;
-    this.#options.count("directDetours", 1);
-    this.#log("direct-detour", route, {});
-  }
-
-  /** Looks for the connector as at first: NATs on the way may have forgotten both sides. */
-  #keepDetour(route: Route, nowMs: number): void {
-    this.detours.keep(route.service, nowMs);
-    route.lookMs = nowMs + DETOUR_LOOK_MS;
-    if (route.isAskedAgain || nowMs < route.retryAtMs) return;
-    route.isAskedAgain = this.#signals.offer(route.service, nowMs);
-    if (!route.isAskedAgain) route.retryAtMs = nowMs + DETOUR_RETRY_MS;
-  }
-
-  #stillLost(route: Route, nowMs: number): void {
-    route.isAskedAgain = false;
-    route.retryAtMs = nowMs + DETOUR_RETRY_MS;
-  }
-
-  /** The connector has answered us directly. Under another address than before it is nobody to the engine. */
-  #foundAgain(route: Route, address: string, nowMs: number): void {
-    this.#stillLost(route, nowMs);
-    if (route.state !== "detour" || address !== route.address) return;
-    this.detours.end(route.service);
-    route.state = "up";
-    route.health = new PathHealth(nowMs);
-    this.#options.count("directReturns", 1);
-    this.#log("direct-back", route, {});
-    this.#arm(nowMs);
   }
 
   #fail(route: Route, why: string, nowMs: number): void {
@@ -349,23 +275,6 @@ export class Direct implements EndpointHandler, DirectWays {
     route.state = "relay";
     route.retryAtMs = nowMs + retryMs;
     this.#options.count("directFailures", 1);
-    this.#log("direct-failed", route, { why, retry_ms: retryMs });
-  }
-
-  #log(event: keyof typeof ROUTE_MESSAGES, { service, address }: Route, fields: Readonly<Record<string, string | number>>): void {
-    this.#options.plane.log("info", event, ROUTE_MESSAGES[event], { service, ...(address === "" ? {} : { address }), ...fields });
-  }
-
-  #arm(nowMs: number): void {
-    let nextMs = Infinity;
-    for (const route of this.#routes.values()) {
-      const { state, health, dialEndsMs } = route;
-      if (state === "dialling") nextMs = Math.min(nextMs, dialEndsMs);
-      if (state === "detour") nextMs = Math.min(nextMs, route.lookMs);
-      else if (health !== null) nextMs = Math.min(nextMs, health.nextMs, nowMs + WATCH_MS);
-    }
-    const { reactor } = this.#options.plane.platform;
-    if (nextMs === Infinity) reactor.cancelTimer(this.#timer);
-    else reactor.setTimer(this.#timer, nextMs);
+    this.#watch.log("direct-failed", route, { why, retry_ms: retryMs });
   }
 }

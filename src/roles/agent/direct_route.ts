@@ -1,5 +1,5 @@
 /** What the agent knows of the way to one service's connector, and how it says so. */
-import { Backoff } from "../../base/mod.ts";
+import { Backoff, type SocketAddress } from "../../base/mod.ts";
 import type { Identity } from "../../core/auth/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import type { PathHealth } from "../../core/signal/mod.ts";
@@ -16,6 +16,8 @@ export interface Route {
   /** Of the connector, by its certificate. */
   identity: Identity | null;
   address: string;
+  /** The same; null before it was found. */
+  place: SocketAddress | null;
   health: PathHealth | null;
   /** A dial has come to its connector's first word by then. */
   dialEndsMs: number;
@@ -34,6 +36,7 @@ export function newRoute(service: string, nowMs: number): Route {
     connection: null,
     identity: null,
     address: "",
+    place: null,
     health: null,
     dialEndsMs: 0,
     retryAtMs: 0,
