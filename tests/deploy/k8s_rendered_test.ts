@@ -29,7 +29,7 @@ await row("every overlay renders, with metrics and without, and each of its volu
     assertEquals(manifests.filter(({ kind }) => kind === "Secret"), []);
     for (const { metadata, spec } of manifests.filter(({ kind }) => kind === "Deployment")) {
       const pod = spec.template.spec, [container] = pod.containers;
-      assertStringIncludes(container.image, "ghcr.io/example/postern:");
+      assertStringIncludes(container.image, "ghcr.io/postern/postern:");
       const volumes = pod.volumes.map((volume: Manifest) => volume.name).sort();
       assertEquals(container.volumeMounts.map((mount: Manifest) => mount.name).sort(), volumes, metadata.name);
       const own = pod.volumes.find((volume: Manifest) => volume.name === "config").configMap.name;
