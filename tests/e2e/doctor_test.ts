@@ -5,7 +5,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createSocket } from "node:dgram";
 import { join } from "node:path";
-import type { Finding } from "../../src/diag/doctor/mod.ts";
+import { createCertificateReader, loadNative } from "../../ffi/mod.ts";
+import { DOCTOR, resolveSettings } from "../../src/config/mod.ts";
+import { examine, type Finding, Findings } from "../../src/diag/doctor/mod.ts";
 import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
 import { type CertificateFiles, makePki } from "./pki_fixture.ts";
@@ -17,6 +19,8 @@ import { Namespace } from "./tun_fixture.ts";
 const DAY_MS = 86_400_000;
 /** The data plane asks the kernel for this much. */
 const BUFFER_BYTES = 8 * 1024 * 1024;
+
+const native = createCertificateReader(loadNative().path);
 
 class Report {
   readonly code: number | null;
@@ -192,6 +196,44 @@ Deno.test("doctor: a server whose certificate begins tomorrow tells of clocks; o
   assertMatch(report.of("handshake").message, /^ztna-v1, /);
   assertMatch(report.of("service", "web").message, /^allowed; a server of ztna-v1 does not say/);
   assertMatch(report.of("service", "db").message, /^the server denies it: not-authorised/);
+});
+
+Deno.test("doctor: of several addresses the first that answers is used, and the others are told of", async () => {
+  await using rig = await ServerRig.start();
+  const identity = await rig.authority.issue({ commonName: "laptop", dns: ["agent.web.ztna"], eku: ["clientAuth"] });
+  const files = new Map([["ca", rig.authority.certificatePem], ["cert", identity.certificatePem], ["key", identity.privateKeyPem]]);
+  const flags = new Map([["server", [`ztna-server:${rig.port()}`]], ["ca_cert", ["ca"]], ["client_cert", ["cert"]], ["client_key", [
+    "key",
+  ]]]);
+  const settings = resolveSettings(DOCTOR, { flags, positional: [], environment: {}, file: null, otherVariables: new Set() })
+    .finish();
+  const entropy = (bytes: Uint8Array) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
+  const findings = new Findings();
+  await examine({ settings, services: [] }, {
+    reader: {
+      readFile: (path) => Promise.resolve(files.get(path) ?? new Uint8Array()),
+      fileMode: () => Promise.resolve(0o600),
+      createPrivateFile: null,
+      readRevocationLists: () => [],
+      readCertificates: (pem) => native.certificatesOf(pem as Uint8Array<ArrayBuffer>).map((der) => native.summarize(der)),
+      entropy,
+      nowMs: Date.now(),
+    },
+    // On the first nobody listens.
+    resolve: () => Promise.resolve(["127.0.0.9", "127.0.0.1"]),
+    openProbe: () => Promise.resolve({ ...rig.world, entropy }),
+  }, findings);
+  const reached = findings.all.filter(({ check }) => check === "reach").map(({ level, subject }) => `${level} ${subject}`);
+  assertEquals(reached, [`warn 127.0.0.9:${rig.port()}`, `ok 127.0.0.1:${rig.port()}`]);
+  assertEquals(findings.all.filter(({ level }) => level === "fail"), []);
+  const admitted = findings.all.find(({ check }) => check === "admission");
+  assertEquals(admitted, {
+    check: "admission",
+    level: "ok",
+    subject: `127.0.0.1:${rig.port()}`,
+    message: "the server lets us in",
+    mend: null,
+  });
 });
 
 Deno.test("doctor: a service that is denied, that nobody offers, that was left, and whose backend is down", async () => {

@@ -64,6 +64,25 @@ row("a connector and an agent with tokens serve and use a service; a token for t
   const wrong = gateway.run(["connector", "--service", "web=127.0.0.1:1", ...await tokenFlags(gateway, "agent", "thief")]);
   await wrong.until("registration-refused");
   assertEquals(server.linesOf("connector-replaced").length, 0);
+
+  const doctor = async (role: string, name: string) => {
+    const flags = await tokenFlags(gateway, role, name);
+    const { code, stdout, said } = await runPostern(["doctor", "--json", "--service", "web", ...flags], gateway.folder);
+    const findings: { check: string; level: string; message: string }[] = JSON.parse(stdout).findings;
+    const of = (check: string) =>
+      findings.filter((finding) => finding.check === check).map(({ level, message }) => `${level}: ${message}`);
+    return { code, admission: of("admission"), service: of("service"), said };
+  };
+  const admission = ["ok: the server took the registration token"];
+  assertEquals(await doctor("agent", "looker"), {
+    code: 0,
+    admission,
+    service: ["ok: open: its backend took a connection"],
+    said: "",
+  });
+  const { code, admission: again, service: [denied = ""] } = await doctor("connector", "other");
+  assertEquals([code, again], [1, admission]);
+  assertMatch(denied, /^fail: the server denies it: /);
 });
 
 row("an expired token, and one of an issuer that the server does not know, are refused with words at both ends", async () => {
