@@ -29,6 +29,15 @@ build: tools ## Builds dist/postern, one file that runs anywhere
 .PHONY: native
 native: tools ## Rebuilds the native library lib/ from ffi/native (needs Rust, cmake, libclang)
 	@bash tools/native/build.sh
+	@deno run -A --no-check tools/native/components.ts
+
+.PHONY: release
+release: build ## Makes dist/release: an archive, its bill of materials, checksums; the same bytes from every folder
+	@deno task --quiet release
+
+.PHONY: image
+image: build ## Makes the image localhost/postern, from nothing (needs buildah)
+	@deno task --quiet image
 
 .PHONY: test
 test: tools $(if $(filter $(IN_PROCESS),$(SUITE)),,build) ## Runs the tests: make test [SUITE=unit] [FILTER=words] [VERBOSE=1]

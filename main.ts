@@ -96,7 +96,10 @@ function createPlatform(): Platform {
   };
   return {
     version: denoConfig.version,
-    components: { deno: Deno.version.deno, v8: Deno.version.v8, typescript: Deno.version.typescript },
+    get components() {
+      const { deno, v8, typescript } = Deno.version;
+      return { ...readBuildRecord(), native: `sha256:${native.LIBRARY_SHA256}`, deno, v8, typescript };
+    },
     writeOut: (text) => writeAll(Deno.stdout, text),
     writeError: (text) => writeAll(Deno.stderr, text),
     isTerminal: (stream) => Deno[stream].isTerminal(),
@@ -152,6 +155,15 @@ function createPlatform(): Platform {
       return () => Deno.removeSignalListener(signal, handler);
     },
   };
+}
+
+/** What the build says of itself (tools/build_record.ts); nothing when the program runs from a checkout. */
+function readBuildRecord(): Readonly<Record<string, string>> {
+  try {
+    return JSON.parse(Deno.readTextFileSync(new URL("./build.json", import.meta.url)));
+  } catch {
+    return { commit: "not built" };
+  }
 }
 
 function createHostPlatform(): HostPlatform {

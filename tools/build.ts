@@ -8,20 +8,25 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
+import { type BuildRecord, buildRecord, bundledPackages } from "./build_record.ts";
 import { isTestCode } from "./suites.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 const OUT = join(ROOT, "dist", "postern");
 const STAMP = join(ROOT, "dist", "postern.stamp.json");
-/** The bundled modules; one level below the root, like `ffi`, so that `../lib` is the library for both. */
-const BUNDLE = ".bundle";
+/** The npm packages of which something is in the binary, as `name@version` lines: what a release accounts for. */
+const PACKAGES = join(ROOT, "dist", "postern.packages.txt");
+/** Everything that goes into the binary, as it lies in there. */
+const STAGE = ".bundle";
+/** The bundled modules; one level below, like `ffi` below the root, so that `../lib` is the library for both. */
+const PROGRAM = join(STAGE, "program");
 const NATIVE = "lib/linux-x64/libpostern_native.so";
 
 /** Modules that start an isolate of their own. */
 const ENTRIES = ["main.ts", "worker.ts"];
 
-/** What the binary carries besides its modules: files and folders, read at run time by way of `import.meta.dirname`. */
+/** Of the checkout's files, what the binary carries besides its modules: read at run time by way of `import.meta.url`. */
 const EMBEDDED = [NATIVE];
 
 /**
@@ -48,32 +53,53 @@ const FROZEN = Deno.env.get("CI") === "true" ? ["--frozen"] : [];
 async function build(): Promise<void> {
   for (const entry of ENTRIES) if (!existsSync(join(ROOT, entry))) stop(`${entry} is missing`, "this is not a complete checkout");
   if (!existsSync(join(ROOT, NATIVE))) stop(`${NATIVE} is missing`, "make native builds it");
-  const digest = digestOfInputs();
+  const record = await buildRecord(ROOT);
+  const digest = digestOfInputs(record);
   if (!Deno.args.includes("--force") && isCurrent(digest)) return console.log("dist/postern is up to date");
   const started = performance.now();
   await run(["install", "--quiet", ...FROZEN]);
   Deno.mkdirSync(join(ROOT, "dist"), { recursive: true });
-  Deno.mkdirSync(join(ROOT, BUNDLE), { recursive: true });
   try {
-    // Without the condition the bundler takes the wrapper of tslib that only Node can import: certificates could not be made.
-    const bundling = ["--platform", "deno", "--conditions=module", "--code-splitting", "--outdir", BUNDLE];
-    await run(["bundle", "--quiet", ...FROZEN, ...bundling, ...ENTRIES]);
-    const [main = "", ...isolates] = ENTRIES.map((entry) => join(BUNDLE, entry.replace(/\.ts$/, ".js")));
-    const includes = [...isolates, ...EMBEDDED].flatMap((path) => ["--include", path]);
-    const alone = ["--no-config", "--no-lock", "--no-npm", "--node-modules-dir=none"];
-    const fresh = OUT + ".new";
-    await run(
-      ["compile", "--quiet", ...alone, "--no-check", "--no-code-cache", ...PERMISSIONS, ...includes, "--output", fresh, main],
-      runtimeEnv(),
-    );
-    Deno.renameSync(fresh, OUT);
+    await stage(record);
+    Deno.writeTextFileSync(PACKAGES, bundledPackages(join(ROOT, PROGRAM)).join("\n") + "\n");
+    await compile();
   } finally {
-    Deno.removeSync(join(ROOT, BUNDLE), { recursive: true });
+    removeStage();
   }
   const { size, mtime } = Deno.statSync(OUT);
   Deno.writeTextFileSync(STAMP, JSON.stringify({ digest, size, mtime: mtime?.getTime() }) + "\n");
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`dist/postern: ${(size / 1e6).toFixed(1)} MB, ${seconds} s`);
+}
+
+/** Lays out what goes into the binary. No file keeps its time: the binary would carry it, and differ with each build. */
+async function stage(record: BuildRecord): Promise<void> {
+  removeStage();
+  Deno.mkdirSync(join(ROOT, PROGRAM), { recursive: true });
+  // Without the condition the bundler takes the wrapper of tslib that only Node can import: certificates could not be made.
+  const bundling = ["--platform", "deno", "--conditions=module", "--code-splitting", "--outdir", PROGRAM];
+  await run(["bundle", "--quiet", ...FROZEN, ...bundling, ...ENTRIES]);
+  Deno.writeTextFileSync(join(ROOT, PROGRAM, "build.json"), JSON.stringify(record) + "\n");
+  for (const path of EMBEDDED) {
+    Deno.mkdirSync(join(ROOT, STAGE, dirname(path)), { recursive: true });
+    Deno.copyFileSync(join(ROOT, path), join(ROOT, STAGE, path));
+  }
+  for (const path of inputFiles(join(ROOT, STAGE))) Deno.utimeSync(path, 0, 0);
+}
+
+async function compile(): Promise<void> {
+  const [main = "", ...isolates] = ENTRIES.map((entry) => join(PROGRAM, entry.replace(/\.ts$/, ".js")));
+  const embedded = [join(PROGRAM, "build.json"), ...EMBEDDED.map((path) => join(STAGE, path))];
+  const includes = [...isolates, ...embedded].flatMap((path) => ["--include", path]);
+  const alone = ["--no-config", "--no-lock", "--no-npm", "--node-modules-dir=none"];
+  const fresh = OUT + ".new";
+  const options = [...alone, "--no-check", "--no-code-cache", ...PERMISSIONS, ...includes];
+  await run(["compile", "--quiet", ...options, "--output", fresh, main], runtimeEnv());
+  Deno.renameSync(fresh, OUT);
+}
+
+function removeStage(): void {
+  if (existsSync(join(ROOT, STAGE))) Deno.removeSync(join(ROOT, STAGE), { recursive: true });
 }
 
 /** Where the runtime comes from, and a stack that is deep enough for what `deno compile` does with large packages. */
@@ -87,16 +113,16 @@ function isCurrent(digest: string): boolean {
   try {
     const stamp = JSON.parse(Deno.readTextFileSync(STAMP));
     const { size, mtime } = Deno.statSync(OUT);
-    return stamp.digest === digest && stamp.size === size && stamp.mtime === mtime?.getTime();
+    return existsSync(PACKAGES) && stamp.digest === digest && stamp.size === size && stamp.mtime === mtime?.getTime();
   } catch {
     return false; // never built, or an interrupted build
   }
 }
 
 /** A digest over everything that can change the binary. */
-function digestOfInputs(): string {
-  const hash = createHash("sha256").update(JSON.stringify([Deno.version, runtimeEnv()]));
-  for (const root of [...ENTRIES, "src", "ffi", "deno.json", "deno.lock", "tools/build.ts", ...EMBEDDED]) {
+function digestOfInputs(record: BuildRecord): string {
+  const hash = createHash("sha256").update(JSON.stringify([Deno.version, runtimeEnv(), record]));
+  for (const root of [...ENTRIES, "src", "ffi", "deno.json", "deno.lock", "tools/build.ts", "tools/build_record.ts", ...EMBEDDED]) {
     for (const path of inputFiles(join(ROOT, root))) {
       hash.update(`${createHash("sha256").update(Deno.readFileSync(path)).digest("hex")} ${relative(ROOT, path)}\n`);
     }
