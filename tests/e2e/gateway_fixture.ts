@@ -18,8 +18,8 @@ export interface GatewayOptions {
   readonly loopback?: "127.0.0.1" | "::1";
   /** Default info. */
   readonly logLevel?: string;
-  /** The command in front of every role, as {@linkcode RoleProcess} takes it; default: none. */
-  readonly wrapper?: readonly string[];
+  /** The command in front of every role, as {@linkcode RoleProcess} takes it, or what makes it of the gateway's folder; default: none. */
+  readonly wrapper?: readonly string[] | ((folder: string) => readonly string[]);
 }
 
 /** One connection through the tunnel, both ends of it in the test's hands. */
@@ -45,7 +45,7 @@ export class Gateway implements AsyncDisposable {
 
   private constructor(temporary: TemporaryFolder, pki: DevelopmentPki, options: Omit<GatewayOptions, "services">) {
     const { loopback = "127.0.0.1", logLevel = "info", wrapper = [] } = options;
-    this.#wrapper = wrapper;
+    this.#wrapper = typeof wrapper === "function" ? wrapper(temporary.path) : wrapper;
     this.#temporary = temporary;
     this.#started.use(temporary);
     this.folder = temporary.path;

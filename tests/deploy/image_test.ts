@@ -1,0 +1,109 @@
+/** The image: what is in it, and what containers of it do with no writable folder, no capability and no user of the machine. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "node:path";
+import denoConfig from "../../deno.json" with { type: "json" };
+import { needing } from "../../tools/needs.ts";
+import { sourceFiles } from "../../tools/suites.ts";
+import { Gateway } from "../e2e/gateway_fixture.ts";
+import { Backend, close, echo, hashToEnd, writePattern } from "../e2e/tcp_fixture.ts";
+import { CONFINED, IMAGE_NEEDS, ImageStore } from "./image_fixture.ts";
+
+const { version } = denoConfig;
+const IMAGE = `localhost/postern:${version}`;
+/** Of all files in it. */
+const BYTES_MAX = 130 * 2 ** 20;
+const TRANSFER_BYTES = 16 * 2 ** 20;
+/** What the image may hold: the program, what the loader maps, whom clients trust, and in which order names are looked up. */
+const WANTED = [
+  /^etc\/nsswitch\.conf$/,
+  /^etc\/ssl\/certs\/ca-certificates\.crt$/,
+  /^lib(64)?\/([a-z0-9_-]+\/)?(ld-linux-x86-64\.so\.2|lib(c|m)\.so\.6|lib(dl|pthread|gcc_s|rt)\.so\.\d)$/,
+  /^postern$/,
+];
+
+function chown(folder: string, uid: number): void {
+  Deno.chownSync(folder, uid, uid);
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) chown(join(folder, name), uid);
+    else Deno.chownSync(join(folder, name), uid, uid);
+  }
+}
+
+Deno.test(
+  needing(IMAGE_NEEDS, "the image holds the program and what it maps, and containers of it relay for each other", async (t) => {
+    await using store = new ImageStore();
+    await store.build();
+
+    await t.step("nothing is in it but the program and what it needs, owned by root, and less than 130 MiB", async () => {
+      const { code, stdout, stderr } = await store.podman("image", "mount", IMAGE);
+      assertEquals(code, 0, stderr);
+      const root = stdout.trim();
+      const files = sourceFiles(root, () => true);
+      for (const file of files) assert(WANTED.some((wanted) => wanted.test(file)), `${file} has no business in the image`);
+      for (const wanted of WANTED) assert(files.some((file) => wanted.test(file)), `${wanted} is missing`);
+      const stats = files.map((file) => Deno.lstatSync(join(root, file)));
+      assert(
+        stats.every(({ uid, gid, mode }) => uid === 0 && gid === 0 && ((mode ?? 0) & 0o7022) === 0),
+        "root's, and nobody else writes",
+      );
+      const bytes = stats.reduce((sum, { size }) => sum + size, 0);
+      assert(bytes < BYTES_MAX, `${bytes} bytes`);
+    });
+
+    await t.step("it runs as an unprivileged user and knows how it is looked after", async () => {
+      const { stdout } = await store.podman("image", "inspect", IMAGE);
+      const [{ Config: config, Healthcheck: health }] = JSON.parse(stdout);
+      assertEquals([config.User, config.Entrypoint, config.Cmd], ["65532:65532", ["/postern"], ["--help"]]);
+      assertEquals(health?.Test, ["CMD", "/postern", "health"]);
+    });
+
+    const alone = ["run", "--rm", "--network=none", "--read-only-tmpfs=false", ...CONFINED];
+
+    await t.step("with no network and no folder to write to it says its version", async () => {
+      const { code, stdout, stderr } = await store.podman(...alone, IMAGE, "--version");
+      assertEquals([code, stdout], [0, `postern ${version}\n`], stderr);
+    });
+
+    await using temporary = await Gateway.empty();
+    const folder = temporary.folder;
+    chown(folder, 65532);
+
+    await t.step("with no folder to write to the native library loads: it reads a certificate", async () => {
+      const args = [`--volume=${folder}:${folder}:ro`, IMAGE, "certs", "inspect", temporary.pki.server.cert];
+      const { code, stdout, stderr } = await store.podman(...alone, ...args);
+      assertEquals(code, 0, stderr);
+      assertStringIncludes(stdout, "localhost");
+    });
+
+    await t.step("three containers relay a transfer, and each says that it is well", () => relay(store));
+  }),
+);
+
+async function relay(store: ImageStore): Promise<void> {
+  await using backend = new Backend(echo);
+  await using gateway = await Gateway.empty({ wrapper: (folder) => store.wrapper(IMAGE, folder) });
+  chown(gateway.folder, 65532);
+  await gateway.startServer();
+  await Promise.all([
+    gateway.startConnector({ web: backend.port }, gateway.pki.connector),
+    gateway.startAgent(["web"], gateway.pki.agent),
+  ]);
+
+  const client = await gateway.connect("web");
+  try {
+    const [sent, received] = await Promise.all([
+      writePattern(client, 7, TRANSFER_BYTES).finally(() => client.closeWrite()),
+      hashToEnd(client),
+    ]);
+    assertEquals(received, { count: TRANSFER_BYTES, sha256: sent, end: "end" });
+  } finally {
+    close(client);
+  }
+  for (const role of ["server", "connector", "agent"]) {
+    const { code, stdout, stderr } = await store.podman("exec", `postern-${role}`, "/postern", "health");
+    assertEquals(code, 0, `${role}: ${stdout}${stderr}`);
+    const { code: checked, stderr: why } = await store.podman("healthcheck", "run", `postern-${role}`);
+    assertEquals(checked, 0, `${role}: ${why}`);
+  }
+  for (const role of [gateway.agent, gateway.connector, gateway.server]) assertEquals((await role.stop()).code, 0);
+}
