@@ -9,7 +9,7 @@ import { Namespace } from "./tun_fixture.ts";
 /** What such tests ask of the machine. */
 export const NAT_NEEDS = {
   root: true,
-  tools: ["unshare", "nsenter", "ip", "iptables", "python3", "curl"],
+  tools: ["unshare", "nsenter", "ip", "iptables", "ip6tables", "python3", "curl"],
   files: ["dist/postern"],
 };
 
@@ -17,9 +17,11 @@ export const NAT_NEEDS = {
  * `public`: none. `cone`: every port leads to the one host, to whoever asks. `restricted`: what the host sends keeps its port, and
  * only who was sent something may answer. `symmetric`: another outside port for every destination.
  */
-export type NatKind = "public" | "cone" | "restricted" | "symmetric";
+export type NatKind = typeof NAT_KINDS[number];
 
+export const NAT_KINDS = ["public", "cone", "restricted", "symmetric"] as const;
 export const SERVER_ADDRESS = "203.0.113.1";
+export const SERVER_ADDRESS6 = "2001:db8::1";
 
 export class SmallInternet implements AsyncDisposable {
   readonly server: Namespace;
@@ -45,15 +47,7 @@ export class SmallInternet implements AsyncDisposable {
     const outside = this.#nextPublic();
     const router = await this.#namespace();
     await this.#join(this.server, router, "wan", outside);
-    await bridge(router, "10.0.0.1/24");
-    await router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
-    const hosts: Namespace[] = [];
-    for (let i = 0; i < count; i++) {
-      const host = await this.#namespace();
-      await this.#join(router, host, "eth0", `10.0.0.${i + 2}/24`);
-      await host.run("ip", "route", "add", "default", "via", "10.0.0.1");
-      hosts.push(host);
-    }
+    const hosts = await this.#behind(router, "10.0.0", count);
     const nat = async (...rule: readonly string[]) => void await router.run("iptables", "-w", "-t", "nat", "-A", ...rule);
     if (kind === "symmetric") await nat("POSTROUTING", "-o", "wan", "-j", "MASQUERADE", "--random-fully");
     else await nat("POSTROUTING", "-o", "wan", "-j", "SNAT", "--to-source", outside.replace("/24", ""));
@@ -63,8 +57,54 @@ export class SmallInternet implements AsyncDisposable {
     return hosts;
   }
 
+  /** Hosts that share a router which itself stands behind another one with a NAT of this kind. */
+  async hostsBehindTwo(kind: NatKind, count: number): Promise<Namespace[]> {
+    const [router] = await this.hosts(kind, 1);
+    if (router === undefined) throw new Error("no router");
+    const hosts = await this.#behind(router, "10.0.1", count);
+    await router.run("iptables", "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "eth0", "-j", "MASQUERADE");
+    return hosts;
+  }
+
+  /** A host of IPv6 whose router translates nothing and lets in only what answers. */
+  async hostBehindFirewall(): Promise<Namespace> {
+    const number = ++this.#hosts;
+    const outside = `2001:db8::${number + 1}`, prefix = `2001:db8:${number}:`;
+    if (number === 1) await this.server.run("ip", "addr", "add", `${SERVER_ADDRESS6}/64`, "dev", "lan", "nodad");
+    const router = await this.#namespace();
+    await this.#join(this.server, router, "wan", `${outside}/64`);
+    await bridge(router, `${prefix}:1/64`);
+    await router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+    const host = await this.#namespace();
+    await this.#join(router, host, "eth0", `${prefix}:2/64`);
+    await host.run("ip", "route", "add", "default", "via", `${prefix}:1`);
+    // Hosts of the public network know each other's prefixes, as routers of the internet do.
+    const server = this.server;
+    await server.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+    await server.run("ip", "route", "add", `${prefix}:/64`, "via", outside);
+    await router.run("ip", "route", "add", "default", "via", SERVER_ADDRESS6);
+    const letIn = async (...rule: readonly string[]) => void await router.run("ip6tables", "-w", "-A", "FORWARD", ...rule);
+    await letIn("-i", "lan", "-j", "ACCEPT");
+    await letIn("-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT");
+    await letIn("-j", "DROP");
+    return host;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
+  }
+
+  async #behind(router: Namespace, network: string, count: number): Promise<Namespace[]> {
+    await bridge(router, `${network}.1/24`);
+    await router.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
+    const hosts: Namespace[] = [];
+    for (let i = 0; i < count; i++) {
+      const host = await this.#namespace();
+      await this.#join(router, host, "eth0", `${network}.${i + 2}/24`);
+      await host.run("ip", "route", "add", "default", "via", `${network}.1`);
+      hosts.push(host);
+    }
+    return hosts;
   }
 
   async #publicHost(): Promise<Namespace> {
@@ -89,13 +129,18 @@ export class SmallInternet implements AsyncDisposable {
     const port = `port${this.#links++}`;
     await from.run("ip", "link", "add", port, "type", "veth", "peer", "name", device, "netns", `${to.pid}`);
     await from.run("ip", "link", "set", port, "master", "lan", "up");
-    await to.run("ip", "addr", "add", address, "dev", device);
+    await to.run("ip", "addr", "add", address, "dev", device, ...nodad(address));
     await to.run("ip", "link", "set", device, "up");
   }
 }
 
+/** An address of IPv6 can be used at once: nobody else has it. */
+function nodad(address: string): string[] {
+  return address.includes(":") ? ["nodad"] : [];
+}
+
 async function bridge(namespace: Namespace, address: string): Promise<void> {
   await namespace.run("ip", "link", "add", "lan", "type", "bridge");
-  await namespace.run("ip", "addr", "add", address, "dev", "lan");
+  await namespace.run("ip", "addr", "add", address, "dev", "lan", ...nodad(address));
   await namespace.run("ip", "link", "set", "lan", "up");
 }

@@ -4,12 +4,13 @@ import { decoders } from "./decoders.ts";
 import { fuzz } from "./fuzz.ts";
 import { kills } from "./kills.ts";
 import { load } from "./load.ts";
+import { nat } from "./nat.ts";
 import { paths } from "./paths.ts";
 import { scrapes } from "./scrapes.ts";
 import { sim } from "./sim.ts";
 import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, paths, kills];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, paths, kills, nat];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
