@@ -57,6 +57,50 @@ Deno.test("to a server of ztna-v1: a refused backend is a reset, and what the ce
   assertEquals(agent.status().flowsTotal, 0);
 });
 
+/** A connector of "web" that takes agents in directly, with a certificate that says whose it is. */
+async function directConnector(rig: ServerRig, port: number, protocols?: readonly string[]): Promise<ConnectorRig> {
+  const dns = ["ztna-connector", "connector.web.ztna"];
+  const { certificatePem, privateKeyPem } = await rig.authority.issue({ commonName: "ztna-connector", dns });
+  const tls = { certificatePem, keyPem: privateKeyPem, trustPem: rig.authority.certificatePem };
+  const services = [serviceAt("web", port)];
+  return await ConnectorRig.start(rig, {
+    services,
+    p2p: { tls, hostAddresses: [LOOPBACK] },
+    ...protocols === undefined ? {} : { protocols },
+  });
+}
+
+Deno.test("through a server of ztna-v1 a direct path to a connector of ztna-v2 is found too, and taken", async () => {
+  await using rig = await ServerRig.start({}, [ALPN_V1]);
+  await using backend = new Backend(echo);
+  using _connector = await directConnector(rig, backend.port);
+  using agent = await AgentRig.start(rig, ["web"], undefined, undefined, { direct: { hostAddresses: [LOOPBACK] } });
+  const [web = 0] = agent.ports;
+  const body = new Uint8Array(300_000).map((_, i) => i * 23);
+  // The first goes in packets, and meanwhile both sides hear of each other.
+  assertArrived(await agent.during(exchange(web, body)), body);
+  await rig.until(() => agent.logs.some(({ event }) => event === "direct-opened"));
+  assertArrived(await agent.during(exchange(web, body)), body);
+  assertEquals([agent.count("streamsDirect"), agent.count("streamsRelayed")], [1, 0]);
+});
+
+Deno.test("a connector that speaks ztna-v1 on its own port is reached by the server, of either version", async () => {
+  for (const protocols of [[ALPN_V1], undefined]) {
+    await using rig = await ServerRig.start({}, protocols);
+    await using backend = new Backend(echo);
+    using _connector = await directConnector(rig, backend.port, [ALPN_V1]);
+    using agent = await AgentRig.start(rig, ["web"], undefined, undefined, { direct: { hostAddresses: [LOOPBACK] } });
+    const [web = 0] = agent.ports;
+    const body = new Uint8Array(100_000).map((_, i) => i * 23);
+    assertArrived(await agent.during(exchange(web, body)), body);
+    await rig.until(() => agent.logs.some(({ event }) => event === "direct-failed"));
+    const failed = agent.logs.find(({ event }) => event === "direct-failed");
+    assert(String(failed?.fields["why"]).includes("it speaks ztna-v1 only"), String(failed?.fields["why"]));
+    assertArrived(await agent.during(exchange(web, body)), body);
+    assertEquals(agent.count("directConnections"), 0);
+  }
+});
+
 Deno.test("a service whose connectors know no streams is reached in packets, others by streams, on one connection", async () => {
   await using rig = await ServerRig.start();
   await using old = new Backend(echo);

@@ -38,6 +38,7 @@ export class AgentRig implements Disposable {
     forwards: readonly string[],
     dns?: readonly string[],
     serverPort = rig.port(),
+    further: Partial<AgentPlan> = {},
   ): Promise<AgentRig> {
     const targets = forwards.map((forward) => ({ service: forward.replace("/udp", ""), isUdp: forward.endsWith("/udp") }));
     const names = dns ?? targets.map(({ service }) => `agent.${service}.ztna`);
@@ -60,6 +61,7 @@ export class AgentRig implements Disposable {
         protocol: isUdp ? "udp" : "tcp",
         servicePort: 80,
       })),
+      ...further,
     });
     await rig.until(() => agent.status().uplink?.state === "up");
     return agent;

@@ -7,7 +7,7 @@
 import { type SocketAddress, Timer } from "../../base/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import { filterCandidates, isUsableAddress, makeCandidate, Punching } from "../../core/signal/mod.ts";
-import { ALPN_V2, type BindingMessage, type Candidate, type Malformed, type SignalMessage } from "../../core/wire/mod.ts";
+import { type BindingMessage, type Candidate, type Malformed, type SignalMessage } from "../../core/wire/mod.ts";
 import type { UdpSocket } from "../../io/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { type DirectControl, type SignalMemory, signalMemory, SignalStream } from "../uplink/mod.ts";
@@ -54,9 +54,9 @@ export class DirectSignals {
     this.#memory = signalMemory(options.plane, options.allowLegacyServiceIds);
   }
 
-  /** The server is reached. */
+  /** The server is reached. One of ztna-v1 hears us on the first stream (WIRE 6.1), which nothing else takes there. */
   begin(connection: Connection): void {
-    this.#server = connection.engine.applicationProtocol() === ALPN_V2 ? connection : null;
+    this.#server = connection;
   }
 
   /** It is not any more: what it was asked has no answer. */

@@ -17,7 +17,7 @@ import {
   type UdpFlow,
 } from "../../core/netstack/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
-import { ROUTED_ID_AT, routedIdLength, udpHeadroomBytes } from "../../core/wire/mod.ts";
+import { ALPN_V2, ROUTED_ID_AT, routedIdLength, udpHeadroomBytes } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import { Registrar, REGISTRATION_FRAME_BYTES, type RegistrationReport } from "../uplink/mod.ts";
 import * as limits from "./limits.ts";
@@ -162,11 +162,12 @@ export class PacketEnd implements NetStackOwner {
     return true;
   }
 
-  /** The connection by which packets of the service can leave now; null when they cannot. */
+  /** The connection by which packets that name the service can go both ways now (WIRE 5.5); null when there is none. */
   wayOf(id: string): { readonly connection: Connection; readonly service: AgentService } | null {
     const service = this.#options.services.open(id);
     const connection = this.#connection;
     if (service === null || connection === null || this.#registrar.stateOf(id) !== "registered") return null;
+    if (connection.engine.applicationProtocol() !== ALPN_V2) return null;
     return { connection, service };
   }
 
