@@ -6,6 +6,7 @@ export * from "./errors.ts";
 export * from "./log.ts";
 export * from "./log_threshold.ts";
 export * from "./metric.ts";
+export * from "./pins.ts";
 export * from "./sanitize.ts";
 export * from "./security_event.ts";
 export * from "./status.ts";

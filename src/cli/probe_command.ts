@@ -12,6 +12,7 @@ export function addProbeCommand(program: Command, context: CliContext): void {
   )
     .option("--server <HOST:PORT>", "the server", "127.0.0.1:4433")
     .option("--server-name <NAME>", "the name that the server's certificate must have, if it is not the host of --server")
+    .option("--pin-sha256 <PIN...>", "the keys that the server may have, as `postern certs inspect` shows them")
     .option("--ca-cert <FILE>", "certificates (PEM) of the authorities that may sign the server's")
     .option("--client-cert <FILE>", "our certificate (PEM, with its chain)")
     .option("--client-key <FILE>", "its private key (PEM)")

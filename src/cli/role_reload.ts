@@ -209,7 +209,10 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
       "external_ip",
       settings.externalIp,
     ]]
-    : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName]];
+    : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName], [
+      "pin_sha256",
+      settings.pins,
+    ]];
   const more: [string, unknown][] = settings.role === "connector"
     ? [
       ["exit_on_denied", settings.exitsOnDenied],

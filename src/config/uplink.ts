@@ -1,8 +1,9 @@
 /** The settings of a client's way to its server: where it is, how it is verified, what we show it. Connector and agent share them. */
 
 import * as z from "zod";
-import { parseHostPort, usageError } from "../base/mod.ts";
-import { formatSource, onOff, type Resolved, type SettingTable, word } from "./setting.ts";
+import { parseHostPort, parsePin, PIN_FORM, usageError } from "../base/mod.ts";
+import { settingError } from "./problem.ts";
+import { formatSource, list, onOff, type Resolved, type SettingTable, word } from "./setting.ts";
 import { isUnspecified, path, refuse, serverName, text } from "./value.ts";
 
 /** The port of a server that names none (UDP). */
@@ -16,6 +17,8 @@ export interface UplinkSettings {
   /** The name that the server's certificate must have; null: the host. */
   readonly serverName: string | null;
   readonly verifyPeer: boolean;
+  /** SHA-256 of the public keys that the server's certificate may have, base64; empty: any key. */
+  readonly pins: readonly string[];
   readonly clientCertPath: string | null;
   readonly clientKeyPath: string | null;
   /** Null: the bundle of the operating system. */
@@ -47,6 +50,11 @@ function joinHostPort(host: string, port: number | undefined): string {
   return port === undefined ? bracketed : `${bracketed}:${port}`;
 }
 
+/** Enough for several servers, each with the key that it has and the next one. */
+const PINS_MAX = 32;
+
+const pin = text.transform((value, context) => parsePin(value) ?? refuse(context, PIN_FORM));
+
 /** Settings of the connector and the agent. The aliases differ between the two. */
 export function uplinkSettings(
   aliases: { readonly server: readonly string[]; readonly verifyPeer: readonly string[]; readonly caCert: readonly string[] },
@@ -64,6 +72,13 @@ export function uplinkSettings(
       schema: serverName,
       example: "gateway.example.com",
       summary: "The name or address that the server's certificate must have, if it is not the host of --server",
+    }),
+    pin_sha256: list<readonly string[]>("PIN", [], {
+      schema: z.union([z.array(pin).max(PINS_MAX, { error: `are more than ${PINS_MAX}` }), pin.transform((value) => [value])]),
+      example: ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="],
+      summary:
+        "A key that the server's certificate may have, as `postern certs inspect` shows it: with any other the server is refused, even when its certificate verifies",
+      aliases: ["pins"],
     }),
     ca_cert: word<string | null>("FILE", null, {
       isTypical: true,
@@ -129,11 +144,16 @@ export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number |
   if (values.token !== null && values.client_cert !== null) {
     throw usageError("--token and --client-cert are two ways to be let in", "keep one of the two");
   }
+  if (values.pin_sha256.length > 0 && !values.verify_peer) {
+    const hint = "leave out --no-verify-peer: whoever is not verified may show any key";
+    throw settingError(sources.pin_sha256, values.pin_sha256[0], "needs the verification of the server", hint);
+  }
   return {
     serverHost: values.server.host,
     serverPort: values.server.port ?? (isFromFile ? filePort : null) ?? DEFAULT_SERVER_PORT,
     serverName: values.server_name,
     verifyPeer: values.verify_peer,
+    pins: values.pin_sha256,
     clientCertPath: values.client_cert,
     clientKeyPath: values.client_key,
     caCertPath: values.ca_cert,

@@ -69,13 +69,13 @@ export async function examine({ settings, services }: DoctorOptions, world: Doct
     examineBuffers(dialled, findings);
     await dialled.until(() => dialled.isEstablished, found.reach.kind === "silent" ? SILENT_HANDSHAKE_MS : HANDSHAKE_MS);
     if (found.reach.kind === "silent") tellSilence(dialled, target, port, findings);
-    const facts = { name, target, files, nowMs: world.reader.nowMs };
+    const facts = { name, pins: settings.pins, target, files, nowMs: world.reader.nowMs };
     if (!dialled.isEstablished) return tellFailure(dialled, found.reach, facts, findings);
     const { group, cipher } = dialled.connection.engine.tlsDescription();
     const took = Math.round(probe.reactor.clockMs - dialledMs);
     const protocol = dialled.connection.engine.applicationProtocol();
     findings.ok("handshake", target, `${protocol}, ${group}, ${cipher}, in ${took} ms`);
-    if (settings.verifyPeer) examineServerCertificate(dialled, facts, findings);
+    if (settings.verifyPeer && !examineServerCertificate(dialled, facts, findings)) return;
     const isAdmitted = await examineAdmission(dialled, probe, files, target, findings);
     examineClock(dialled, isAdmitted, facts, findings);
     if (!isAdmitted) return;
@@ -225,6 +225,8 @@ function examineBuffers({ socket }: ProbeConnection, findings: Findings): void {
 export interface HandshakeFacts {
   /** The name that the server's certificate must have. */
   readonly name: string;
+  /** The keys that it may have; empty: any. */
+  readonly pins: readonly string[];
   readonly target: string;
   readonly files: OwnFiles;
   readonly nowMs: number;

@@ -2,6 +2,7 @@
  * The server's certificate, and what certificates tell about clocks. The protocol itself tells no time, so that there is no measure of a
  * difference: only that a clock lies outside of what a certificate says, or that the other end judged ours otherwise than we do.
  */
+import { explainPins, PIN_HINT } from "../../base/mod.ts";
 import { isoTime } from "../../config/mod.ts";
 import type { CertificateSummary } from "../../core/quic/mod.ts";
 import type { ProbeConnection } from "../probe/mod.ts";
@@ -15,10 +16,12 @@ type Distrust = NonNullable<ProbeConnection["distrust"]>;
 const ALERT_BAD = 0x12a, ALERT_EXPIRED = 0x12d;
 const RENEW_SERVER = "on the server: put a new certificate in the place of the file of --cert; SIGHUP loads it";
 
-/** The certificate of a server that was verified. */
-export function examineServerCertificate({ connection }: ProbeConnection, facts: HandshakeFacts, findings: Findings): void {
+/** The certificate of a server that was verified. False: it is not the one that we want. */
+export function examineServerCertificate({ connection }: ProbeConnection, facts: HandshakeFacts, findings: Findings): boolean {
   const leaf = connection.engine.peerCertificate();
-  if (leaf === null) return;
+  const unpinned = explainPins(facts.pins, leaf);
+  if (unpinned !== null) findings.fail("server-certificate", facts.target, unpinned, PIN_HINT);
+  if (unpinned !== null || leaf === null) return unpinned === null;
   const chain = [leaf.subject, ...connection.engine.peerAuthorities().map(({ subject }) => subject)];
   const shown = `${chain.slice(0, 4).join(" < ")}, signed by ${leaf.issuer}, has the name ${facts.name}`;
   const tell = (message: string) => findings.fail("server-certificate", facts.target, message, RENEW_SERVER);
@@ -28,6 +31,7 @@ export function examineServerCertificate({ connection }: ProbeConnection, facts:
     expired: tell,
     early: tell,
   });
+  return true;
 }
 
 /** Why we did not believe the server: which of its parts it was, and who can mend it. */

@@ -4,8 +4,10 @@ import {
   type HostPort,
   parseHostPort,
   parseIp,
+  parsePin,
   parsePort,
   parseServiceId,
+  PIN_FORM,
   type SocketAddress,
   usageError,
 } from "../../base/mod.ts";
@@ -15,6 +17,7 @@ import { PAYLOAD_PATTERNS, type PayloadPattern, type PayloadSize } from "./paylo
 export interface ProbeFlags {
   readonly server: string;
   readonly serverName?: string;
+  readonly pinSha256?: readonly string[];
   readonly service?: string;
   readonly send?: string;
   readonly sendHex?: string;
@@ -52,6 +55,8 @@ export interface ProbePlan {
   readonly server: HostPort;
   /** The name that the server must have. */
   readonly serverName: string;
+  /** As a role's `--pin-sha256`. */
+  readonly pins: readonly string[];
   readonly verifyPeer: boolean;
   readonly protocol: string;
   /** Registered as an agent, if there is one. */
@@ -104,6 +109,7 @@ export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
   return {
     server: server.value,
     serverName: flags.serverName ?? server.value.host,
+    pins: pinsOf(flags),
     verifyPeer: flags.verifyPeer,
     protocol: flags.alpn,
     service: flags.service ?? null,
@@ -125,6 +131,15 @@ export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
     clientCertPath: flags.clientCert ?? null,
     clientKeyPath: flags.clientKey ?? null,
   };
+}
+
+function pinsOf({ pinSha256 = [], verifyPeer }: ProbeFlags): string[] {
+  if (pinSha256.length > 0 && !verifyPeer) throw usageError("--pin-sha256 needs the verification of the server");
+  return pinSha256.map((text) => {
+    const pin = parsePin(text);
+    if (pin === null) throw usageError(`--pin-sha256 ${JSON.stringify(text)}: ${PIN_FORM}`);
+    return pin;
+  });
 }
 
 /** A measurement and a burst need something to send. */

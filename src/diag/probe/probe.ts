@@ -2,7 +2,7 @@
  * The steps of a probe, each with its lines on standard output: dial, register, send, wait, compare, measure. Scripts of earlier
  * ztna-v1 test clients read these lines.
  */
-import { bytesEqualAt, messageOf, PosternError, sanitizeForLog, toHex } from "../../base/mod.ts";
+import { bytesEqualAt, explainPins, messageOf, PIN_HINT, PosternError, sanitizeForLog, toHex } from "../../base/mod.ts";
 import { decodeQad, decodeRegistrationReply } from "../../core/wire/mod.ts";
 import { ProbeConnection, type ProbeTarget, type ProbeWorld } from "./connection.ts";
 import type { ProbePlan } from "./options.ts";
@@ -29,10 +29,12 @@ export async function runProbe(world: ProbeWorld, plan: ProbePlan, target: Probe
   try {
     const isUp = await connection.until(() => connection.isEstablished, DIAL_TIMEOUT_MS);
     const handshakeUs = Math.round((world.reactor.clockMs - begunMs) * 1_000);
+    const unpinned = isUp ? explainPins(plan.pins, connection.connection.engine.peerCertificate()) : null;
     // A server may still refuse our certificate: then it does so at once (WIRE 2.9).
     if (plan.expectsFailure && isUp) await connection.until(() => false, plan.waitMs);
-    if (plan.expectsFailure) return expectFailure(connection, output);
+    if (plan.expectsFailure) return expectFailure(connection, unpinned !== null, output);
     if (!isUp) throw rejected(connection);
+    if (unpinned !== null) throw new PosternError(`TLS: the server is refused: ${unpinned}`, { code: "rejected", hint: PIN_HINT });
     output.say("Connection established!");
     if (plan.showsHandshake) output.line(`HANDSHAKE_US:${handshakeUs}`);
     const probe = new Probe(world, connection, plan, output);
@@ -42,8 +44,8 @@ export async function runProbe(world: ProbeWorld, plan: ProbePlan, target: Probe
   }
 }
 
-function expectFailure({ isEstablished, ending }: ProbeConnection, output: ProbeOutput): number {
-  if (isEstablished && ending === null) {
+function expectFailure({ isEstablished, ending }: ProbeConnection, isRefused: boolean, output: ProbeOutput): number {
+  if (isEstablished && ending === null && !isRefused) {
     output.say("The connection was expected to fail, and stands.");
     return 1;
   }

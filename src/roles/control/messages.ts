@@ -68,6 +68,8 @@ export interface UplinkPlan {
   /** The name or IP address that the server's certificate must have; null only with verification off. */
   readonly expectedName: string | null;
   readonly verifyPeer: boolean;
+  /** SHA-256 of the public keys that the server may have, base64. Absent or empty: any. */
+  readonly pins?: readonly string[];
   readonly tls: TlsMaterial;
   readonly allowLegacyServiceIds: boolean;
   /** How often the connection gets a new connection ID of ours. */

@@ -83,6 +83,7 @@ async function uplinkPlan(
     serverAddresses: await resolve(settings.serverHost),
     expectedName: settings.verifyPeer ? settings.serverName ?? settings.serverHost : null,
     verifyPeer: settings.verifyPeer,
+    pins: settings.pins,
     tls: tlsOf(material),
     allowLegacyServiceIds: settings.allowLegacyServiceIds,
     cidRotationMs: settings.cidRotationMs,

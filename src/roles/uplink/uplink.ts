@@ -2,13 +2,13 @@
  * A client's connection to its server: dial, prove, keep alive, and dial again with backoff when it is lost. What travels on
  * it belongs to the role, which is told when it is up and when it is gone.
  */
-import { Backoff, Timer } from "../../base/mod.ts";
+import { Backoff, explainPins, Timer } from "../../base/mod.ts";
 import type { Connection, Ending, Endpoint, EndpointHandler } from "../../core/quic/mod.ts";
 import { ALPN_V2, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
 import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.ts";
 import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF } from "./limits.ts";
-import { describe, explainTrouble, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
+import { describe, explainTrouble, notPinned, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
 import { PROOF_STREAM, ProofExchange } from "./proof.ts";
 import { SilenceWatch } from "./silence_watch.ts";
 import { UplinkHub } from "./uplink_hub.ts";
@@ -56,7 +56,8 @@ export class Uplink implements EndpointHandler {
   /** With a token: what is said before anything else, and whether it was heard. */
   readonly #proof: ProofExchange | null;
   #isProved = false;
-  #proofTrouble: UplinkTrouble | null = null;
+  /** Why we close the connection that is there, if it is for good. */
+  #refusal: UplinkTrouble | null = null;
   /** Once true, trouble is the network's or the server's and worth waiting for. */
   #wasUp: boolean;
   /** Dials since it was up last. */
@@ -190,6 +191,8 @@ export class Uplink implements EndpointHandler {
 
   onEstablished(connection: Connection, nowMs: number): void {
     if (connection !== this.#connection) return;
+    const unpinned = explainPins(this.#plan.pins ?? [], connection.engine.peerCertificate());
+    if (unpinned !== null) return this.#refuse(connection, notPinned(unpinned, this.#target), "the server's key is not pinned");
     this.#step("established");
     this.#isProved = this.#proof === null;
     if (this.#proof === null) return this.#role.onProving(connection, nowMs);
@@ -206,7 +209,12 @@ export class Uplink implements EndpointHandler {
   }
 
   #giveUpProof(connection: Connection, why: string): void {
-    this.#proofTrouble = tokenRefused(why);
+    this.#refuse(connection, tokenRefused(why), why);
+  }
+
+  /** The server is not who we want, or does not want us. */
+  #refuse(connection: Connection, trouble: UplinkTrouble, why: string): void {
+    this.#refusal = trouble;
     connection.close(CloseCode.certificateMissing, why);
   }
 
@@ -231,16 +239,17 @@ export class Uplink implements EndpointHandler {
     if (connection !== this.#connection) return;
     this.#connection = null;
     const wasUp = this.#state === "up";
+    const isTold = connection.isEstablished && this.#state !== "dialling";
     const isMeant = this.#state === "stopped" || this.#isPaused;
     this.#step("lost");
     const { reactor } = this.#plane.platform;
     reactor.cancelTimer(this.#dialTimeout);
     reactor.cancelTimer(this.#keepAlive);
     this.#silence.stop();
-    if (connection.isEstablished) this.#role.onDown(connection, nowMs);
+    if (isTold) this.#role.onDown(connection, nowMs);
     if (isMeant) return;
-    const trouble = this.#proofTrouble ?? explainTrouble(this.#plan, connection, ending, this.#target);
-    this.#proofTrouble = null;
+    const trouble = this.#refusal ?? explainTrouble(this.#plan, connection, ending, this.#target);
+    this.#refusal = null;
     if (!this.#wasUp && trouble.isFinal) {
       this.#role.onFinalTrouble(trouble);
       return;

@@ -1,6 +1,7 @@
 /**
  * Why a client could not connect, in words for a person: which end refused, what was expected, what came, what to do.
  */
+import { PIN_HINT } from "../../base/mod.ts";
 import type { CloseInfo, Connection, Ending } from "../../core/quic/mod.ts";
 import type { UplinkPlan } from "../control/mod.ts";
 import { DIAL_TIMEOUT_MS } from "./limits.ts";
@@ -52,6 +53,11 @@ export function explainTrouble(plan: TroublePlan, connection: Connection, ending
     hint: "check the address, that a postern server listens there, and that UDP passes both ways",
     isFinal: false,
   };
+}
+
+/** The server's certificate verifies, and its key is none of those that are pinned. */
+export function notPinned(why: string, target: string): UplinkTrouble {
+  return { code: "server-not-pinned", message: `TLS: ${target} is refused: ${why}`, hint: PIN_HINT, isFinal: true };
 }
 
 /** The server did not take our registration token. */
