@@ -68,7 +68,9 @@ units=$root/etc/systemd/system
 restart() {
   if [ -n "$root" ]; then return; fi
   local role
-  for role in server connector agent; do systemctl try-restart "postern-$role.service"; done
+  for role in server connector agent; do
+    if [ -e "$units/postern-$role.service" ]; then systemctl try-restart "postern-$role.service"; fi
+  done
 }
 
 if [ "$rollback" = yes ]; then
@@ -88,6 +90,11 @@ if [ -z "$binary" ]; then
 fi
 [ -n "$binary" ] || fail "no program found above $here; name it with --binary"
 [ -f "$binary" ] || fail "no file $binary"
+for name in "${with[@]}"; do
+  if [ "$name" = renewed-files ] && [ ! -e "$root/etc/postern/renewed/cert.pem" ] && [ -z "$root" ] && systemctl is-active --quiet postern-server; then
+    fail "the server that runs would find no certificate: run $here/install-certificate.sh FOLDER first"
+  fi
+done
 version=$("$binary" --version) || fail "$binary does not run on this machine"
 
 install -d -m 0755 -- "$bin" "$lib" "$units" "$root/etc/sysusers.d" "$root/etc/tmpfiles.d" "$root/etc/sysctl.d" "$root/etc/postern"
