@@ -81,7 +81,7 @@ for (const role of ROLES) {
   });
 
   Deno.test(`${role}: it has a budget for disruptions, and a policy that lets in only what it serves`, () => {
-    const labels = deployment(role).spec.selector.matchLabels;
+    const { "app.kubernetes.io/instance": _, ...labels } = deployment(role).spec.selector.matchLabels;
     const [budget] = readManifests(`${K8S}/base/${role}/disruption-budget.yaml`);
     assertEquals([budget.spec.selector.matchLabels, budget.spec.minAvailable], [labels, 1]);
     const [policy] = readManifests(`${K8S}/base/${role}/network-policy.yaml`);
@@ -106,6 +106,12 @@ for (const role of ROLES) {
     }
   }));
 }
+
+Deno.test("no two pods of a connector have one certificate at the same time: the server would keep only one of them", () => {
+  const { replicas, strategy } = deployment("connector").spec;
+  assertEquals([replicas, strategy], [1, { type: "Recreate" }]);
+  assertEquals(deployment("server").spec.replicas, 1);
+});
 
 Deno.test("under the namespace's own policy nothing connects to anything", () => {
   const [policy] = readManifests(`${K8S}/base/common/deny-all.yaml`);

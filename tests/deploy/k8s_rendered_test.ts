@@ -1,12 +1,14 @@
 /** What kustomize makes of deploy/k8s, held against the schemas of Kubernetes and against policies, by the tools for it. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
+import { join } from "node:path";
+import { readManual } from "../../tools/manual_fixture.ts";
 import { lackOfPackages, type PackageList, pythonEnvironment } from "../../tools/python_packages.ts";
-import { findKubectl, type Manifest, OVERLAYS, parseManifests, renderAll } from "./kustomize_fixture.ts";
+import { findKubectl, type Manifest, OVERLAYS, parseManifests, render, renderAll } from "./kustomize_fixture.ts";
 import { ROOT, run } from "./unit_fixture.ts";
 
 const kubectl = await findKubectl();
 const lack = "lack" in kubectl ? kubectl.lack : undefined;
-const folder = Deno.makeTempDirSync({ prefix: "postern-k8s-" });
+const folder = Deno.realPathSync(Deno.makeTempDirSync({ prefix: "postern-k8s-" }));
 globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
 const rendered = "path" in kubectl ? await renderAll(kubectl.path, folder) : new Map<string, string>();
 
@@ -38,6 +40,38 @@ await row("every overlay renders, with metrics and without, and each of its volu
     }
   }
 });
+
+await row("the manual's own overlay renders, with its image and its settings", async () => {
+  const [, text = ""] = /^```yaml\n(resources: [^]*?)^```$/m.exec(readManual()) ?? [];
+  const own = join(folder, "manual");
+  Deno.mkdirSync(own);
+  const copied = text.replaceAll("../deploy/", `${"../".repeat(own.split("/").length - 1)}${ROOT.slice(1)}/deploy/`);
+  Deno.writeTextFileSync(join(own, "kustomization.yaml"), copied);
+  Deno.writeTextFileSync(join(own, "connector.yaml"), "server: gw.example.com\n");
+  const manifests = parseManifests(await render("path" in kubectl ? kubectl.path : "", own));
+  const images = manifests.filter(({ kind }) => kind === "Deployment").map(({ spec }) => spec.template.spec.containers[0].image);
+  assertEquals(images, Array(2).fill("registry.example.com/postern@sha256:..."));
+  const settings = manifests.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === "postern-connector");
+  assertEquals(settings.data, { "connector.yaml": "server: gw.example.com\n" });
+});
+
+await row(
+  "a second connector stands beside the first: other names, another certificate, and the first one's budget for both",
+  () => {
+    const first = manifestsOf("connector"), second = manifestsOf("connector-second");
+    const keys = (manifests: readonly Manifest[]) => new Set(manifests.map(({ kind, metadata }) => `${kind} ${metadata.name}`));
+    assertEquals([...keys(second)].filter((key) => keys(first).has(key)), []);
+    const pod = (manifests: readonly Manifest[]) => manifests.find(({ kind }) => kind === "Deployment").spec;
+    const secret = ({ template }: Manifest) => template.spec.volumes.find(({ name }: Manifest) => name === "tls").secret.secretName;
+    assertEquals([secret(pod(first)), secret(pod(second))], ["ztna-connector-tls", "ztna-connector-second-tls"]);
+    assertNotEquals(pod(first).selector, pod(second).selector);
+    const budgets = [...first, ...second].filter(({ kind }) => kind === "PodDisruptionBudget");
+    assertEquals(budgets.length, 1);
+    for (const [name, value] of Object.entries(budgets[0].spec.selector.matchLabels)) {
+      for (const { template } of [pod(first), pod(second)]) assertEquals(template.metadata.labels[name], value);
+    }
+  },
+);
 
 await row("cert-manager makes the server's certificate by DNS-01 and renews it 30 days before its end", () => {
   const manifests = manifestsOf("cert-manager");
@@ -94,7 +128,9 @@ await row("checkov has nothing to say, but for what is skipped with its reason b
     "json",
     "--file",
   ];
-  const files = ["cert-manager-with-metrics", "agent-with-metrics"].map((name) => rendered.get(name) ?? "");
+  const files = ["cert-manager-with-metrics", "agent-with-metrics", "connector-second-with-metrics"].map((name) =>
+    rendered.get(name) ?? ""
+  );
   const result = await run("python3", [...args, ...files], { env: pythonEnvironment("checkov"), cwd: ROOT });
   const { results, summary } = JSON.parse(result.stdout);
   const failed = results.failed_checks.map((check: Manifest) => `${check.check_id} ${check.resource}: ${check.check_name}`);

@@ -11,7 +11,7 @@ import { ROOT, run } from "./unit_fixture.ts";
 export type Manifest = any;
 
 export const K8S = "deploy/k8s";
-export const OVERLAYS = ["server", "connector", "agent", "cert-manager"] as const;
+export const OVERLAYS = ["server", "connector", "connector-second", "agent", "cert-manager"] as const;
 
 /** All documents of a text, none of them empty. */
 export function parseManifests(text: string): Manifest[] {

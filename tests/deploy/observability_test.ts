@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { readManual } from "../../tools/manual_fixture.ts";
 import { needing } from "../../tools/needs.ts";
-import type { Manifest } from "./kustomize_fixture.ts";
+import { K8S, type Manifest, readManifests } from "./kustomize_fixture.ts";
 import { ROOT, run } from "./unit_fixture.ts";
 
 const FOLDER = join(ROOT, "deploy", "observability");
@@ -33,7 +33,7 @@ Deno.test(
 Deno.test(
   needing(
     { ...PROMTOOL, files: ["dist/postern"] },
-    "promtool takes the configuration with a set that certs init makes",
+    "promtool takes both configurations with a set that certs init makes",
     async () => {
       const folder = Deno.makeTempDirSync();
       try {
@@ -51,6 +51,16 @@ Deno.test(
     },
   ),
 );
+
+Deno.test("in a cluster Prometheus asks for the Service of the component for metrics, and for its name in the certificate", () => {
+  const [service] = readManifests(`${K8S}/components/metrics/service.yaml`);
+  const [job] = parse(read("prometheus-kubernetes.yml")).scrape_configs;
+  const { name, namespace } = service.metadata;
+  assertEquals(job.tls_config.server_name, `${name}.${namespace}.svc`);
+  assertEquals([job.kubernetes_sd_configs[0].namespaces.names, job.relabel_configs[0].regex], [[namespace], name]);
+  // The listener has no others.
+  assertEquals([service.spec.clusterIP, service.spec.ipFamilies], ["None", ["IPv6"]]);
+});
 
 Deno.test("every alert asks for metrics that there are, and the manual has a section of its name that says what to do", () => {
   const manual = readManual();
