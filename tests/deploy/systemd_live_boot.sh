@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a script under a service manager of its own: manager_boot.sh FOLDER REPOSITORY SCRIPT. The manager is process 1 of new namespaces,
+# Runs a script under a service manager of its own: systemd_live_boot.sh FOLDER REPOSITORY SCRIPT. The manager is process 1 of new namespaces,
 # on this machine's files with everything that it writes in memory, in a network of its own; /run/source is the repository and /run/out
 # FOLDER. When the script ends the manager does, and nothing of either is left. Needs root.
 set -euo pipefail

@@ -1,4 +1,4 @@
-# What an operator does on a machine with systemd, under a real one (manager_boot.sh): each step notes how it went in /run/out/notes.
+# What an operator does on a machine with systemd, under a real one (systemd_live_boot.sh): each step notes how it went in /run/out/notes.
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 out=/run/out tls=/etc/postern/tls
 note() { printf '%s %s\n' "$1" "$2" >>$out/notes; }

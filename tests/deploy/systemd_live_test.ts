@@ -10,7 +10,7 @@ const MINUTES_MAX = 6;
 
 /** Runs a script of this folder there; what it printed. The manager is ended when it takes too long. */
 async function underManager(folder: string, script: string): Promise<string> {
-  const args = [join(ROOT, "tests", "deploy", "manager_boot.sh"), folder, ROOT, `tests/deploy/${script}`];
+  const args = [join(ROOT, "tests", "deploy", "systemd_live_boot.sh"), folder, ROOT, `tests/deploy/${script}`];
   const signal = AbortSignal.timeout(MINUTES_MAX * 60_000);
   const { stdout, stderr } = await new Deno.Command("bash", { args, stdin: "null", signal }).output();
   const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes)).join("");
@@ -31,7 +31,7 @@ async function lackOfManager(): Promise<string | undefined> {
   const lack = missing(NEEDED);
   if (lack !== undefined) return lack;
   using folder = new TemporaryFolder();
-  const said = await underManager(folder.path, "manager_smoke.sh");
+  const said = await underManager(folder.path, "systemd_live_smoke.sh");
   return said.includes("the script runs") ? undefined : `a service manager in namespaces: ${said.trim().split("\n").at(-1) ?? ""}`;
 }
 
@@ -41,7 +41,7 @@ Deno.test({
   ignore: lack !== undefined,
   fn: async () => {
     using folder = new TemporaryFolder();
-    const said = await underManager(folder.path, "manager_scenario.sh");
+    const said = await underManager(folder.path, "systemd_live_scenario.sh");
     const lines = Deno.readTextFileSync(join(folder.path, "notes")).trim().split("\n");
     const notes = new Map(lines.map((line) => [line.split(" ")[0] ?? "", line.slice(line.indexOf(" ") + 1).trim()]));
     const done = ["install", "start-server", "start-connector", "start-agent", "tunnel", "reload-server", "reload-connector"];

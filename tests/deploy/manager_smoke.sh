@@ -1,2 +1,0 @@
-# Says that a script runs under the service manager of manager_boot.sh.
-echo "the script runs"

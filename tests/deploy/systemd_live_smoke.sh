@@ -1,0 +1,2 @@
+# Says that a script runs under the service manager of systemd_live_boot.sh.
+echo "the script runs"
