@@ -12,8 +12,7 @@ const AF_INET = 2;
 const CLOSE_REASON_BYTES_MAX = 200;
 const CHAIN_BYTES_MAX = 65_536;
 const PATH_EVENTS = ["new", "validated", "failed", "closed", "reused", "migrated", "mtu"] as const;
-const SOCKADDR_STORAGE_BYTES = 128;
-const SOCKADDR_SLOT_BYTES = 32;
+const SOCKADDR_STORAGE_BYTES = 128, SOCKADDR_SLOT_BYTES = 32;
 const NO_IDS: readonly Uint8Array[] = [];
 
 /** Made once: to make one costs more than to use it. */
@@ -76,18 +75,16 @@ export class QuicheConnection implements EngineConnection {
     return this.#library.quiche_conn_is_timed_out(this.#live);
   }
 
+  destinationId(): Uint8Array {
+    return this.#bytesOf("quiche_conn_destination_id");
+  }
+
   applicationProtocol(): string {
-    const { scratch } = this.#context;
-    this.#library.quiche_conn_application_proto(this.#live, scratch.valuesAddress, scratch.valuesAddress + 8n);
-    const [pointer, length] = this.#span();
-    return length === 0 ? "" : DECODER.decode(this.#copy(pointer, length));
+    return DECODER.decode(this.#bytesOf("quiche_conn_application_proto"));
   }
 
   serverName(): string {
-    const { scratch } = this.#context;
-    this.#library.quiche_conn_server_name(this.#live, scratch.valuesAddress, scratch.valuesAddress + 8n);
-    const [pointer, length] = this.#span();
-    return length === 0 ? "" : DECODER.decode(this.#copy(pointer, length));
+    return DECODER.decode(this.#bytesOf("quiche_conn_server_name"));
   }
 
   streamReadableNext(): number {
@@ -338,6 +335,13 @@ export class QuicheConnection implements EngineConnection {
       if (arena.bytes[scratch.struct + PATH_STATS.active] !== 0) return true;
     }
     return false;
+  }
+
+  #bytesOf(what: "quiche_conn_destination_id" | "quiche_conn_application_proto" | "quiche_conn_server_name"): Uint8Array {
+    const { valuesAddress } = this.#context.scratch;
+    this.#library[what](this.#live, valuesAddress, valuesAddress + 8n);
+    const [pointer, length] = this.#span();
+    return length === 0 ? NOTHING : this.#copy(pointer, length);
   }
 
   /** Pointer and length that the last call left in the first two scratch values. */

@@ -117,6 +117,7 @@ const CONNECTION = {
   quiche_conn_is_timed_out: { parameters: ["usize"], result: "bool" }, // conn
   quiche_conn_is_readable: { parameters: ["usize"], result: "bool" }, // conn
   quiche_conn_server_name: { parameters: ["usize", "usize", "usize"], result: "void" }, // conn, out, out_len
+  quiche_conn_destination_id: { parameters: ["usize", "usize", "usize"], result: "void" }, // conn, out, out_len
   quiche_conn_application_proto: { parameters: ["usize", "usize", "usize"], result: "void" }, // conn, out, out_len
   quiche_conn_close: { parameters: ["usize", "bool", "u64", "usize", "usize"], result: "i32" }, // conn, app, err, reason, reason_len
   quiche_conn_peer_error: { parameters: ["usize", "usize", "usize", "usize", "usize"], result: "bool" }, // conn, is_app, error_code, reason, reason_len

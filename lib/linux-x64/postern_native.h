@@ -188,6 +188,7 @@ bool quiche_conn_is_draining(const quiche_conn *conn);
 bool quiche_conn_is_timed_out(const quiche_conn *conn);
 bool quiche_conn_is_readable(const quiche_conn *conn);
 void quiche_conn_server_name(const quiche_conn *conn, const uint8_t **out, size_t *out_len);
+void quiche_conn_destination_id(const quiche_conn *conn, const uint8_t **out, size_t *out_len);
 void quiche_conn_application_proto(const quiche_conn *conn, const uint8_t **out, size_t *out_len);
 int quiche_conn_close(quiche_conn *conn, bool app, uint64_t err, const uint8_t *reason, size_t reason_len);
 bool quiche_conn_peer_error(const quiche_conn *conn, bool *is_app, uint64_t *error_code, const uint8_t **reason, size_t *reason_len);

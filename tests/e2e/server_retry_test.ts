@@ -1,6 +1,7 @@
 /** The door: Retry, its keys, repeated and spoofed first packets, stateless resets after a restart. */
 import { createSocket } from "node:dgram";
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { knock } from "../../src/core/quic/mod.ts";
 import { ServerRig } from "./server_rig_fixture.ts";
 
 const key = (byte: number) => new Uint8Array(32).fill(byte);
@@ -97,6 +98,28 @@ Deno.test("a server that was killed ends its old connections at once when it is 
   });
   assert(performance.now() - started < 3_000);
   await after.untilCount("resets", 1);
+  client.dispose();
+});
+
+Deno.test("a client that has nothing to say knocks: a server that knows it stays silent, one that has lost it says so", async () => {
+  const resetKey = key(9);
+  const before = await ServerRig.start({ resetKey });
+  const client = await before.registered("agent", "web");
+  const { engine } = before.world;
+  const fill = (bytes: Uint8Array) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>);
+  knock(engine, client.connection, fill);
+  assertEquals(await before.register(client, "agent", "web"), "ack");
+  assertEquals(client.ending, null);
+  const port = before.port();
+  before.server.dispose();
+  await using after = await ServerRig.start({ resetKey, binds: [{ address: "127.0.0.1", port }] });
+  knock(engine, client.connection, fill);
+  await after.until(() => {
+    // The client lives in the first server's reactor.
+    before.turn();
+    return client.ending !== null;
+  });
+  assertMatch(client.ending?.info?.reason ?? "", /^stateless reset/);
   client.dispose();
 });
 

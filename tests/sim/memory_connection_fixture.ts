@@ -524,6 +524,10 @@ export class MemoryConnection implements EngineConnection {
     return this.#timedOut;
   }
 
+  destinationId(): Uint8Array {
+    return this.ids.destination;
+  }
+
   applicationProtocol(): string {
     return this.#protocol;
   }

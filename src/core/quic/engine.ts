@@ -86,6 +86,8 @@ export interface EngineConnection {
   isClosed(): boolean;
   isDraining(): boolean;
   isTimedOut(): boolean;
+  /** The peer's ID that our packets carry now. */
+  destinationId(): Uint8Array;
   /** The negotiated ALPN protocol, "" before the handshake. */
   applicationProtocol(): string;
   /** The name that a client asked for (SNI); "" when it asked for none. */

@@ -9,6 +9,7 @@ export * from "./endpoint.ts";
 export * from "./endpoint_options.ts";
 export * from "./engine.ts";
 export * from "./header.ts";
+export * from "./knock.ts";
 export * from "./leaving_streams.ts";
 export * from "./reset_token.ts";
 export * from "./retry_token.ts";

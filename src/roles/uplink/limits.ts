@@ -16,6 +16,8 @@ export const UNANSWERED_BACKOFF = { firstMs: 2_000, maxMs: 30_000 } as const;
 export const DIAL_TIMEOUT_MS = 10_000;
 /** After the last that the server sent, we say something: an address that changed meanwhile is noticed so. */
 export const SILENCE_MS = 1_000;
+/** While the server does not answer that either, it is asked this often whether it still knows the connection. */
+export const KNOCK_MS = 1_000;
 /** How long open streams may finish after a request to stop. */
 export const DRAIN_MS = 3_000;
 

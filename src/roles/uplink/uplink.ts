@@ -3,7 +3,7 @@
  * it belongs to the role, which is told when it is up and when it is gone.
  */
 import { Backoff, explainPins, Timer } from "../../base/mod.ts";
-import type { Connection, Ending, Endpoint, EndpointHandler } from "../../core/quic/mod.ts";
+import { type Connection, type Ending, type Endpoint, type EndpointHandler, knock } from "../../core/quic/mod.ts";
 import { ALPN_V2, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
 import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.ts";
@@ -74,7 +74,11 @@ export class Uplink implements EndpointHandler {
     this.#role = role;
     this.#hub = options.hub ?? new UplinkHub(plane, plan);
     this.#wasUp = options.isExpectedToWork ?? false;
-    this.#silence = new SilenceWatch(plane.platform.reactor, () => this.#ping());
+    this.#silence = new SilenceWatch(plane.platform.reactor, {
+      ask: () => this.#ping(),
+      received: () => this.#connection?.engine.stats().packetsReceived ?? 0,
+      knock: () => this.#connection !== null && knock(plane.platform.engine, this.#connection, plane.platform.entropy),
+    });
     this.#proof = plan.token === undefined ? null : new ProofExchange(plane, plan.token);
   }
 
@@ -232,7 +236,9 @@ export class Uplink implements EndpointHandler {
   }
 
   onWritable(connection: Connection, stream: number, nowMs: number): void {
-    if (connection === this.#connection) this.#role.onWritable(connection, stream, nowMs);
+    if (connection !== this.#connection) return;
+    this.#silence.heard(nowMs);
+    this.#role.onWritable(connection, stream, nowMs);
   }
 
   onClosed(connection: Connection, ending: Ending, nowMs: number): void {
@@ -291,6 +297,7 @@ export class Uplink implements EndpointHandler {
 
   #sendKeepAlive(nowMs: number): void {
     if (this.#connection === null) return;
+    this.#silence.asked(nowMs);
     this.#ping();
     this.#plane.platform.reactor.setTimer(this.#keepAlive, nowMs + KEEPALIVE_INTERVAL_MS);
   }
