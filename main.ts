@@ -130,6 +130,7 @@ function createPlatform(): Platform {
       return await startOps({ source, settings: settings.ops, log, native, environment: (name) => Deno.env.get(name) });
     },
     openPipe,
+    resolve: resolveHost,
     openProbe: () => openProbe((der) => openReader().summarize(der)),
     readLines,
     startRole: async (start, { record, metricsAddress, adminPath }) => {
@@ -207,13 +208,12 @@ async function openProbe(summarize: CertificateReader["summarize"]) {
   const layout = new ArenaLayout(arena);
   const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
   const engine = createQuicheEngine(nativePath(), arena, layout.reserve(ENGINE_SCRATCH_BYTES), summarize);
-  const world = {
+  return {
     engine,
     layout,
     reactor: new Reactor(libc, layout, () => performance.now()),
     entropy: (bytes: Uint8Array) => void crypto.getRandomValues(bytes as Uint8Array<ArrayBuffer>),
   };
-  return { world, resolve: resolveHost };
 }
 
 function readLines(): () => Promise<string | null> {

@@ -11,20 +11,13 @@ import { formatExamples, materialReader } from "./role_command.ts";
 import { addRoleFlags, type RoleFlags } from "./role_flags.ts";
 import { resolveRole } from "./settings.ts";
 
+/** Those of a client's settings that say where its server is, and what is shown there. */
+export const UPLINK_FLAGS: readonly string[] = [
+  ...["server", "server_name", "pin_sha256", "ca_cert", "client_cert", "client_key", "token", "token_key", "verify_peer"],
+  ...["allow_legacy_service_ids", "name"],
+];
 /** Those of the agent's settings that mean something here. */
-const FLAGS = [
-  "server",
-  "server_name",
-  "pin_sha256",
-  "ca_cert",
-  "client_cert",
-  "client_key",
-  "token",
-  "token_key",
-  "verify_peer",
-  "service_ip",
-]
-  .concat(["allow_legacy_service_ids", "name", "log_level", "log_format", "log_file"]);
+const FLAGS = [...UPLINK_FLAGS, "service_ip", "log_level", "log_format", "log_file"];
 /** Where a name says no port: that of packets to a service whose connector takes any. */
 const FALLBACK_PORT = 1;
 

@@ -14,16 +14,13 @@ import {
   type SettingTable,
 } from "../config/mod.ts";
 import type { Finding, FindingLevel } from "../diag/doctor/mod.ts";
+import { UPLINK_FLAGS } from "./connect_command.ts";
 import type { CliContext } from "./context.ts";
 import type { Platform } from "./platform.ts";
 import { paintFor } from "./report.ts";
 import { formatExamples, materialReader } from "./role_command.ts";
 import { addRoleFlags, type RoleFlags } from "./role_flags.ts";
 import { resolveRole } from "./settings.ts";
-
-/** Those of a role's settings that mean something here. */
-const UPLINK_FLAGS = ["server", "server_name", "ca_cert", "client_cert", "client_key", "token", "token_key", "verify_peer"]
-  .concat(["allow_legacy_service_ids", "name"]);
 
 interface DoctorFlags {
   readonly json: boolean;
@@ -77,27 +74,26 @@ async function doctor<S extends SettingTable, R extends AgentSettings | Connecto
   further: readonly string[],
   platform: Platform,
 ): Promise<number> {
-  const { examine, Findings } = await import("../diag/doctor/mod.ts");
+  const { examine, Findings, serversOf } = await import("../diag/doctor/mod.ts");
   const resolution: Resolution<S, R> = await resolveRole(definition, roleFlags, [], platform);
   const settings: AgentSettings | ConnectorSettings = resolution.finish();
   for (const warning of resolution.warnings) platform.writeError(`postern: warning: ${warning}\n`);
   const services = [...new Set([...servicesOf(settings), ...further.map((id) => checkedId(id, settings))])];
-  const findings = new Findings((finding) => isJson || platform.writeOut(formatFinding(finding, platform)));
-  let resolve: ((host: string) => Promise<readonly string[]>) | null = null;
-  const probe = async () => {
-    const opened = await platform.openProbe();
-    resolve = opened.resolve;
-    return opened;
-  };
-  const opening = probe();
+  let heading: string | null = null;
+  const findings = new Findings((finding) => {
+    if (isJson) return;
+    if (finding.server !== heading && serversOf(settings).length > 1) platform.writeOut(`\n${finding.server ?? ""}\n`);
+    heading = finding.server;
+    platform.writeOut(formatFinding(finding, platform));
+  });
+  const { resolve } = platform;
   await examine({ settings, services }, {
     reader: { ...materialReader(platform), readCertificates: platform.readCertificates },
-    resolve: async (host) => await (resolve ?? (await opening).resolve)(host),
-    openProbe: async () => (await opening).world,
+    resolve,
+    openProbe: platform.openProbe,
   }, findings);
   if (isJson) {
-    const server = { host: settings.serverHost, port: settings.serverPort };
-    const report = { role: settings.role, server, services, result: findings.worst, findings: findings.all };
+    const report = { role: settings.role, servers: serversOf(settings), services, result: findings.worst, findings: findings.all };
     platform.writeOut(JSON.stringify(report, null, 2) + "\n");
   } else platform.writeOut(formatEnd(findings.all));
   return findings.worst === "fail" ? 1 : 0;

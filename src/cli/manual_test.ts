@@ -22,10 +22,18 @@ function commandRows(command: Command, path: readonly string[]): string[][] {
   const words = [...path, command.name()];
   if (command.commands.length > 0) {
     const isShow = words.join(" ") === "postern config show";
-    return command.commands.slice(0, isShow ? 1 : undefined).flatMap((inside) => commandRows(inside, words));
+    const inside = command.commands.slice(0, isShow ? 1 : undefined).flatMap((inside) => commandRows(inside, words));
+    // With flags of its own it does something by itself.
+    return words.length === 2 && command.options.length > 0 ? [...rowsOf(command, path), ...inside] : inside;
   }
-  const isOfRole = ROLES.some((role) => role === command.name());
-  if (isOfRole && words.length === 2) return [];
+  return rowsOf(command, path);
+}
+
+function rowsOf(command: Command, path: readonly string[]): string[][] {
+  const words = [...path, command.name()];
+  const isRole = ROLES.some((role) => role === command.name());
+  if (isRole && words.length === 2) return [];
+  const isOfRole = isRole && path.at(-1) === "show";
   // `config show server` stands for the three: their flags are those of the roles.
   const name = isOfRole ? [...path, "ROLE"].join(" ") : words.join(" ");
   const given = command.registeredArguments.map((argument) => argument.required ? `<${argument.name()}>` : `[${argument.name()}]`);

@@ -55,7 +55,9 @@ export interface Platform {
   /** A socket of this process whose other end can be joined to standard input and output. */
   readonly openPipe: () => Promise<StandardPipe>;
   /** What a probe is made of: an engine and a reactor in this isolate; loads the bundled library. */
-  readonly openProbe: () => Promise<{ readonly world: ProbeWorld; readonly resolve: (host: string) => Promise<readonly string[]> }>;
+  readonly openProbe: () => Promise<ProbeWorld>;
+  /** The addresses of a name, in the system's order. Rejects with a PosternError when there is none. */
+  readonly resolve: (host: string) => Promise<readonly string[]>;
   /** The lines of standard input, one for each call; null at the end. */
   readonly readLines: () => () => Promise<string | null>;
   /** Calls `handler` for each such signal until the returned function is called. */

@@ -106,6 +106,7 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
         close: () => Promise.resolve(),
       }),
     openProbe: () => Promise.reject(new Error("there is no network")),
+    resolve: () => Promise.reject(new Error("there is no network")),
     readLines: () => () => Promise.resolve(null),
     openPipe: () => Promise.resolve({ fd: -1, join: () => Promise.resolve() }),
     startRole: async (start) => {

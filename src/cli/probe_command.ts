@@ -67,8 +67,8 @@ async function probe(flags: ProbeFlags, platform: Platform): Promise<number> {
       hint: "add --ca-cert FILE, or --no-verify-peer for a test",
     });
   }
-  const { world, resolve } = await platform.openProbe();
-  const [address] = await resolve(plan.server.host);
+  const world = await platform.openProbe();
+  const [address] = await platform.resolve(plan.server.host);
   if (address === undefined) throw new PosternError(`the name ${plan.server.host} has no address`, { code: "resolve" });
   return await runProbe(world, plan, {
     address,

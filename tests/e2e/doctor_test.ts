@@ -227,7 +227,9 @@ Deno.test("doctor: of several addresses the first that answers is used, and the 
   assertEquals(reached, [`warn 127.0.0.9:${rig.port()}`, `ok 127.0.0.1:${rig.port()}`]);
   assertEquals(findings.all.filter(({ level }) => level === "fail"), []);
   const admitted = findings.all.find(({ check }) => check === "admission");
+  const server = `ztna-server:${rig.port()}`;
   assertEquals(admitted, {
+    server,
     check: "admission",
     level: "ok",
     subject: `127.0.0.1:${rig.port()}`,

@@ -2,16 +2,17 @@
  * The order of the checks. Each goes on from what the ones before have found: who has no address is not asked for a handshake. What is
  * found is told at once.
  */
-import { formatSocketAddress, PosternError } from "../../base/mod.ts";
+import { formatSocketAddress, type HostPort } from "../../base/mod.ts";
 import { authorize, formatDenyReason, identityFrom, type Role, STRICT_AUTHORIZATION } from "../../core/auth/mod.ts";
 import { CLIENT_PROTOCOLS } from "../../core/wire/mod.ts";
-import { errnoText } from "../../io/mod.ts";
+import { formatEndpoint, type IpEndpoint } from "../../io/mod.ts";
 import { ProbeConnection, type ProbeWorld, ROLE_TRANSPORT } from "../probe/mod.ts";
 import { examineAdmission, examineServices } from "./asked_services.ts";
 import type { Findings } from "./finding.ts";
 import { type DoctorReader, type DoctorSettings, examineOwnFiles, type OwnFiles } from "./own_files.ts";
-import { EMSGSIZE, overheadOf, type Reach, reach } from "./reach.ts";
+import type { Reach } from "./reach.ts";
 import { examineClock, examineDistrust, examineServerCertificate } from "./trust.ts";
+import { examinePath, findWay, resolveServer, tellSilence, type Way } from "./way.ts";
 
 /** What the checks need of the world. */
 export interface DoctorWorld {
@@ -29,52 +30,44 @@ export interface DoctorOptions {
 
 /** From the first packet to the end of the handshake; and with a server that was silent before. */
 const HANDSHAKE_MS = 10_000, SILENT_HANDSHAKE_MS = 5_000;
-/** Packets of IPv6 are never smaller (RFC 8200 §5): a tunnel should carry them whole. */
-const INNER_PACKET_BYTES = 1_280;
 
-export async function examine({ settings, services }: DoctorOptions, world: DoctorWorld, findings: Findings): Promise<void> {
+/** Looks at everything, and tells `findings` of it. */
+export async function examine(options: DoctorOptions, world: DoctorWorld, findings: Findings): Promise<void> {
+  const { settings, services } = options;
   const files = await examineOwnFiles(settings, world.reader, findings);
   examineNames(settings.role, services, files, findings);
-  const { serverHost: host, serverPort: port } = settings;
+  for (const server of serversOf(settings)) {
+    findings.server = formatEndpoint({ address: server.host, port: server.port });
+    await examineServer(server, files, options, world, findings);
+  }
+  findings.server = null;
+}
+
+type ServerPlace = Pick<HostPort, "host" | "port">;
+
+/** What the settings name, best first. */
+export function serversOf({ serverHost, serverPort }: DoctorSettings): readonly ServerPlace[] {
+  return [{ host: serverHost, port: serverPort }];
+}
+
+async function examineServer(
+  { host, port }: ServerPlace,
+  files: OwnFiles,
+  { settings, services }: DoctorOptions,
+  world: DoctorWorld,
+  findings: Findings,
+): Promise<void> {
   const addresses = await resolveServer(host, world, findings);
   if (addresses.length === 0) return;
   const probe = await world.openProbe();
   const found = await findWay(addresses, port, probe, findings);
   if (found === null) return;
   const target = formatSocketAddress({ ip: found.address, port });
-  if (settings.verifyPeer && files.trustPem === null) {
-    return findings.fail(
-      "handshake",
-      target,
-      "not tried: there is nothing to verify the server by",
-      "give its authority with --ca-cert",
-    );
-  }
-  const dialledMs = probe.reactor.clockMs;
-  const name = settings.serverName ?? host;
-  let dialled: ProbeConnection;
+  const facts = { name: settings.serverName ?? host, pins: settings.pins, target, files, nowMs: world.reader.nowMs };
+  const dialled = dial(probe, { address: found.address, port }, facts, settings, findings);
+  if (dialled === null) return;
   try {
-    dialled = new ProbeConnection(probe, {
-      address: found.address,
-      port,
-      protocols: CLIENT_PROTOCOLS,
-      trust: files.trustPem === null ? null : { pem: files.trustPem, name },
-      identity: files.identity,
-      transport: ROLE_TRANSPORT,
-    });
-  } catch (error) {
-    return findings.failed("handshake", target, error);
-  }
-  try {
-    examineBuffers(dialled, findings);
-    await dialled.until(() => dialled.isEstablished, found.reach.kind === "silent" ? SILENT_HANDSHAKE_MS : HANDSHAKE_MS);
-    if (found.reach.kind === "silent") tellSilence(dialled, target, port, findings);
-    const facts = { name, pins: settings.pins, target, files, nowMs: world.reader.nowMs };
-    if (!dialled.isEstablished) return tellFailure(dialled, found.reach, facts, findings);
-    const { group, cipher } = dialled.connection.engine.tlsDescription();
-    const took = Math.round(probe.reactor.clockMs - dialledMs);
-    const protocol = dialled.connection.engine.applicationProtocol();
-    findings.ok("handshake", target, `${protocol}, ${group}, ${cipher}, in ${took} ms`);
+    if (!await examineHandshake(dialled, probe, found, facts, findings)) return;
     if (settings.verifyPeer && !examineServerCertificate(dialled, facts, findings)) return;
     const isAdmitted = await examineAdmission(dialled, probe, files, target, findings);
     examineClock(dialled, isAdmitted, facts, findings);
@@ -84,6 +77,57 @@ export async function examine({ settings, services }: DoctorOptions, world: Doct
   } finally {
     dialled.close();
   }
+}
+
+/** Null when there is nothing to dial with. */
+function dial(
+  probe: ProbeWorld,
+  to: IpEndpoint,
+  { name, target, files }: HandshakeFacts,
+  { verifyPeer }: DoctorSettings,
+  findings: Findings,
+): ProbeConnection | null {
+  if (verifyPeer && files.trustPem === null) {
+    const message = "not tried: there is nothing to verify the server by";
+    findings.fail("handshake", target, message, "give its authority with --ca-cert");
+    return null;
+  }
+  try {
+    return new ProbeConnection(probe, {
+      ...to,
+      protocols: CLIENT_PROTOCOLS,
+      trust: files.trustPem === null ? null : { pem: files.trustPem, name },
+      identity: files.identity,
+      transport: ROLE_TRANSPORT,
+    });
+  } catch (error) {
+    findings.failed("handshake", target, error);
+    return null;
+  }
+}
+
+/** Whether it came to its end. */
+async function examineHandshake(
+  dialled: ProbeConnection,
+  { reactor }: ProbeWorld,
+  { reach }: Way,
+  facts: HandshakeFacts,
+  findings: Findings,
+): Promise<boolean> {
+  const { target } = facts;
+  const dialledMs = reactor.clockMs;
+  examineBuffers(dialled, findings);
+  await dialled.until(() => dialled.isEstablished, reach.kind === "silent" ? SILENT_HANDSHAKE_MS : HANDSHAKE_MS);
+  if (reach.kind === "silent") tellSilence(dialled, target, findings);
+  if (!dialled.isEstablished) {
+    tellFailure(dialled, reach, facts, findings);
+    return false;
+  }
+  const { engine } = dialled.connection;
+  const { group, cipher } = engine.tlsDescription();
+  const took = Math.round(reactor.clockMs - dialledMs);
+  findings.ok("handshake", target, `${engine.applicationProtocol()}, ${group}, ${cipher}, in ${took} ms`);
+  return true;
 }
 
 function examineNames(role: Role, services: readonly string[], { leaf }: OwnFiles, findings: Findings): void {
@@ -105,106 +149,6 @@ function examineNames(role: Role, services: readonly string[], { leaf }: OwnFile
     if (identity.hasZtnaName) findings.fail("names", service, message, mend);
     else findings.warn("names", service, message, mend);
   }
-}
-
-async function resolveServer(host: string, { resolve }: DoctorWorld, findings: Findings): Promise<readonly string[]> {
-  try {
-    const addresses = await resolve(host);
-    findings.ok("resolve", host, addresses[0] === host ? "is an address" : `is ${addresses.join(", ")}`);
-    return addresses;
-  } catch (error) {
-    if (!(error instanceof PosternError)) throw error;
-    findings.fail("resolve", host, error.message, `getent ahosts ${host} (the name stands in --server), or give an IP address`);
-    return [];
-  }
-}
-
-interface Way {
-  readonly address: string;
-  readonly reach: Exclude<Reach, { kind: "refused" }>;
-}
-
-/** The first address that answers, else the first that is only silent: a handshake will show. Tells of the others. */
-async function findWay(addresses: readonly string[], port: number, probe: ProbeWorld, findings: Findings): Promise<Way | null> {
-  let silent: Way | null = null;
-  const refusals: { readonly address: string; readonly errno: number }[] = [];
-  for (const address of addresses) {
-    const target = formatSocketAddress({ ip: address, port });
-    const found = await reach(probe, { address, port });
-    if (found.kind === "refused") {
-      refusals.push({ address, errno: found.errno });
-      continue;
-    }
-    if (found.kind === "silent") {
-      silent ??= { address, reach: found };
-      continue;
-    }
-    for (const refusal of refusals) tellRefusal("warn", refusal, port, findings);
-    findings.ok("reach", target, `a QUIC server answers over UDP within ${found.rttMs.toFixed(1)} ms`);
-    tellOffload(found, target, findings);
-    return { address, reach: found };
-  }
-  for (const refusal of refusals) tellRefusal(silent === null ? "fail" : "warn", refusal, port, findings);
-  return silent;
-}
-
-function tellRefusal(
-  level: "warn" | "fail",
-  { address, errno }: { readonly address: string; readonly errno: number },
-  port: number,
-  findings: Findings,
-): void {
-  findings[level]("reach", formatSocketAddress({ ip: address, port }), ...refusalWords(errno, address, port));
-}
-
-/** What an error says about the way, and what to do. */
-function refusalWords(errno: number, address: string, port: number): [message: string, mend: string] {
-  const words = errnoText(errno);
-  switch (errno) {
-    case 111:
-      return [
-        `UDP is refused (ICMP port unreachable): the host is there, and no server listens on port ${port}`,
-        `on the server: systemctl status postern-server; ss -lun 'sport = :${port}'`,
-      ];
-    case 1:
-    case 13:
-      return [`UDP may not leave here (${words}): a packet filter refuses it`, "nft list ruleset; iptables -S OUTPUT"];
-    case EMSGSIZE:
-      return ["this machine's link takes no packet of 1200 bytes of UDP, the least that QUIC needs", mendMtu(address)];
-    case 97:
-    case 99:
-    case 101:
-    case 113:
-      return [`there is no way there (${words})`, `ip route get ${address}; ip address`];
-    default:
-      return [`UDP cannot be sent there (${words})`, `ip route get ${address}`];
-  }
-}
-
-function mendMtu(address: string): string {
-  return `tracepath -n ${address} shows where it shrinks; if that is here: ip link set dev DEVICE mtu 1500`;
-}
-
-function tellOffload({ segmentation, coalescing }: Extract<Reach, { kind: "answered" }>, target: string, findings: Findings): void {
-  const mend = "use Linux 5.0 or newer; for the device: ethtool -K DEVICE tx-udp-segmentation on";
-  if (segmentation === 0 && coalescing === 0) return findings.ok("offload", target, "trains of packets are taken (GSO and GRO)");
-  const lacks = [
-    ...(segmentation === 0 ? [] : [`GSO (${errnoText(segmentation)})`]),
-    ...(coalescing === 0 ? [] : [`GRO (${errnoText(coalescing)})`]),
-  ];
-  findings.warn("offload", target, `not taken: ${lacks.join(" and ")}; each packet costs a call`, mend);
-}
-
-function tellSilence({ isEstablished, ending }: ProbeConnection, target: string, port: number, findings: Findings): void {
-  if (isEstablished || ending?.by === "peer" || ending?.by === "refused") {
-    return findings.ok("reach", target, "a server answers over UDP, but not to other versions of QUIC");
-  }
-  findings.fail(
-    "reach",
-    target,
-    "nothing comes back, no refusal either: a firewall drops UDP, or the host is down",
-    `let UDP port ${port} pass to the server and back (security group, nft list ruleset); on the server: ss -lun 'sport = :${port}'`,
-  );
 }
 
 function examineBuffers({ socket }: ProbeConnection, findings: Findings): void {
@@ -241,17 +185,4 @@ function tellFailure(dialled: ProbeConnection, reached: Reach, facts: HandshakeF
     findings.fail("handshake", facts.target, message, "look into the server's log: it may be another QUIC server, or overloaded");
   }
   if (dialled.ending !== null) examineClock(dialled, false, facts, findings);
-}
-
-function examinePath(dialled: ProbeConnection, { address, reach }: Way, target: string, findings: Findings): void {
-  const { engine } = dialled.connection;
-  const { pathMtuBytes } = engine.stats();
-  // What QUIC itself needs of a packet is the same at every size.
-  const ownBytes = pathMtuBytes - engine.datagramMax();
-  const largest = reach.kind === "answered" ? reach.payloadMaxBytes : pathMtuBytes;
-  const payload = Math.min(largest, ROLE_TRANSPORT.udpPayloadSendMaxBytes);
-  const datagram = payload - ownBytes;
-  const message = `packets of ${largest + overheadOf(address)} bytes reach the server: ${datagram} bytes in one DATAGRAM`;
-  if (datagram >= INNER_PACKET_BYTES) return findings.ok("path", target, message);
-  findings.warn("path", target, `${message}, too few for an IPv6 packet of ${INNER_PACKET_BYTES}`, mendMtu(address));
 }

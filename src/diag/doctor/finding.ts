@@ -24,6 +24,8 @@ export type Check =
 export interface Finding {
   readonly check: Check;
   readonly level: FindingLevel;
+  /** Which server it is about, as the settings have it; null when it is about none. */
+  readonly server: string | null;
   /** Of what: a file, an address, a service. */
   readonly subject: string;
   readonly message: string;
@@ -35,6 +37,8 @@ export interface Finding {
 const TEXT_MAX = 600;
 
 export class Findings {
+  /** What is found from now on is about this server. */
+  server: Finding["server"] = null;
   readonly #all: Finding[] = [];
   readonly #onFinding: (finding: Finding) => void;
 
@@ -70,9 +74,10 @@ export class Findings {
     this.fail(check, subject, error.message, error.hint ?? "look at the file with `postern certs inspect`");
   }
 
-  #add(finding: Finding): void {
+  #add(finding: Omit<Finding, "server">): void {
     const clean: Finding = {
       ...finding,
+      server: this.server,
       subject: harmless(finding.subject),
       message: harmless(finding.message),
       mend: finding.mend === null ? null : harmless(finding.mend),
