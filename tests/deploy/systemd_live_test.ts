@@ -7,6 +7,7 @@ import { ROOT } from "./unit_fixture.ts";
 
 const TOOLS = ["unshare", "mount", "chroot", "find", "ip", "socat", "systemctl", "systemd-sysusers", "systemd-tmpfiles"];
 const MINUTES_MAX = 6;
+const NAME = "a machine with systemd: install, tunnel, reload, watchdog, renewal";
 
 /** Runs a script of this folder there; what it printed. The manager is ended when it takes too long. */
 async function underManager(folder: string, script: string): Promise<string> {
@@ -37,7 +38,7 @@ async function lackOfManager(): Promise<string | undefined> {
 
 const lack = await lackOfManager();
 Deno.test({
-  name: `a machine with systemd: install, tunnel, reload, watchdog, renewal${lack === undefined ? "" : ` [needs ${lack}]`}`,
+  name: lack === undefined ? NAME : `${NAME} [needs ${lack}]`,
   ignore: lack !== undefined,
   fn: async () => {
     using folder = new TemporaryFolder();

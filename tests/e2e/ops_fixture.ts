@@ -25,14 +25,20 @@ export function datagramSocket(path: string): { next(): Promise<string>; close()
   arena.bytes.set(name, at + 2);
   const fd = libc.socket(1, 2);
   if (libc.bind(fd, at, 2 + name.length + 1) < 0) throw new Error(`cannot bind ${path}`);
+  let isClosed = false;
   const next = async () => {
-    for (;;) {
+    while (!isClosed) {
       const count = libc.recv(fd, at, 4096);
       if (count >= 0) return new TextDecoder().decode(arena.bytes.slice(at, at + count));
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
+    throw new Error(`${path} was closed`);
   };
-  return { next, close: () => void libc.close(fd) };
+  const close = () => {
+    isClosed = true;
+    libc.close(fd);
+  };
+  return { next, close };
 }
 
 export interface HttpFixture {
