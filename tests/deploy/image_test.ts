@@ -4,15 +4,15 @@ import { join } from "node:path";
 import denoConfig from "../../deno.json" with { type: "json" };
 import { needing } from "../../tools/needs.ts";
 import { sourceFiles } from "../../tools/suites.ts";
-import { Gateway } from "../e2e/gateway_fixture.ts";
-import { Backend, close, echo, hashToEnd, writePattern } from "../e2e/tcp_fixture.ts";
+import { makePki } from "../e2e/pki_fixture.ts";
+import { TemporaryFolder } from "../e2e/processes_fixture.ts";
 import { CONFINED, IMAGE_NEEDS, ImageStore } from "./image_fixture.ts";
+import { giveAway, relayThrough } from "./relay_fixture.ts";
 
 const { version } = denoConfig;
 const IMAGE = `localhost/postern:${version}`;
 /** Of all files in it. */
 const BYTES_MAX = 130 * 2 ** 20;
-const TRANSFER_BYTES = 16 * 2 ** 20;
 /** What the image may hold: the program, what the loader maps, whom clients trust, and in which order names are looked up. */
 const WANTED = [
   /^etc\/nsswitch\.conf$/,
@@ -20,14 +20,6 @@ const WANTED = [
   /^lib(64)?\/([a-z0-9_-]+\/)?(ld-linux-x86-64\.so\.2|lib(c|m)\.so\.6|lib(dl|pthread|gcc_s|rt)\.so\.\d)$/,
   /^postern$/,
 ];
-
-function chown(folder: string, uid: number): void {
-  Deno.chownSync(folder, uid, uid);
-  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
-    if (isDirectory) chown(join(folder, name), uid);
-    else Deno.chownSync(join(folder, name), uid, uid);
-  }
-}
 
 Deno.test(
   needing(IMAGE_NEEDS, "the image holds the program and what it maps, and containers of it relay for each other", async (t) => {
@@ -64,46 +56,27 @@ Deno.test(
       assertEquals([code, stdout], [0, `postern ${version}\n`], stderr);
     });
 
-    await using temporary = await Gateway.empty();
-    const folder = temporary.folder;
-    chown(folder, 65532);
+    using temporary = new TemporaryFolder();
+    const folder = temporary.path;
+    const { server } = await makePki(join(folder, "pki"));
+    giveAway(folder);
 
     await t.step("with no folder to write to the native library loads: it reads a certificate", async () => {
-      const args = [`--volume=${folder}:${folder}:ro`, IMAGE, "certs", "inspect", temporary.pki.server.cert];
+      const args = [`--volume=${folder}:${folder}:ro`, IMAGE, "certs", "inspect", server.cert];
       const { code, stdout, stderr } = await store.podman(...alone, ...args);
       assertEquals(code, 0, stderr);
       assertStringIncludes(stdout, "localhost");
     });
 
-    await t.step("three containers relay a transfer, and each says that it is well", () => relay(store));
+    await t.step("three containers relay a transfer, and each says that it is well", async () => {
+      await relayThrough((folder) => store.wrapper(IMAGE, folder), async () => {
+        for (const role of ["server", "connector", "agent"]) {
+          const { code, stdout, stderr } = await store.podman("exec", `postern-${role}`, "/postern", "health");
+          assertEquals(code, 0, `${role}: ${stdout}${stderr}`);
+          const { code: checked, stderr: why } = await store.podman("healthcheck", "run", `postern-${role}`);
+          assertEquals(checked, 0, `${role}: ${why}`);
+        }
+      });
+    });
   }),
 );
-
-async function relay(store: ImageStore): Promise<void> {
-  await using backend = new Backend(echo);
-  await using gateway = await Gateway.empty({ wrapper: (folder) => store.wrapper(IMAGE, folder) });
-  chown(gateway.folder, 65532);
-  await gateway.startServer();
-  await Promise.all([
-    gateway.startConnector({ web: backend.port }, gateway.pki.connector),
-    gateway.startAgent(["web"], gateway.pki.agent),
-  ]);
-
-  const client = await gateway.connect("web");
-  try {
-    const [sent, received] = await Promise.all([
-      writePattern(client, 7, TRANSFER_BYTES).finally(() => client.closeWrite()),
-      hashToEnd(client),
-    ]);
-    assertEquals(received, { count: TRANSFER_BYTES, sha256: sent, end: "end" });
-  } finally {
-    close(client);
-  }
-  for (const role of ["server", "connector", "agent"]) {
-    const { code, stdout, stderr } = await store.podman("exec", `postern-${role}`, "/postern", "health");
-    assertEquals(code, 0, `${role}: ${stdout}${stderr}`);
-    const { code: checked, stderr: why } = await store.podman("healthcheck", "run", `postern-${role}`);
-    assertEquals(checked, 0, `${role}: ${why}`);
-  }
-  for (const role of [gateway.agent, gateway.connector, gateway.server]) assertEquals((await role.stop()).code, 0);
-}
