@@ -5,7 +5,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
-import { Conversation, LineService } from "./line_fixture.ts";
+import { Conversation, LineService, UdpConversation } from "./line_fixture.ts";
 import { type RoleProcess, runPostern } from "./processes_fixture.ts";
 import { Namespace } from "./tun_fixture.ts";
 
@@ -39,14 +39,20 @@ class DirectPair implements AsyncDisposable {
     await gateway.startServer();
     const p2p = await gateway.pki.issue("p2p", { dns: NAMES, eku: ["serverAuth"] });
     const listen = ["--p2p-bind", "127.0.0.1", "--p2p-listen-port", "0", "--p2p-cert", p2p.cert, "--p2p-key", p2p.key];
-    await gateway.startConnector({ web: service.port }, gateway.pki.connector, ...listen);
-    await gateway.startAgent(["web"], gateway.pki.agent, "--p2p");
+    const asDatagrams = ["--service", `web=127.0.0.1:${service.port}/udp`];
+    await gateway.startConnector({ web: service.port }, gateway.pki.connector, ...asDatagrams, ...listen);
+    await gateway.startAgent(["web", "web/udp"], gateway.pki.agent, "--p2p");
     return new DirectPair(stack.move(), namespace, gateway);
   }
 
   /** A connection of a local program to the service. */
   converse(): Conversation {
     return this.#stack.use(new Conversation(this.namespace, this.gateway.portOf("web")));
+  }
+
+  /** A flow of datagrams to the service. */
+  converseInDatagrams(): UdpConversation {
+    return this.#stack.use(new UdpConversation(this.namespace, this.gateway.portOf("web/udp")));
   }
 
   /** A connection that runs on the direct path. */
@@ -95,12 +101,16 @@ async function eventually(holds: () => Promise<boolean>): Promise<void> {
 async function outlivesDarkness(pair: DirectPair, darkness: Darkness): Promise<Conversation> {
   const conversation = await pair.converseDirectly();
   const { agent, connector } = pair.gateway;
+  const datagrams = pair.converseInDatagrams();
+  const port = await datagrams.say("directly");
   await pair.darken(darkness);
   const answered = conversation.say("in-the-dark");
   answered.catch(() => {});
   await agent.until("direct-detour", { service: "web" }, PATIENCE);
   assert(await answered);
   assert(await conversation.say("0123456789abcdef", 20_000));
+  // The same flow: the service hears it from where it did.
+  for (const word of ["in-the-dark", "0123456789".repeat(100)]) assertEquals(await datagrams.say(word), port);
   await eventually(async () => {
     const { route } = (await pair.status(agent, "agent")).services[0];
     return route.startsWith("relay (") && route.endsWith("by the server too)");

@@ -84,6 +84,33 @@ Deno.test("through a server of ztna-v1 a direct path to a connector of ztna-v2 i
   assertEquals([agent.count("streamsDirect"), agent.count("streamsRelayed")], [1, 0]);
 });
 
+Deno.test("datagrams take a direct path from their flow's first one to its last, and begin another by the server when that is gone", async () => {
+  await using rig = await ServerRig.start();
+  await using udp = await UdpBackend.start();
+  const connector = await directConnector(rig, udp.port);
+  using _connector = connector;
+  using agent = await AgentRig.start(rig, ["web/udp"], undefined, undefined, { direct: { hostAddresses: [LOOPBACK] } });
+  const [web = 0] = agent.ports;
+  const counts = () => [agent.count("packetsDirect"), connector.count("p2pAccepted")];
+  using first = new UdpClient(web);
+  assertEquals(await agent.during(first.hear("by the server")), "re: by the server");
+  // A flow of datagrams alone is reason enough to look for the connector.
+  await rig.until(() => agent.logs.some(({ event }) => event === "direct-opened"));
+  assertEquals(await agent.during(first.hear("still by the server")), "re: still by the server");
+  assertEquals(counts(), [0, 1]);
+  using second = new UdpClient(web);
+  for (let i = 1; i <= 3; i++) {
+    assertEquals(await agent.during(second.hear(`direct ${i}`)), `re: direct ${i}`);
+    assertEquals(counts(), [i, 1]);
+  }
+  assert(connector.status().flows.length === 2);
+  const [peer] = connector.status().peers;
+  connector.connector.onCommand({ type: "disconnect", id: 1, peer: peer?.id ?? 0 }, rig.world.reactor.nowMs);
+  await rig.until(() => agent.logs.some(({ event }) => event === "direct-closed"));
+  assertEquals(await agent.during(second.hear("by the server again")), "re: by the server again");
+  assertEquals(counts(), [3, 1]);
+});
+
 Deno.test("a connector that speaks ztna-v1 on its own port is reached by the server, of either version", async () => {
   for (const protocols of [[ALPN_V1], undefined]) {
     await using rig = await ServerRig.start({}, protocols);

@@ -23,10 +23,29 @@ threading.Thread(target=udp.serve_forever, daemon=True).start()
 print(tcp.server_address[1], flush=True)
 tcp.serve_forever()
 `;
-/** Says the lines of its input on one connection, and prints the length and the first word of each answer. */
+/** Says the words of its input in datagrams from one port, each until it is answered, and prints from whom the service heard it. */
+const UDP_CLIENT = `
+import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.connect(("127.0.0.1", int(sys.argv[1])))
+sock.settimeout(1)
+for line in sys.stdin:
+    word = line.strip().encode()
+    port = b"nobody"
+    for _ in range(90):
+        try:
+            sock.send(word)
+            port, answer = sock.recv(65536).split(b" ", 1)
+            if answer == word:
+                break
+        except (TimeoutError, ConnectionRefusedError):
+            pass
+    print(port.decode(), flush=True)
+`;
+/** Says the lines of its input on one connection, and prints whether each answer is the same; ends when one does not come. */
 const CLIENT = `
 import socket, sys
-stream = socket.create_connection(("127.0.0.1", int(sys.argv[1]))).makefile("rwb")
+stream = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=90).makefile("rwb")
 for line in sys.stdin:
     word, times = line.split()
     stream.write((word * int(times)).encode() + b"\\n")
@@ -106,6 +125,25 @@ export class Conversation implements AsyncDisposable {
   async say(word: string, times = 1): Promise<boolean> {
     await this.#program.write(`${word} ${times}`);
     return await this.#program.read() === "True";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#program[Symbol.asyncDispose]();
+  }
+}
+
+/** Datagrams from one local port to a port in the namespace. */
+export class UdpConversation implements AsyncDisposable {
+  readonly #program: Program;
+
+  constructor(namespace: Namespace, port: number) {
+    this.#program = new Program(namespace, UDP_CLIENT, `${port}`);
+  }
+
+  /** Says a word until it is answered, and returns the port from which the service heard it: for one flow it is always the same. */
+  async say(word: string): Promise<string> {
+    await this.#program.write(word);
+    return await this.#program.read();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

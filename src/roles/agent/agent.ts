@@ -94,6 +94,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
       direct: plan.direct,
       hub: () => hub,
       connections: this.#connections,
+      packets: this.#packets,
       count,
       wayOf: (service) => this.#packets.wayOf(service),
       source: plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS,
@@ -101,6 +102,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
         this.#packets.request(service, nowMs) && this.#packets.registrationOf(service)?.state === "registered",
     });
     this.#connections.direct = this.#direct;
+    this.#packets.direct.ways = this.#direct;
     this.#packets.own = this.#direct?.detours ?? null;
     this.#datagrams = { plane, packets: this.#packets, count, onFlows: (change) => this.#onFlows(change) };
     this.#ports = [

@@ -21,8 +21,10 @@ import { Detours, type DetoursOptions } from "./detours.ts";
 import { BINDING_ANSWER_RATE, DIRECT_DIAL_MS, SERVICES_MAX } from "./limits.ts";
 import type { DirectWays, LocalConnections } from "./local_connections.ts";
 import type { AgentMetric } from "./metrics.ts";
+import type { PacketEnd } from "./packet_end.ts";
 
 export interface DirectOptions extends Pick<DetoursOptions, "wayOf" | "source"> {
+  readonly packets: PacketEnd;
   readonly plane: Plane;
   readonly plan: AgentPlan;
   readonly direct: DirectPlan;
@@ -53,7 +55,7 @@ export class Direct implements EndpointHandler, DirectWays {
 
   constructor(options: DirectOptions) {
     this.#options = options;
-    const { plane, plan, direct, hub, connections, count } = options;
+    const { plane, plan, direct, hub, connections, packets, count } = options;
     this.#trustPem = plan.uplink.tls.trustPem ?? NOTHING;
     this.#checks = new DirectChecks({
       plane,
@@ -77,7 +79,7 @@ export class Direct implements EndpointHandler, DirectWays {
       routes: this.#routes,
       detours: this.detours,
       count,
-      isInUse: (connection) => connections.sizeOn(connection) > 0,
+      isInUse: (connection, nowMs) => connections.sizeOn(connection) > 0 || packets.direct.isInUse(connection, nowMs),
       retreat: (connection, nowMs) => connections.retreat(connection, nowMs),
       lookAgain: (service, nowMs) => this.#signals.offer(service, nowMs),
     });
@@ -169,6 +171,9 @@ export class Direct implements EndpointHandler, DirectWays {
         return this.#admitted(route, connection, nowMs);
       case FrameKind.keepaliveResponse:
         return this.#watch.answered(route, keepaliveSequence(bytes, offset), nowMs);
+      case FrameKind.routed:
+        if (this.#options.packets.onDirectDatagram(connection, offset, length, nowMs)) return;
+        return this.#options.count("droppedUnserved", 1);
       default:
         this.#options.count("droppedUnserved", 1);
     }
@@ -185,6 +190,7 @@ export class Direct implements EndpointHandler, DirectWays {
     route.health = null;
     route.identity = null;
     this.#options.connections.onDown(connection, nowMs);
+    this.#options.packets.direct.end(connection, nowMs);
     const why = ending.info === null ? "no answer" : ending.info.reason === "" ? `code ${ending.info.code}` : ending.info.reason;
     if (!wasUp) return this.#fail(route, `the dial failed: ${why}`, nowMs);
     this.#options.count("directConnections", -1);

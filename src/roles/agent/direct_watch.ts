@@ -21,7 +21,7 @@ export interface DirectWatchOptions {
   readonly detours: Detours;
   readonly count: (metric: AgentMetric, amount: number) => void;
   /** Whether something runs on the connection. */
-  readonly isInUse: (connection: Connection) => boolean;
+  readonly isInUse: (connection: Connection, nowMs: number) => boolean;
   /** What has given the connection nothing yet should take another way. */
   readonly retreat: (connection: Connection, nowMs: number) => void;
   /** Asks for the connector of the service once more. False when that cannot be asked now. */
@@ -61,7 +61,7 @@ export class DirectWatch {
         connection.close(CloseCode.certificateVoid, "the certificate has expired");
         continue;
       }
-      const isInUse = this.#options.isInUse(connection);
+      const isInUse = this.#options.isInUse(connection, nowMs);
       if (isInUse) route.usedMs = nowMs;
       else if (nowMs >= route.usedMs + DIRECT_IDLE_MS) {
         connection.close(CloseCode.shuttingDown, "not used");

@@ -71,5 +71,7 @@ export const DETOUR_LOOK_MS = 1_000;
 export const DETOUR_SILENCE_MS = 3_000;
 /** and looks this often whether its own path carries again. */
 export const DETOUR_RETRY_MS = 30_000;
+/** A direct connection on which a packet moved so lately is in use: as long as a flow of UDP lives without any. */
+export const DIRECT_PACKETS_IDLE_MS = 60_000;
 /** A direct connection that nobody used for so long is closed. */
 export const DIRECT_IDLE_MS = 300_000;

@@ -114,6 +114,11 @@ export const AGENT_METRICS = {
   datagramBytesReceived: datagramBytes("from_service"),
   packetsSent: packets("to_service"),
   packetsReceived: packets("from_service"),
+  packetsDirect: {
+    name: "ztna_agent_direct_packets_total",
+    kind: "counter",
+    help: "Of the packets to services, those that went to a connector itself.",
+  },
   droppedUnserved: dropped("unserved"),
   droppedTooLarge: dropped("too-large"),
   droppedNoUplink: dropped("no-uplink"),

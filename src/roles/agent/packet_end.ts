@@ -22,6 +22,7 @@ import type { Plane } from "../control/mod.ts";
 import { Registrar, REGISTRATION_FRAME_BYTES, type RegistrationReport } from "../uplink/mod.ts";
 import * as limits from "./limits.ts";
 import type { AgentMetric } from "./metrics.ts";
+import { DirectPackets } from "./direct_packets.ts";
 import { type PacketLink, PacketLinks } from "./packet_links.ts";
 import type { AgentService, AgentServices } from "./services.ts";
 
@@ -65,6 +66,9 @@ export class PacketEnd implements NetStackOwner {
   readonly #options: PacketEndOptions;
   readonly #registrar: Registrar;
   readonly #links: PacketLinks;
+  readonly #byPath = new Map<PacketPath, PacketLink>();
+  /** What goes to connectors themselves. */
+  readonly direct: DirectPackets;
   /** Where a packet is written before it is queued. */
   readonly #packetAt: number;
   readonly #timer = new Timer((nowMs) => this.stack.handleTimeout(nowMs));
@@ -96,7 +100,8 @@ export class PacketEnd implements NetStackOwner {
         this.#releaseWaiting();
       },
     });
-    this.#links = new PacketLinks(this.stack);
+    this.#links = new PacketLinks(this.stack, this.#byPath);
+    this.direct = new DirectPackets(this.stack, this.#byPath);
     this.#packetAt = layout.reserve(limits.PACKET_MAX_BYTES);
     this.#nextPort = Math.floor(random() * PORTS);
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
@@ -171,6 +176,19 @@ export class PacketEnd implements NetStackOwner {
     return { connection, service };
   }
 
+  /** A DATAGRAM with a packet on a direct connection. Returns whether it was one of a flow of ours. */
+  onDirectDatagram(connection: Connection, offset: number, length: number, nowMs: number): boolean {
+    const { arena } = this.#options.plane.platform.engine;
+    const idLength = routedIdLength(arena.bytes, offset, length);
+    const service = idLength === 0 ? null : this.#options.services.named(arena.bytes, offset + ROUTED_ID_AT, idLength);
+    const link = service === null ? undefined : this.direct.moved(connection, nowMs)?.links.find(service);
+    if (link === undefined) return false;
+    this.#options.count("packetsReceived", 1);
+    const headerBytes = ROUTED_ID_AT + idLength;
+    this.stack.handlePacket(link.path, arena, offset + headerBytes, length - headerBytes, nowMs);
+    return true;
+  }
+
   /** Whether packets of the guest can leave now; without a connection they are dropped, so that their senders notice. */
   get hasRoom(): boolean {
     return this.#connection === null || this.#connection.isOver || !this.#connection.engine.isDatagramQueueFull();
@@ -189,9 +207,11 @@ export class PacketEnd implements NetStackOwner {
 
   /** Begins a UDP flow to a port of the service. Null when a bound is reached. */
   openFlow(id: string, port: number, handler: FlowHandler, nowMs: number): UdpFlow | null {
-    const link = this.#linkTo(id, nowMs);
-    if (link === null) return null;
-    const { path, service } = link;
+    const relayed = this.#linkTo(id, nowMs);
+    if (relayed === null) return null;
+    const { service } = relayed;
+    if (this.#isRegistered(relayed)) this.direct.ways?.accepted(id, nowMs);
+    const { path } = this.direct.linkFor(service, nowMs) ?? relayed;
     return this.#withPort((own) => this.stack.openFlow(path, service.ends, own, port, handler, nowMs));
   }
 
@@ -205,7 +225,7 @@ export class PacketEnd implements NetStackOwner {
 
   /** Sends one datagram of a flow, whose payload lies at `offset` of the arena. What cannot be sent is dropped and counted. */
   sendDatagram(flow: UdpFlow, offset: number, length: number, nowMs: number): boolean {
-    const link = this.#links.of(flow.path);
+    const link = this.#byPath.get(flow.path);
     if (link === undefined) return false;
     const { arena } = this.#options.plane.platform.engine;
     const packetAt = this.#packetAt + link.header.length;
@@ -251,6 +271,7 @@ export class PacketEnd implements NetStackOwner {
       if (services.isKept(service) || this.#registrar.stateOf(service.id) !== "denied") continue;
       this.#registrar.remove(service.id);
       this.#links.close(service, nowMs);
+      this.direct.forget(service, nowMs);
       services.forget(service);
       return true;
     }
@@ -273,7 +294,7 @@ export class PacketEnd implements NetStackOwner {
 
   /** Sends the packet that lies behind the room for its header at `at`, or has it wait for the answer to the registration. */
   #offer(link: PacketLink, at: number, packetBytes: number): boolean {
-    if (this.#isRegistered(link)) return this.#send(link, at, packetBytes);
+    if (link.connection !== null || this.#isRegistered(link)) return this.#send(link, at, packetBytes);
     const { arena } = this.#options.plane.platform.engine;
     if (this.#connection === null) return this.#drop("droppedNoUplink");
     if (this.#registrar.stateOf(link.service.id) !== "pending") return this.#drop("droppedDenied");
@@ -282,8 +303,12 @@ export class PacketEnd implements NetStackOwner {
   }
 
   #send(link: PacketLink, at: number, packetBytes: number): boolean {
-    const connection = this.#connection;
+    const connection = link.connection ?? this.#connection;
     if (connection === null || connection.isOver) return this.#drop("droppedNoUplink");
+    if (link.connection !== null) {
+      this.direct.moved(connection, this.#options.plane.platform.reactor.nowMs);
+      this.#options.count("packetsDirect", 1);
+    }
     this.#options.plane.platform.engine.arena.bytes.set(link.header, at);
     const sent = connection.engine.datagramSend(at, link.header.length + packetBytes);
     connection.touch();
@@ -303,6 +328,7 @@ export class PacketEnd implements NetStackOwner {
     for (const link of this.#links.all()) {
       if (link.waiting.count === 0 || this.#registrar.stateOf(link.service.id) === "pending") continue;
       const isRegistered = this.#isRegistered(link);
+      if (isRegistered) this.direct.ways?.accepted(link.service.id, this.#options.plane.platform.reactor.nowMs);
       while (link.waiting.count > 0) {
         const length = link.waiting.take(arena, this.#packetAt + link.header.length, limits.PACKET_MAX_BYTES - link.header.length);
         if (isRegistered && length > 0) this.#send(link, this.#packetAt, length);
@@ -320,14 +346,24 @@ export class PacketEnd implements NetStackOwner {
     else reactor.setTimer(this.#timer, nextMs);
   }
 
-  /** Gives packets of sessions to the connection as long as it sends them on. */
+  /** Gives packets to the connections as long as they send them on. */
   #pump(nowMs: number): void {
     const connection = this.#connection;
-    if (connection === null || connection.isOver) return;
-    this.#links.resize(connection);
-    this.guest?.fit(connection);
+    if (connection !== null && !connection.isOver) {
+      this.#links.resize(connection);
+      this.guest?.fit(connection);
+      this.#pumpTo(connection, this.#links, nowMs);
+    }
+    for (const { connection, links } of this.direct.all()) {
+      if (connection.isOver) continue;
+      links.resize(connection);
+      this.#pumpTo(connection, links, nowMs);
+    }
+  }
+
+  #pumpTo(connection: Connection, links: PacketLinks, nowMs: number): void {
     for (let left = limits.PACKETS_PER_TURN; left > 0;) {
-      const queued = this.#queueSome(connection, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
+      const queued = this.#queueSome(connection, links, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
       if (queued === 0) return;
       this.#options.flush(nowMs);
       if (connection.isOver) return;
@@ -337,11 +373,11 @@ export class PacketEnd implements NetStackOwner {
   }
 
   /** Queues up to `most` packets, of each path in turn, and returns how many. */
-  #queueSome(connection: Connection, most: number, nowMs: number): number {
+  #queueSome(connection: Connection, links: PacketLinks, most: number, nowMs: number): number {
     const { arena } = this.#options.plane.platform.engine;
     let queued = 0;
-    for (const link of this.#links.all()) {
-      if (!link.path.isReady || !this.#isRegistered(link)) continue;
+    for (const link of links.all()) {
+      if (!link.path.isReady || link.connection === null && !this.#isRegistered(link)) continue;
       const room = limits.PACKET_MAX_BYTES - link.header.length;
       while (queued < most && !connection.engine.isDatagramQueueFull()) {
         const length = this.stack.pollPacket(link.path, arena, this.#packetAt + link.header.length, room, nowMs);

@@ -10,6 +10,8 @@ import type { AgentService } from "./services.ts";
 
 export interface PacketLink {
   readonly path: PacketPath;
+  /** A direct one to the connector; null: whichever leads to the server. */
+  readonly connection: Connection | null;
   readonly service: AgentService;
   readonly header: Uint8Array;
   /** Whole packets without their header. */
@@ -18,12 +20,16 @@ export interface PacketLink {
 
 export class PacketLinks {
   readonly #stack: NetStack;
+  readonly #connection: Connection | null;
   readonly #links = new Map<AgentService, PacketLink>();
-  readonly #byPath = new Map<PacketPath, PacketLink>();
+  readonly #byPath: Map<PacketPath, PacketLink>;
   #datagramMaxBytes = PACKET_FIRST_BYTES;
 
-  constructor(stack: NetStack) {
+  /** `byPath`: what is known of paths, also of others' links. */
+  constructor(stack: NetStack, byPath: Map<PacketPath, PacketLink>, connection: Connection | null = null) {
     this.#stack = stack;
+    this.#byPath = byPath;
+    this.#connection = connection;
   }
 
   all(): Iterable<PacketLink> {
@@ -34,10 +40,6 @@ export class PacketLinks {
     return this.#links.get(service);
   }
 
-  of(path: PacketPath): PacketLink | undefined {
-    return this.#byPath.get(path);
-  }
-
   open(service: AgentService): PacketLink {
     const known = this.#links.get(service);
     if (known !== undefined) return known;
@@ -45,7 +47,13 @@ export class PacketLinks {
     encodeRoutedHeader(header, 0, service.idBytes);
     const maxBytes = Math.max(PACKET_MIN_BYTES, this.#datagramMaxBytes - header.length);
     const path = this.#stack.openPath({ agentKey: null, maxBytes });
-    const link: PacketLink = { path, service, header, waiting: new ControlQueue(WAITING_PACKETS_MAX) };
+    const link: PacketLink = {
+      path,
+      connection: this.#connection,
+      service,
+      header,
+      waiting: new ControlQueue(WAITING_PACKETS_MAX),
+    };
     this.#links.set(service, link);
     this.#byPath.set(path, link);
     return link;
