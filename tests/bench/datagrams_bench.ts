@@ -9,6 +9,8 @@ import { OPEN_LIMITS } from "./load/peers_load.ts";
 import type { BenchTable, BenchTarget } from "./report.ts";
 
 const ROUNDS = 3;
+/** Before anything counts: until then V8 has compiled what is hot, as in a server that runs for more than a minute. */
+const WARM_SECONDS = 6;
 const SIZES = [100, 600, 1200];
 const PAIRS = [1, 8, 100, 1000];
 /** Datagrams per second, and shares of what the server relays at most. */
@@ -62,6 +64,7 @@ export async function measureDatagrams(options: DatagramOptions): Promise<BenchT
   }
   relays.push(...options.further);
   for (const { pid } of relays) pin(pid, 0);
+  for (const relay of relays) await measure(relay, { pairs: 1, size: 1200, perSecond: null }, WARM_SECONDS);
   const cost = await costTable(relays, options);
   return options.isShort ? [cost.table] : [cost.table, await delayTable(relays, options, cost.most)];
 }
