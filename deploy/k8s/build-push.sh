@@ -9,7 +9,7 @@ registry=${REGISTRY:-ghcr.io}
 owner=${OWNER:-postern}
 tag=${TAG:-latest}
 platforms=${PLATFORMS:-linux/amd64,linux/arm64}
-containerfile=${CONTAINERFILE:-$root/deploy/container/Containerfile}
+context=${CONTEXT:-$root}
 
 usage() {
   cat <<USAGE
@@ -24,9 +24,10 @@ Variables, with what holds now:
   OWNER=$owner
   TAG=$tag
   PLATFORMS=$platforms
-  CONTAINERFILE=$containerfile
+  CONTEXT=$context
 
-The image is called REGISTRY/OWNER/postern:TAG. Exit code 0 when it is done, 1 when it cannot be, 2 for a wrong command line.
+The image is called REGISTRY/OWNER/postern:TAG, and is made of CONTEXT/dist/image (deno task image --stage-only).
+Exit code 0 when it is done, 1 when it cannot be, 2 for a wrong command line.
 USAGE
 }
 
@@ -64,12 +65,17 @@ if ! [[ $platforms =~ ^linux/[a-z0-9/]+(,linux/[a-z0-9/]+)*$ ]]; then fail "Inva
 if ! [[ $registry =~ ^[a-z0-9.-]+(:[0-9]+)?$ ]]; then fail "Invalid REGISTRY: '$registry'"; fi
 if ! [[ $owner =~ ^[a-z0-9]+([._/-][a-z0-9]+)*$ ]]; then fail "Invalid OWNER: '$owner'"; fi
 if ! [[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]]; then fail "Invalid TAG: '$tag'"; fi
+containerfile=$context/deploy/container/Containerfile
 [ -f "$containerfile" ] || fail "no file $containerfile"
+for platform in ${platforms//,/ }; do
+  staged=$context/dist/image/${platform#linux/}
+  [ -d "$staged" ] || fail "no folder $staged: deno task image --stage-only"
+done
 command -v docker >/dev/null || fail "docker is missing"
 docker buildx version >/dev/null 2>&1 || fail "docker has no buildx here"
 
 output=--load
 if [ "$push" = push ]; then output=--push; fi
 image=$registry/$owner/postern:$tag
-docker buildx build --platform "$platforms" --file "$containerfile" --tag "$image" "$output" "$root" || fail "docker could not build $image"
+docker buildx build --platform "$platforms" --file "$containerfile" --tag "$image" "$output" "$context" || fail "docker could not build $image"
 if [ "$output" = --push ]; then printf 'Pushed %s (%s)\n' "$image" "$platforms"; else printf 'Loaded %s (%s); nothing was pushed\n' "$image" "$platforms"; fi
