@@ -27,6 +27,20 @@ export interface UplinkStatus {
   readonly attempts: number;
   /** Why it is not connected; "" when it is. */
   readonly lastError: string;
+  /** Every server that it may use, in the order of the settings. */
+  readonly servers: readonly ServerHealthStatus[];
+}
+
+export interface ServerHealthStatus {
+  /** Host and port as the settings have them. */
+  readonly server: string;
+  readonly isCurrent: boolean;
+  readonly health: "works" | "failed" | "untried";
+  /** Since it worked last. */
+  readonly failures: number;
+  readonly failedAtMs: number | null;
+  /** "" while it has not failed. */
+  readonly lastError: string;
 }
 
 export interface ServiceStatus {

@@ -302,7 +302,7 @@ Deno.test("config show: value and source of every setting", async () => {
   assertEquals(rows.get("ca_cert"), ["ca.pem", "POSTERN_CA_CERT"]);
   assertEquals(rows.get("verify_peer"), ["true", "default"]);
   const json = JSON.parse((await runInTest(["config", "show", "connector", "--config", "c.yaml", "--json"], { files })).out);
-  assertEquals(json.server, { value: { host: "gw", port: 5 }, source: { kind: "file", path: "c.yaml", key: "server", line: 1 } });
+  assertEquals(json.server, { value: [{ host: "gw", port: 5 }], source: { kind: "file", path: "c.yaml", key: "server", line: 1 } });
 });
 
 Deno.test("config show: of a webhook only its origin, in words and as JSON", async () => {

@@ -209,7 +209,7 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
       "external_ip",
       settings.externalIp,
     ]]
-    : [["server", [settings.serverHost, settings.serverPort]], ["server_name", settings.serverName], [
+    : [["server", settings.servers], ["server_name", settings.serverName], [
       "pin_sha256",
       settings.pins,
     ]];

@@ -99,6 +99,7 @@ Deno.test("defaults of each role", async () => {
     ops: NO_OPS,
     serverHost: "127.0.0.1",
     serverPort: 4433,
+    servers: [{ host: "127.0.0.1", port: 4433 }],
     pins: [],
     serverName: null,
     verifyPeer: true,

@@ -11,9 +11,11 @@ export const DEFAULT_SERVER_PORT = 4433;
 
 /** What a client knows about its server. */
 export interface UplinkSettings {
-  /** A DNS name or an IP address. */
+  /** The first of the servers: a DNS name or an IP address. */
   readonly serverHost: string;
   readonly serverPort: number;
+  /** All of them, best first, none twice. */
+  readonly servers: readonly { readonly host: string; readonly port: number }[];
   /** The name that the server's certificate must have; null: the host. */
   readonly serverName: string | null;
   readonly verifyPeer: boolean;
@@ -50,6 +52,7 @@ function joinHostPort(host: string, port: number | undefined): string {
   return port === undefined ? bracketed : `${bracketed}:${port}`;
 }
 
+const SERVERS_MAX = 8;
 /** Enough for several servers, each with the key that it has and the next one. */
 const PINS_MAX = 32;
 
@@ -60,13 +63,17 @@ export function uplinkSettings(
   aliases: { readonly server: readonly string[]; readonly verifyPeer: readonly string[]; readonly caCert: readonly string[] },
 ) {
   return {
-    server: word<ServerAddress>("HOST:PORT", { host: "127.0.0.1", port: null }, {
+    server: list<readonly ServerAddress[]>("HOST:PORT", [{ host: "127.0.0.1", port: null }], {
       isTypical: true,
-      schema: serverAddress,
+      schema: z.union([
+        z.array(serverAddress).min(1, { error: "must name a server" }).max(SERVERS_MAX, { error: `are more than ${SERVERS_MAX}` }),
+        serverAddress.transform((value) => [value]),
+      ]),
       fallbackText: `127.0.0.1:${DEFAULT_SERVER_PORT}`,
       example: "gateway.example.com:4433",
-      summary: `The server, by name or address; port ${DEFAULT_SERVER_PORT} if none is given`,
-      aliases: aliases.server,
+      summary:
+        `The server, by name or address; port ${DEFAULT_SERVER_PORT} if none is given. Of several the first is used that works, and the next when it fails`,
+      aliases: [...aliases.server, "servers"],
     }),
     server_name: word<string | null>("NAME", null, {
       schema: serverName,
@@ -123,16 +130,7 @@ type UplinkTable = ReturnType<typeof uplinkSettings>;
 /** The uplink part of a client's settings object. `filePort` is a port that stands apart from its host in the file. */
 export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number | null): UplinkSettings {
   const { values, sources } = resolved;
-  if (isUnspecified(values.server.host)) {
-    throw usageError(
-      "server address must be configured",
-      `${formatSource(sources.server)} is the placeholder ${values.server.host}: name your server`,
-    );
-  }
-  const isFromFile = sources.server.kind === "file" || sources.server.kind === "default";
-  if (filePort !== null && values.server.port !== null && isFromFile) {
-    throw usageError(`${formatSource(sources.server)} has a port and serverPort gives another`, "keep one of the two");
-  }
+  const servers = serversOf(resolved, filePort);
   if ((values.client_cert === null) !== (values.client_key === null)) {
     const [given, missing] = values.client_cert === null ? ["--client-key", "--client-cert"] : ["--client-cert", "--client-key"];
     throw usageError(`--client-cert and --client-key belong together (got only ${given})`, `add ${missing}, or leave both out`);
@@ -149,8 +147,9 @@ export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number |
     throw settingError(sources.pin_sha256, values.pin_sha256[0], "needs the verification of the server", hint);
   }
   return {
-    serverHost: values.server.host,
-    serverPort: values.server.port ?? (isFromFile ? filePort : null) ?? DEFAULT_SERVER_PORT,
+    serverHost: servers[0].host,
+    serverPort: servers[0].port,
+    servers,
     serverName: values.server_name,
     verifyPeer: values.verify_peer,
     pins: values.pin_sha256,
@@ -160,4 +159,32 @@ export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number |
     tokenPath: values.token,
     tokenKeyPath: values.token_key,
   };
+}
+
+type NamedServers = readonly [UplinkSettings["servers"][number], ...UplinkSettings["servers"]];
+
+/** `filePort` is of servers that the file names without one. */
+function serversOf({ values, sources }: Resolved<UplinkTable>, filePort: number | null): NamedServers {
+  const isFromFile = sources.server.kind === "file" || sources.server.kind === "default";
+  const servers = values.server.map(({ host, port }) => {
+    if (isUnspecified(host)) {
+      throw usageError(
+        "server address must be configured",
+        `${formatSource(sources.server)} is the placeholder ${host}: name your server`,
+      );
+    }
+    if (filePort !== null && port !== null && isFromFile) {
+      throw usageError(`${formatSource(sources.server)} has a port and serverPort gives another`, "keep one of the two");
+    }
+    return { host, port: port ?? (isFromFile ? filePort : null) ?? DEFAULT_SERVER_PORT };
+  });
+  const seen = new Set<string>();
+  for (const { host, port } of servers) {
+    const text = joinHostPort(host, port);
+    if (seen.has(text)) throw settingError(sources.server, text, "stands there twice");
+    seen.add(text);
+  }
+  const [first, ...others] = servers;
+  if (first === undefined) throw settingError(sources.server, undefined, "must name a server");
+  return [first, ...others];
 }

@@ -38,7 +38,7 @@ export class AgentRig implements Disposable {
     forwards: readonly string[],
     dns?: readonly string[],
     serverPort = rig.port(),
-    further: Partial<AgentPlan> = {},
+    { addresses = [LOOPBACK], ...further }: Partial<Omit<AgentPlan, "addresses">> & { readonly addresses?: readonly string[] } = {},
   ): Promise<AgentRig> {
     const targets = forwards.map((forward) => ({ service: forward.replace("/udp", ""), isUdp: forward.endsWith("/udp") }));
     const names = dns ?? targets.map(({ service }) => `agent.${service}.ztna`);
@@ -46,10 +46,7 @@ export class AgentRig implements Disposable {
     const agent = new AgentRig(rig, {
       role: "agent",
       uplink: {
-        serverHost: "ztna-server",
-        serverPort,
-        serverAddresses: [LOOPBACK],
-        expectedName: "ztna-server",
+        servers: [{ host: "ztna-server", port: serverPort, addresses, expectedName: "ztna-server" }],
         verifyPeer: true,
         tls: { certificatePem: identity.certificatePem, keyPem: identity.privateKeyPem, trustPem: rig.authority.certificatePem },
         allowLegacyServiceIds: false,

@@ -90,10 +90,12 @@ export class ConnectorRig implements Disposable {
     const connector = new ConnectorRig(rig, {
       role: "connector",
       uplink: {
-        serverHost: "ztna-server",
-        serverPort: options.server?.port ?? rig.port(),
-        serverAddresses: [LOOPBACK],
-        expectedName: "ztna-server",
+        servers: [{
+          host: "ztna-server",
+          port: options.server?.port ?? rig.port(),
+          addresses: [LOOPBACK],
+          expectedName: "ztna-server",
+        }],
         verifyPeer: true,
         tls: tlsOf(rig, identity),
         allowLegacyServiceIds: false,

@@ -84,6 +84,10 @@ Deno.test("status shows what is wrong with an uplink", async () => {
       rttMs: null,
       attempts: 3,
       lastError: "refused",
+      servers: [
+        { server: "gw:4433", isCurrent: false, health: "failed", failures: 3, failedAtMs: 1, lastError: "refused" },
+        { server: "gw-2:4433", isCurrent: true, health: "untried", failures: 0, failedAtMs: null, lastError: "" },
+      ],
     } as const;
     world.status = () =>
       Promise.resolve({
@@ -97,6 +101,7 @@ Deno.test("status shows what is wrong with an uplink", async () => {
     const { out } = await run("status", at(path));
     assertMatch(out, /^connector is degraded, .*\n {2}! no uplink\n/);
     assertStringIncludes(out, "  uplink      gw:4433 waiting, attempt 3: refused\n");
+    assertMatch(out, /Servers\n.*\n +gw:4433 +failed +- +3 +refused\n +gw-2:4433 +untried +yes +0 +-\n/);
   });
 });
 

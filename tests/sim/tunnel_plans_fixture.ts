@@ -49,10 +49,7 @@ export function serverPlan(tls: TlsMaterial, options: ServerPlanOptions = {}): S
 
 export function uplinkPlan(tls: TlsMaterial, serverAddress: string, cidRotationMs = CID_ROTATION_MS): UplinkPlan {
   return {
-    serverHost: SERVER_NAME,
-    serverPort: SERVER_PORT,
-    serverAddresses: [serverAddress],
-    expectedName: SERVER_NAME,
+    servers: [{ host: SERVER_NAME, port: SERVER_PORT, addresses: [serverAddress], expectedName: SERVER_NAME }],
     verifyPeer: true,
     tls,
     allowLegacyServiceIds: false,

@@ -13,6 +13,7 @@ export function statusPage(status: StatusJson): string {
   for (const reason of status.reasons) page += `  ! ${escapeText(reason)}\n`;
   for (const { protocol, address } of status.listeners) page += `  listening   ${escapeText(protocol)} ${escapeText(address)}\n`;
   for (const uplink of status.uplinks) page += `  uplink      ${uplinkLine(uplink)}\n`;
+  page += section("Servers", serversTable(status));
   const { bytes_per_second, datagrams_per_second } = status.throughput;
   page += `  throughput  ${formatBytes(bytes_per_second)}/s, ${datagrams_per_second} datagrams/s, ${status.flows_total} flows\n`;
   page += section("Services", servicesTable(status));
@@ -69,6 +70,22 @@ export function flowsTable(flows: readonly FlowJson[]): string {
     formatBytes(flow.bytes_from_service),
   ]);
   return table(["SERVICE", "PROTOCOL", "STATE", "AGENT", "CONNECTOR", "SOURCE", "DESTINATION", "FOR", "UP", "DOWN"], rows);
+}
+
+/** Where there is a choice. All uplinks share it. */
+function serversTable({ uplinks: [first, ...others] }: StatusJson): string {
+  if (first === undefined || first.servers.length < 2) return "";
+  const rows = first.servers.map((server, at) => {
+    const isUsed = [first, ...others].some(({ servers }) => servers[at]?.current === true);
+    return [
+      escapeText(server.server),
+      server.health,
+      isUsed ? "yes" : "-",
+      String(server.failures),
+      escapeText(server.last_error) || "-",
+    ];
+  });
+  return table(["SERVER", "HEALTH", "USED", "FAILURES", "LAST ERROR"], rows);
 }
 
 /** Bounds of which a tenth or more is used. */

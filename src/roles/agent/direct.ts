@@ -66,7 +66,9 @@ export class Direct implements EndpointHandler, DirectWays {
       plane,
       hostAddresses: direct.hostAddresses,
       allowLegacyServiceIds: plan.uplink.allowLegacyServiceIds,
-      allowLoopback: plan.uplink.serverAddresses.every((address) => address.startsWith("127.") || address === "::1"),
+      allowLoopback: plan.uplink.servers.flatMap(({ addresses }) => addresses).every((address) =>
+        address.startsWith("127.") || address === "::1"
+      ),
       socketFor: (address) => hub().socketFor(address),
       control: () => this.#control,
       takeStream: (connection) => connections.takeStream(connection),

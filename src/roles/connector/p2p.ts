@@ -66,7 +66,9 @@ export class P2p {
       plan: this.#plan,
       service: (id) => this.#parts?.services.byId(id),
       allowLegacyServiceIds: plan.uplink.allowLegacyServiceIds,
-      allowLoopback: plan.uplink.serverAddresses.every((address) => address.startsWith("127.") || address === "::1"),
+      allowLoopback: plan.uplink.servers.flatMap(({ addresses }) => addresses).every((address) =>
+        address.startsWith("127.") || address === "::1"
+      ),
       control: this.#control,
       socketFor: (address) => this.#parts?.hub.socketFor(address),
       count,

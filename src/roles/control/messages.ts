@@ -59,14 +59,20 @@ export interface RetryKeyPlan {
   readonly key: Uint8Array;
 }
 
+/** One of the servers that a client may use. */
+export interface ServerTarget {
+  readonly host: string;
+  readonly port: number;
+  /** Its resolved addresses, best first; may be empty until they are known. */
+  readonly addresses: readonly string[];
+  /** The name or IP address that its certificate must have; null only with verification off. */
+  readonly expectedName: string | null;
+}
+
 /** How a client reaches and verifies its server. */
 export interface UplinkPlan {
-  readonly serverHost: string;
-  readonly serverPort: number;
-  /** Resolved addresses of the server, best first; at least one. */
-  readonly serverAddresses: readonly string[];
-  /** The name or IP address that the server's certificate must have; null only with verification off. */
-  readonly expectedName: string | null;
+  /** At least one, best first, and at least one of them with an address. */
+  readonly servers: readonly ServerTarget[];
   readonly verifyPeer: boolean;
   /** SHA-256 of the public keys that the server may have, base64. Absent or empty: any. */
   readonly pins?: readonly string[];
@@ -246,6 +252,19 @@ export interface PeerStatus {
   readonly packetsLost: number;
 }
 
+/** How one of a client's servers does. */
+export interface ServerReport {
+  /** Host and port as the settings have them. */
+  readonly server: string;
+  /** Connected, or being dialled. */
+  readonly isCurrent: boolean;
+  readonly health: "works" | "failed" | "untried";
+  /** Dials and connections that failed since it worked last, and how long ago the last one did. */
+  readonly failures: number;
+  readonly failedForMs: number | null;
+  readonly lastError: string;
+}
+
 /** A client's connection to its server. */
 export interface UplinkReport {
   /** The states of `uplink_state.ts`. */
@@ -261,6 +280,8 @@ export interface UplinkReport {
   readonly attempts: number;
   /** Why the last connection or dial ended; empty once it is up. */
   readonly lastError: string;
+  /** In the order of the settings. */
+  readonly servers: readonly ServerReport[];
 }
 
 /** The state of the data plane, taken at one moment. */

@@ -9,7 +9,7 @@ import type {
 } from "../../config/mod.ts";
 import type { CommonSettings } from "../../config/mod.ts";
 import { localAddresses } from "../../io/mod.ts";
-import type { AgentPlan, ConnectorPlan, P2pPlan, RolePlan, ServicePlan, UplinkPlan } from "./messages.ts";
+import type { AgentPlan, ConnectorPlan, P2pPlan, RolePlan, ServerTarget, ServicePlan, UplinkPlan } from "./messages.ts";
 import { revocationPlan, serverPlan } from "./server_plan.ts";
 import { tlsOf } from "./tls_material.ts";
 
@@ -78,10 +78,7 @@ async function uplinkPlan(
   resolve: Resolve,
 ): Promise<UplinkPlan> {
   return {
-    serverHost: settings.serverHost,
-    serverPort: settings.serverPort,
-    serverAddresses: await resolve(settings.serverHost),
-    expectedName: settings.verifyPeer ? settings.serverName ?? settings.serverHost : null,
+    servers: await serverTargets(settings, resolve),
     verifyPeer: settings.verifyPeer,
     pins: settings.pins,
     tls: tlsOf(material),
@@ -89,4 +86,17 @@ async function uplinkPlan(
     cidRotationMs: settings.cidRotationMs,
     ...(material.token === null ? {} : { token: material.token }),
   };
+}
+
+/** Rejects with the first one's reason when none of the servers has an address. */
+async function serverTargets(settings: UplinkSettings, resolve: Resolve): Promise<readonly ServerTarget[]> {
+  const { servers, verifyPeer, serverName } = settings;
+  const looked = await Promise.allSettled(servers.map(({ host }) => resolve(host)));
+  const first = looked[0];
+  if (first?.status === "rejected" && looked.every(({ status }) => status === "rejected")) throw first.reason;
+  return servers.map(({ host, port }, at): ServerTarget => {
+    const found = looked[at];
+    const addresses = found?.status === "fulfilled" ? found.value : [];
+    return { host, port, addresses, expectedName: verifyPeer ? serverName ?? host : null };
+  });
 }

@@ -123,6 +123,10 @@ function uplinkStatus(uplink: UplinkReport, settings: RoleSettings, nowMs: numbe
     rttMs: uplink.rttMs,
     attempts: uplink.attempts,
     lastError: uplink.lastError,
+    servers: uplink.servers.map(({ failedForMs, ...server }) => ({
+      ...server,
+      failedAtMs: failedForMs === null ? null : nowMs - failedForMs,
+    })),
   };
 }
 

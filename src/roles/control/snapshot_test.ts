@@ -17,6 +17,7 @@ const UP: UplinkReport = {
   rttMs: 2.5,
   attempts: 0,
   lastError: "",
+  servers: [],
 };
 
 /** Only what a snapshot looks at. */
@@ -91,7 +92,10 @@ Deno.test("uplinks: durations become points in time, internal states the publish
     rttMs: 2.5,
     attempts: 0,
     lastError: "",
+    servers: [],
   });
+  const failed = { server: "gw-2:4433", isCurrent: false, health: "failed", failures: 2, lastError: "no answer" } as const;
+  assertEquals(of({ ...UP, servers: [{ ...failed, failedForMs: 3_000 }] })?.servers, [{ ...failed, failedAtMs: NOW_MS - 3_000 }]);
   const states = ["waiting", "dialling", "proving", "up", "stopped", "unheard-of"];
   assertEquals(states.map((state) => of({ ...UP, state })?.state), [
     "waiting",

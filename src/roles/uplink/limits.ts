@@ -14,6 +14,16 @@ export const DENIED_BACKOFF = { firstMs: 5_000, maxMs: 300_000 } as const;
 export const UNANSWERED_BACKOFF = { firstMs: 2_000, maxMs: 30_000 } as const;
 /** From the first packet to the server's first answer after the handshake. */
 export const DIAL_TIMEOUT_MS = 10_000;
+/** The same while another server is there that has not failed. */
+export const FAILOVER_DIAL_TIMEOUT_MS = 4_000;
+/** Clients of a server that went away come to the next one within this time, each at its own moment. */
+export const FAILOVER_SPREAD_MS = 500;
+/** So long a server that failed stays behind those that did not. */
+export const FAILURE_MEMORY_MS = 300_000;
+/** From one address of a server to the next, while nothing is heard (RFC 8305 §5, Connection Attempt Delay). */
+export const NEXT_ADDRESS_MS = 250;
+/** Addresses that one dial tries. */
+export const DIAL_ADDRESSES_MAX = 6;
 /** After the last that the server sent, we say something: an address that changed meanwhile is noticed so. */
 export const SILENCE_MS = 1_000;
 /** While the server does not answer that either, it is asked this often whether it still knows the connection. */

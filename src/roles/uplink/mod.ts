@@ -5,6 +5,7 @@
  * towards the server, `direct_control` towards the other, `detour_path` towards it behind the server.
  */
 export * from "./detour_path.ts";
+export * from "./dial_race.ts";
 export * from "./direct_control.ts";
 export * from "./limits.ts";
 export * from "./proof.ts";

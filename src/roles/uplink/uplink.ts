@@ -2,14 +2,14 @@
  * A client's connection to its server: dial, prove, keep alive, and dial again with backoff when it is lost. What travels on
  * it belongs to the role, which is told when it is up and when it is gone.
  */
-import { Backoff, explainPins, Timer } from "../../base/mod.ts";
+import { Backoff, Timer } from "../../base/mod.ts";
 import { type Connection, type Ending, type Endpoint, type EndpointHandler, knock } from "../../core/quic/mod.ts";
 import { ALPN_V2, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
-import { formatEndpoint } from "../../io/mod.ts";
 import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.ts";
-import { DIAL_TIMEOUT_MS, RECONNECT_BACKOFF } from "./limits.ts";
-import { describe, explainTrouble, notPinned, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
+import { RECONNECT_BACKOFF } from "./limits.ts";
+import { describe, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
 import { PROOF_STREAM, ProofExchange } from "./proof.ts";
+import { ServerDial } from "./server_dial.ts";
 import { SilenceWatch } from "./silence_watch.ts";
 import { UplinkHub } from "./uplink_hub.ts";
 import { UPLINK_TABLE, type UplinkEvent, type UplinkState } from "./uplink_state.ts";
@@ -42,15 +42,13 @@ export interface UplinkOptions {
 export class Uplink implements EndpointHandler {
   readonly #hub: UplinkHub;
   readonly #plane: Plane;
-  readonly #plan: UplinkPlan;
   readonly #role: UplinkRole;
   readonly #backoff = new Backoff(RECONNECT_BACKOFF);
   readonly #redial = new Timer((nowMs) => this.#dial(nowMs));
   readonly #dialTimeout = new Timer((nowMs) => this.#giveUpDial(nowMs));
   readonly #keepAlive = new Timer((nowMs) => this.#sendKeepAlive(nowMs));
   readonly #silence: SilenceWatch;
-  #nextAddress = 0;
-  #target = "";
+  readonly #dialer: ServerDial;
   #state: UplinkState = "waiting";
   #connection: Connection | null = null;
   /** With a token: what is said before anything else, and whether it was heard. */
@@ -70,9 +68,15 @@ export class Uplink implements EndpointHandler {
 
   constructor(plane: Plane, plan: UplinkPlan, role: UplinkRole, options: UplinkOptions = {}) {
     this.#plane = plane;
-    this.#plan = plan;
     this.#role = role;
     this.#hub = options.hub ?? new UplinkHub(plane, plan);
+    this.#dialer = new ServerDial({
+      plane,
+      plan,
+      hub: this.#hub,
+      onWon: (connection, nowMs) => this.#onDialled(connection, nowMs),
+      onLost: (trouble, nowMs) => this.#lose(trouble, false, nowMs),
+    });
     this.#wasUp = options.isExpectedToWork ?? false;
     this.#silence = new SilenceWatch(plane.platform.reactor, {
       ask: () => this.#ping(),
@@ -114,12 +118,13 @@ export class Uplink implements EndpointHandler {
     const connection = this.connection;
     return {
       state: this.#state,
-      server: this.#target,
+      server: this.#dialer.target,
       protocol: connection?.engine.applicationProtocol() ?? "",
       upForMs: connection === null ? null : nowMs - this.#upSinceMs,
       rttMs: connection?.engine.stats().rttMs ?? null,
       attempts: this.#attempts,
       lastError: this.#lastError,
+      servers: this.#dialer.report(this.#state !== "waiting" && this.#state !== "stopped", nowMs),
     };
   }
 
@@ -143,6 +148,7 @@ export class Uplink implements EndpointHandler {
     if (this.#state === "stopped" || this.#isPaused) return;
     this.#isPaused = true;
     this.#plane.platform.reactor.cancelTimer(this.#redial);
+    this.#cancelDial(reason);
     this.#connection?.close(CloseCode.shuttingDown, reason);
   }
 
@@ -156,6 +162,7 @@ export class Uplink implements EndpointHandler {
   /** Closes for good; what was sent before leaves with this turn. */
   stop(reason: string): void {
     if (this.#state === "stopped") return;
+    this.#dialer.cancel(reason);
     this.#step("stop");
     this.#silence.stop();
     for (const timer of [this.#redial, this.#dialTimeout, this.#keepAlive]) this.#plane.platform.reactor.cancelTimer(timer);
@@ -171,6 +178,7 @@ export class Uplink implements EndpointHandler {
   answered(nowMs: number): void {
     if (this.#state !== "proving" || this.#connection === null) return;
     this.#step("answered");
+    this.#dialer.worked();
     this.#wasUp = true;
     this.#attempts = 0;
     this.#lastError = "";
@@ -193,10 +201,13 @@ export class Uplink implements EndpointHandler {
     this.#hub.dispose();
   }
 
-  onEstablished(connection: Connection, nowMs: number): void {
-    if (connection !== this.#connection) return;
-    const unpinned = explainPins(this.#plan.pins ?? [], connection.engine.peerCertificate());
-    if (unpinned !== null) return this.#refuse(connection, notPinned(unpinned, this.#target), "the server's key is not pinned");
+  onEstablished(): void {
+    // The dial hears of that, and hands the connection over.
+  }
+
+  #onDialled(connection: Connection, nowMs: number): void {
+    this.#hub.handOver(connection, this);
+    this.#connection = connection;
     this.#step("established");
     this.#isProved = this.#proof === null;
     if (this.#proof === null) return this.#role.onProving(connection, nowMs);
@@ -245,54 +256,59 @@ export class Uplink implements EndpointHandler {
     if (connection !== this.#connection) return;
     this.#connection = null;
     const wasUp = this.#state === "up";
-    const isTold = connection.isEstablished && this.#state !== "dialling";
     const isMeant = this.#state === "stopped" || this.#isPaused;
+    this.#silence.stop();
+    const refusal = this.#refusal;
+    this.#refusal = null;
+    if (isMeant) this.#stepDown();
+    this.#role.onDown(connection, nowMs);
+    if (isMeant) return;
+    const why = ending.info === null ? "no answer" : describe(ending.info);
+    const trouble = refusal ?? this.#dialer.explain(connection, ending);
+    this.#lose(wasUp ? { ...trouble, message: `Lost the server: ${why}` } : trouble, wasUp, nowMs);
+  }
+
+  /** A dial came to nothing, or the connection is gone. */
+  #lose(trouble: UplinkTrouble, wasUp: boolean, nowMs: number): void {
+    this.#stepDown();
+    this.#dialer.failed(trouble.message, trouble.isFinal && !wasUp, nowMs);
+    if (!this.#wasUp && this.#hub.health.isHopeless) return this.#role.onFinalTrouble(trouble);
+    const { platform } = this.#plane;
+    const spreadMs = this.#dialer.spreadMs(nowMs), random = platform.random();
+    const delayMs = spreadMs === null ? this.#backoff.next(random) : Math.round(spreadMs * random);
+    this.#lastError = trouble.message;
+    const event = wasUp ? "uplink-lost" : "uplink-failed";
+    this.#plane.log("warn", event, trouble.message, { ...(wasUp ? {} : { hint: trouble.hint }), retry_ms: delayMs });
+    this.reconnections++;
+    this.#dialer.resolve();
+    platform.reactor.setTimer(this.#redial, nowMs + delayMs);
+  }
+
+  #stepDown(): void {
     this.#step("lost");
     const { reactor } = this.#plane.platform;
     reactor.cancelTimer(this.#dialTimeout);
     reactor.cancelTimer(this.#keepAlive);
-    this.#silence.stop();
-    if (isTold) this.#role.onDown(connection, nowMs);
-    if (isMeant) return;
-    const trouble = this.#refusal ?? explainTrouble(this.#plan, connection, ending, this.#target);
-    this.#refusal = null;
-    if (!this.#wasUp && trouble.isFinal) {
-      this.#role.onFinalTrouble(trouble);
-      return;
-    }
-    const delayMs = this.#backoff.next(this.#plane.platform.random());
-    this.#lastError = wasUp ? `Lost the server: ${ending.info === null ? "no answer" : describe(ending.info)}` : trouble.message;
-    if (wasUp) {
-      this.#plane.log("warn", "uplink-lost", this.#lastError, {
-        retry_ms: delayMs,
-      });
-    } else this.#plane.log("warn", "uplink-failed", trouble.message, { hint: trouble.hint, retry_ms: delayMs });
-    this.reconnections++;
-    this.#plane.platform.post({ type: "resolve", host: this.#plan.serverHost });
-    reactor.setTimer(this.#redial, nowMs + delayMs);
   }
 
   #dial(nowMs: number): void {
-    const { serverAddresses } = this.#hub;
-    const address = serverAddresses[this.#nextAddress++ % serverAddresses.length] as string;
-    const endpoint = { address, port: this.#plan.serverPort };
-    this.#target = formatEndpoint(endpoint);
     this.#attempts++;
     const { reactor } = this.#plane.platform;
-    this.#plane.log("debug", "uplink-connecting", "Dialling the server", { address: this.#target });
-    const connection = this.#hub.connect(endpoint, this.#plan.expectedName, this);
-    if (connection === null) {
-      reactor.setTimer(this.#redial, nowMs + this.#backoff.next(this.#plane.platform.random()));
-      return;
-    }
-    this.#connection = connection;
     this.#dialledMs = reactor.clockMs;
     this.#step("dial");
-    reactor.setTimer(this.#dialTimeout, nowMs + DIAL_TIMEOUT_MS);
+    const timeoutMs = this.#dialer.start(nowMs);
+    if (this.#state === "dialling") reactor.setTimer(this.#dialTimeout, nowMs + timeoutMs);
   }
 
-  #giveUpDial(_nowMs: number): void {
-    this.#connection?.close(CloseCode.shuttingDown, "no answer in time");
+  #giveUpDial(nowMs: number): void {
+    const why = "no answer in time";
+    const trouble = this.#dialer.cancel(why);
+    if (trouble !== null) this.#lose(trouble, false, nowMs);
+    else this.#connection?.close(CloseCode.shuttingDown, why);
+  }
+
+  #cancelDial(why: string): void {
+    if (this.#dialer.cancel(why) !== null) this.#stepDown();
   }
 
   #sendKeepAlive(nowMs: number): void {

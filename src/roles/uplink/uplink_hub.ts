@@ -25,6 +25,7 @@ import {
   writeSockaddr,
 } from "../../io/mod.ts";
 import type { Plane, UplinkPlan } from "../control/mod.ts";
+import { ServerHealth } from "./server_health.ts";
 import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
 
 /** Sees every UDP payload first. True: it was no QUIC packet, and is taken care of. */
@@ -46,13 +47,15 @@ export class UplinkHub implements EndpointHandler {
   readonly #plane: Plane;
   readonly #listening: HubListening | null;
   readonly #takesPacket: PacketTaker;
-  readonly #serverHost: string;
   readonly #sockets = new Map<number, UdpSocket>();
   readonly #owners = new Map<Connection, EndpointHandler>();
   readonly #peerSlot: number;
   /** What the next dial shows and trusts. */
   #profile: EngineProfile;
-  #addresses: readonly string[];
+  /** What is known of the servers' names. */
+  readonly #addresses: Map<string, readonly string[]>;
+  /** Shared by all connections of this client: what one of them learns about a server, the others need not. */
+  readonly health: ServerHealth;
 
   /**
    * `takesPacket` is for those who do not listen and are found by others all the same. Throws a PosternError when an address cannot
@@ -63,8 +66,8 @@ export class UplinkHub implements EndpointHandler {
     this.#plane = plane;
     this.#listening = listening;
     this.#takesPacket = listening?.takesPacket ?? takesPacket;
-    this.#serverHost = plan.serverHost;
-    this.#addresses = plan.serverAddresses;
+    this.#addresses = new Map(plan.servers.map(({ host, addresses }) => [host, addresses]));
+    this.health = new ServerHealth(plan.servers.length);
     this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
     this.#profile = createUplinkProfile(plane, plan);
     this.endpoint = new Endpoint({
@@ -79,8 +82,8 @@ export class UplinkHub implements EndpointHandler {
     });
     reactor.onTurnEnd((nowMs) => this.endpoint.endTurn(nowMs));
     for (const bind of listening?.binds ?? []) this.#openSocket(bind, UPLINK_SOCKET);
-    // Both sockets' memory is laid out now; which of them is used depends on what the server's name resolves to.
-    for (const address of new Set(plan.serverAddresses.map((text) => text.includes(":") ? "::" : "0.0.0.0"))) {
+    // Both sockets' memory is laid out now; which of them is used depends on what the servers' names resolve to.
+    for (const address of new Set(plan.servers.flatMap(({ addresses }) => addresses.map(anyAddressLike)))) {
       if (!this.#sockets.has(familyOf(address))) this.#openSocket({ address, port: 0 }, UPLINK_SOCKET);
     }
   }
@@ -95,9 +98,9 @@ export class UplinkHub implements EndpointHandler {
     return this.#sockets.get(familyOf(address));
   }
 
-  /** The addresses of the server, best first. */
-  get serverAddresses(): readonly string[] {
-    return this.#addresses;
+  /** The addresses of one of the servers, best first. */
+  addressesOf(host: string): readonly string[] {
+    return this.#addresses.get(host) ?? [];
   }
 
   /** Dials; the connection's events go to `owner`. Null when there is no way there. */
@@ -122,9 +125,14 @@ export class UplinkHub implements EndpointHandler {
     }
   }
 
-  /** New addresses of `host`, for the next dial, if that is the server's name. */
+  /** From now on the connection's events go to `owner`. */
+  handOver(connection: Connection, owner: EndpointHandler): void {
+    this.#owners.set(connection, owner);
+  }
+
+  /** New addresses of `host`, for the next dial, if that is one of the servers' names. */
   setAddressesOf(host: string, addresses: readonly string[]): void {
-    if (host === this.#serverHost && addresses.length > 0) this.#addresses = addresses;
+    if (this.#addresses.has(host) && addresses.length > 0) this.#addresses.set(host, addresses);
   }
 
   onEstablished(connection: Connection, nowMs: number): void {
@@ -177,6 +185,10 @@ export class UplinkHub implements EndpointHandler {
     this.#plane.noteBuffers(socket, limits.kernelBufferBytes);
     this.#sockets.set(familyOf(bind.address), socket);
   }
+}
+
+function anyAddressLike(address: string): string {
+  return address.includes(":") ? "::" : "0.0.0.0";
 }
 
 function familyOf(address: string): number {

@@ -3,7 +3,7 @@
  */
 import { PIN_HINT } from "../../base/mod.ts";
 import type { CloseInfo, Connection, Ending } from "../../core/quic/mod.ts";
-import type { UplinkPlan } from "../control/mod.ts";
+import type { ServerTarget } from "../control/mod.ts";
 import { DIAL_TIMEOUT_MS } from "./limits.ts";
 
 export interface UplinkTrouble {
@@ -31,7 +31,7 @@ const ALERTS: Readonly<Record<number, string>> = {
 };
 
 /** What of the plan is in the words. */
-type TroublePlan = Pick<UplinkPlan, "expectedName">;
+type TroublePlan = Pick<ServerTarget, "expectedName">;
 
 /** Reads the ending of a connection that never came up. */
 export function explainTrouble(plan: TroublePlan, connection: Connection, ending: Ending, target: string): UplinkTrouble {
@@ -47,10 +47,25 @@ export function explainTrouble(plan: TroublePlan, connection: Connection, ending
       isFinal: false,
     };
   }
+  return noAnswer(target, DIAL_TIMEOUT_MS);
+}
+
+/** Nothing came within this time. */
+export function noAnswer(target: string, withinMs: number): UplinkTrouble {
   return {
     code: "no-answer",
-    message: `no answer from ${target} within ${DIAL_TIMEOUT_MS / 1000} s`,
+    message: `no answer from ${target} within ${withinMs / 1000} s`,
     hint: "check the address, that a postern server listens there, and that UDP passes both ways",
+    isFinal: false,
+  };
+}
+
+/** Nobody knows where the server is. */
+export function noAddress(host: string): UplinkTrouble {
+  return {
+    code: "no-address",
+    message: `the name ${host} has no address`,
+    hint: "check the name and the resolver",
     isFinal: false,
   };
 }
