@@ -15,7 +15,7 @@ const NOBODY: NetStackOwner = {
 
 Deno.test("while a registration is not answered the newest packets of its service wait; older ones are dropped and counted", () => {
   const services = new AgentServices([], AGENT_ADDRESS);
-  const links = new PacketLinks(new NetStack(NOBODY, { entropy: new Uint8Array(16) }));
+  const links = new PacketLinks(new NetStack(NOBODY, { entropy: new Uint8Array(16) }), new Map());
   const [web, dns] = ["web", "dns"].map((id) => services.open(id));
   if (web === undefined || web === null || dns === undefined || dns === null) throw new Error("no service");
   const link = links.open(web);
