@@ -30,7 +30,7 @@ mount -t proc proc "$root/proc"
 # The manager sets limits of the whole kernel when it starts; not here.
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
-mount -t sysfs sysfs "$root/sys"
+mount -t sysfs -o ro sysfs "$root/sys"
 if [ -e /sys/fs/cgroup/cgroup.procs ]; then
   mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 else
@@ -60,6 +60,7 @@ ip link set lo up
 # None of this machine's own units: only what a unit needs by default, and the script.
 rm -rf "$root/etc/systemd/system"
 mkdir "$root/etc/systemd/system"
+: >"$root/etc/fstab"
 cat >"$root/etc/systemd/system/script.target" <<'UNIT'
 [Unit]
 DefaultDependencies=no
