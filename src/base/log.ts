@@ -71,6 +71,7 @@ export const LOG_EVENTS = {
   "tun-trouble": "The kernel refused a change to the agent's network interface.",
   "uplink-connecting": "The client dials the server.",
   "uplink-connected": "The client's connection to the server stands and is verified.",
+  "network-changed": "Addresses, routes or links of this machine changed, or it slept; the server is asked at once.",
   "uplink-lost": "The client's connection to the server ended; it will dial again.",
   "uplink-failed": "The client could not connect to the server.",
   "backend-failed": "A backend refused the connection or did not answer.",

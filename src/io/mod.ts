@@ -10,6 +10,7 @@ export * from "./interfaces.ts";
 export { setLinkDns } from "./link_dns.ts";
 export * from "./errno.ts";
 export * from "./native.ts";
+export * from "./network_watch.ts";
 export * from "./reactor.ts";
 export * from "./sockaddr.ts";
 export * from "./tcp_socket.ts";

@@ -251,7 +251,7 @@ export class SimProcess {
     return {
       arena,
       socket: (domain, type) =>
-        this.#open(
+        type === 3 ? -EINVAL : this.#open(
           type === 2 ? new SimUdpSocket(network, this.host, events, this.#random) : new SimTcpSocket(tcp, this.host, domain),
         ),
       bind: (fd, at) => udpOf(fd)?.bind(arena, at) ?? tcpOf(fd)?.bind(arena, at) ?? -ENOTSOCK,

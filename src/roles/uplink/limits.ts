@@ -28,6 +28,14 @@ export const DIAL_ADDRESSES_MAX = 6;
 export const SILENCE_MS = 1_000;
 /** While the server does not answer that either, it is asked this often whether it still knows the connection. */
 export const KNOCK_MS = 1_000;
+/** After a change of the network: how often the server is asked, and when a connection that hears no answer is given up. */
+export const PROBE_LOOK_MS = 500;
+export const PROBE_DEADLINE_MS = 6_000;
+/** A dial that began longer ago than this when the network changed begins anew. */
+export const DIAL_ANEW_MS = 2_000;
+/** How often the clocks are compared, and from when on a difference is sleep. */
+export const WAKE_LOOK_MS = 2_000;
+export const SLEEP_MS = 5_000;
 /** How long open streams may finish after a request to stop. */
 export const DRAIN_MS = 3_000;
 

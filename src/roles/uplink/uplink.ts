@@ -6,8 +6,9 @@ import { Backoff, Timer } from "../../base/mod.ts";
 import { type Connection, type Ending, type Endpoint, type EndpointHandler, knock } from "../../core/quic/mod.ts";
 import { ALPN_V2, CloseCode, KEEPALIVE_INTERVAL_MS } from "../../core/wire/mod.ts";
 import type { Plane, RolePlan, UplinkPlan, UplinkReport } from "../control/mod.ts";
-import { RECONNECT_BACKOFF } from "./limits.ts";
+import { DIAL_ANEW_MS, RECONNECT_BACKOFF } from "./limits.ts";
 import { describe, tokenRefused, type UplinkTrouble } from "./uplink_trouble.ts";
+import { PathProbe } from "./path_probe.ts";
 import { PROOF_STREAM, ProofExchange } from "./proof.ts";
 import { ServerDial } from "./server_dial.ts";
 import { SilenceWatch } from "./silence_watch.ts";
@@ -48,6 +49,7 @@ export class Uplink implements EndpointHandler {
   readonly #dialTimeout = new Timer((nowMs) => this.#giveUpDial(nowMs));
   readonly #keepAlive = new Timer((nowMs) => this.#sendKeepAlive(nowMs));
   readonly #silence: SilenceWatch;
+  readonly #probe: PathProbe;
   readonly #dialer: ServerDial;
   #state: UplinkState = "waiting";
   #connection: Connection | null = null;
@@ -83,6 +85,13 @@ export class Uplink implements EndpointHandler {
       received: () => this.#connection?.engine.stats().packetsReceived ?? 0,
       knock: () => this.#connection !== null && knock(plane.platform.engine, this.#connection, plane.platform.entropy),
     });
+    this.#probe = new PathProbe(plane.platform.reactor, {
+      ask: () => this.#ping(),
+      received: () => this.#connection?.engine.stats().packetsReceived ?? 0,
+      sendErrors: () => this.#hub.sendErrors,
+      onDead: () => this.#connection?.close(CloseCode.shuttingDown, "no answer since the network changed"),
+    });
+    this.#hub.onPathChange((nowMs) => this.#pathChanged(nowMs));
     this.#proof = plan.token === undefined ? null : new ProofExchange(plane, plan.token);
   }
 
@@ -165,6 +174,7 @@ export class Uplink implements EndpointHandler {
     this.#dialer.cancel(reason);
     this.#step("stop");
     this.#silence.stop();
+    this.#probe.stop();
     for (const timer of [this.#redial, this.#dialTimeout, this.#keepAlive]) this.#plane.platform.reactor.cancelTimer(timer);
     this.#connection?.close(CloseCode.shuttingDown, reason);
   }
@@ -258,6 +268,7 @@ export class Uplink implements EndpointHandler {
     const wasUp = this.#state === "up";
     const isMeant = this.#state === "stopped" || this.#isPaused;
     this.#silence.stop();
+    this.#probe.stop();
     const refusal = this.#refusal;
     this.#refusal = null;
     if (isMeant) this.#stepDown();
@@ -305,6 +316,18 @@ export class Uplink implements EndpointHandler {
     const trouble = this.#dialer.cancel(why);
     if (trouble !== null) this.#lose(trouble, false, nowMs);
     else this.#connection?.close(CloseCode.shuttingDown, why);
+  }
+
+  /** What is there is asked at once, what waits or has waited for long is tried at once. */
+  #pathChanged(nowMs: number): void {
+    const { reactor } = this.#plane.platform;
+    if (this.#connection !== null) return this.#probe.begin(nowMs);
+    if (this.#state === "dialling") {
+      if (reactor.clockMs - this.#dialledMs < DIAL_ANEW_MS) return;
+      this.#cancelDial("the network has changed");
+    } else if (this.#redial.deadlineMs === Infinity) return;
+    reactor.cancelTimer(this.#redial);
+    this.#dial(nowMs);
   }
 
   #cancelDial(why: string): void {

@@ -19,6 +19,7 @@ import {
   AF_INET,
   AF_INET6,
   type IpEndpoint,
+  NetworkWatch,
   SOCKADDR_SLOT_BYTES,
   UdpSocket,
   type UdpSocketLimits,
@@ -26,6 +27,7 @@ import {
 } from "../../io/mod.ts";
 import type { Plane, UplinkPlan } from "../control/mod.ts";
 import { ServerHealth } from "./server_health.ts";
+import { WakeWatch } from "./wake_watch.ts";
 import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
 
 /** Sees every UDP payload first. True: it was no QUIC packet, and is taken care of. */
@@ -50,6 +52,9 @@ export class UplinkHub implements EndpointHandler {
   readonly #sockets = new Map<number, UdpSocket>();
   readonly #owners = new Map<Connection, EndpointHandler>();
   readonly #peerSlot: number;
+  readonly #network: NetworkWatch;
+  readonly #wake: WakeWatch;
+  readonly #onPathChange: ((nowMs: number) => void)[] = [];
   /** What the next dial shows and trusts. */
   #profile: EngineProfile;
   /** What is known of the servers' names. */
@@ -80,6 +85,12 @@ export class UplinkHub implements EndpointHandler {
       datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
       ...(listening === null ? {} : { accepting: listening.accepting, resetHmac: listening.resetHmac }),
     });
+    this.#network = new NetworkWatch(reactor, layout, (nowMs) => {
+      this.#tellPathChange("The network of this machine has changed", nowMs);
+    });
+    this.#wake = new WakeWatch(reactor, plane.platform.wallClockMs, (sleptMs, nowMs) => {
+      this.#tellPathChange(`This machine slept for ${Math.round(sleptMs / 1_000)} s, or its clock was set`, nowMs);
+    });
     reactor.onTurnEnd((nowMs) => this.endpoint.endTurn(nowMs));
     for (const bind of listening?.binds ?? []) this.#openSocket(bind, UPLINK_SOCKET);
     // Both sockets' memory is laid out now; which of them is used depends on what the servers' names resolve to.
@@ -96,6 +107,18 @@ export class UplinkHub implements EndpointHandler {
   /** The socket that reaches this address, if there is one. */
   socketFor(address: string): UdpSocket | undefined {
     return this.#sockets.get(familyOf(address));
+  }
+
+  /** Times that the kernel would not send. */
+  get sendErrors(): number {
+    let sum = 0;
+    for (const { sendErrors } of this.#sockets.values()) sum += sendErrors;
+    return sum;
+  }
+
+  /** Calls back when the way to the server may be another now. */
+  onPathChange(callback: (nowMs: number) => void): void {
+    this.#onPathChange.push(callback);
   }
 
   /** The addresses of one of the servers, best first. */
@@ -163,7 +186,14 @@ export class UplinkHub implements EndpointHandler {
 
   /** Gives the sockets back. Only for those who do not end the process. */
   dispose(): void {
+    this.#network.close();
+    this.#wake.stop();
     for (const socket of this.#sockets.values()) socket.close();
+  }
+
+  #tellPathChange(message: string, nowMs: number): void {
+    this.#plane.log("info", "network-changed", message, {});
+    for (const callback of this.#onPathChange) callback(nowMs);
   }
 
   #ownerOf(connection: Connection): EndpointHandler | undefined {
