@@ -3,7 +3,7 @@
  *
  * - `postern-VERSION-linux-x64.tar.gz`: the binary, its licences, its bill of materials, the documents and deploy/,
  * - `postern-VERSION-linux-x64.cdx.json`: the bill of materials by itself,
- * - `SHA256SUMS` of both.
+ * - `SHA256SUMS` of both, and where $POSTERN_RELEASE_KEY names an SSH key its signature, `SHA256SUMS.sig`.
  *
  * The same commit gives the same bytes in every folder: names are sorted, each file has the commit's time, no owner and a mode that
  * depends on its executable bit only, and the compression is the pinned Deno's, not the machine's.
@@ -23,6 +23,8 @@ const ROOT = resolve(import.meta.dirname ?? ".", "..");
 const OUT = join(ROOT, "dist", "release");
 const NAME = `postern-${denoConfig.version}-linux-x64`;
 const GZIP = { level: 6 };
+/** What a signature is for: one made for anything else is not taken for it. */
+const SIGNED_FOR = "postern-release";
 
 /** Copied as they are, beside what is generated. */
 const FILES = ["LICENSE", "README.md"];
@@ -50,6 +52,7 @@ async function release(): Promise<void> {
   const sums = [...files].map(([name, bytes]) => `${createHash("sha256").update(bytes).digest("hex")}  ${name}\n`).sort();
   for (const [name, bytes] of files) Deno.writeFileSync(join(OUT, name), bytes);
   Deno.writeTextFileSync(join(OUT, "SHA256SUMS"), sums.join(""));
+  await sign(join(OUT, "SHA256SUMS"), Deno.env.get("POSTERN_RELEASE_KEY") ?? "");
   console.log(`dist/release/${NAME}.tar.gz: ${(archive.length / 1e6).toFixed(1)} MB of commit ${commit}`);
   if (commit.endsWith("-dirty")) console.error("release: tracked files differ from the commit: nobody can build these bytes again");
 }
@@ -72,6 +75,16 @@ async function tar(seconds: number): Promise<Uint8Array> {
   }).output();
   if (!success) stop(`tar: ${new TextDecoder().decode(stderr)}`, "a release needs GNU tar");
   return stdout;
+}
+
+/** The key stays with OpenSSH, which also asks an agent or a token for it. */
+async function sign(file: string, key: string): Promise<void> {
+  if (key === "") return;
+  const args = ["-q", "-Y", "sign", "-n", SIGNED_FOR, "-f", key, file];
+  const { success, stderr } = await new Deno.Command("ssh-keygen", { args, stdin: "null" }).output();
+  if (!success) {
+    stop(`the release is not signed: ${new TextDecoder().decode(stderr).trim()}`, "POSTERN_RELEASE_KEY names an SSH key");
+  }
 }
 
 function copy(from: string, to: string): void {

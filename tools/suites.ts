@@ -36,7 +36,7 @@ export const SUITES: readonly Suite[] = [
   { ...QUICK, secondLook: true, name: "sim", folders: ["tests/sim"] },
   { ...QUICK, name: "fuzz", folders: ["tests/fuzz"] },
   { ...QUICK, confined: false, secondLook: true, name: "security", folders: ["tests/security"] },
-  { ...SERIAL, name: "deploy", folders: ["tests/deploy"] },
+  { ...SERIAL, name: "deploy", folders: ["tests/deploy"], secondsMax: 1500 },
   { ...SERIAL, name: "interop", folders: ["tests/interop"] },
   { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1500 },
 ];

@@ -25,14 +25,14 @@ async function copyCheckout(folder: string): Promise<void> {
   Deno.symlinkSync(join(ROOT, ".tools"), join(folder, ".tools"));
 }
 
-/** Builds and releases in `folder`; the path of what was made. */
-async function release(folder: string): Promise<string> {
+/** Builds and releases in `folder`, signed with the key if one is given; the path of what was made. */
+async function release(folder: string, key = ""): Promise<string> {
   await copyCheckout(folder);
   for (const tool of ["tools/build.ts", "tools/release.ts"]) {
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", tool],
       cwd: folder,
-      env: { POSTERN_COMMIT: COMMIT, SOURCE_DATE_EPOCH: String(SECONDS) },
+      env: { POSTERN_COMMIT: COMMIT, SOURCE_DATE_EPOCH: String(SECONDS), POSTERN_RELEASE_KEY: key },
       stdin: "null",
     }).output();
     assertEquals(code, 0, `${tool}: ${new TextDecoder().decode(stderr)}`);
@@ -46,17 +46,26 @@ function isSame(one: string, other: string): boolean {
   return first.length === second.length && first.every((byte, i) => byte === second[i]);
 }
 
-const needs = { tools: ["git", "tar", "sha256sum"], files: [".git", ".tools/bin/deno", "dist/postern"] };
+const needs = { tools: ["git", "tar", "sha256sum", "ssh-keygen"], files: [".git", ".tools/bin/deno", "dist/postern"] };
 
 Deno.test(needing(needs, "a release is the same bytes from two folders, and is what its papers say", async (t) => {
   const temporary = Deno.makeTempDirSync({ prefix: "postern-release-" });
   try {
     const first = await release(join(temporary, "one"));
-    const second = await release(join(temporary, "another folder with a longer name"));
+    const key = join(temporary, "key");
+    assertEquals((await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key])).code, 0);
+    const second = await release(join(temporary, "another folder with a longer name"), key);
 
     await t.step("every file of it is the same, byte by byte", () => {
       assertEquals([...Deno.readDirSync(first)].map(({ name }) => name).sort(), FILES);
       for (const name of FILES) assert(isSame(join(first, name), join(second, name)), `${name} differs`);
+    });
+
+    await t.step("its checksums are signed, and the signature holds for these and no others", async () => {
+      Deno.writeTextFileSync(join(temporary, "signers"), `release ${Deno.readTextFileSync(`${key}.pub`)}`);
+      const words = `ssh-keygen -Y verify -f '${temporary}/signers' -I release -n postern-release -s '${second}/SHA256SUMS.sig'`;
+      assertEquals((await run("sh", ["-c", `${words} <'${first}/SHA256SUMS'`])).code, 0);
+      assertEquals((await run("sh", ["-c", `sed 's/0/1/' '${first}/SHA256SUMS' | ${words}`])).code, 255);
     });
 
     await t.step("sha256sum verifies it, and refuses it when a byte was changed", async () => {
