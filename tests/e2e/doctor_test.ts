@@ -56,8 +56,11 @@ class Report {
   }
 }
 
+/** Several at once, each with seconds of patience, on a machine that does other things. */
+const DOCTOR_MS = 180_000;
+
 async function doctor(folder: string, ...args: readonly string[]): Promise<Report> {
-  return new Report(await runPostern(["doctor", "--json", ...args], folder));
+  return new Report(await runPostern(["doctor", "--json", ...args], folder, {}, DOCTOR_MS));
 }
 
 /** A UDP socket that answers nothing, or its port after it has gone. */
@@ -98,7 +101,7 @@ Deno.test("doctor: all is well, for people and for scripts, by flags and by a fi
     `server: ${gateway.serverAddress}\nca_cert: ${pki.caCert}\nclient_cert: ${pki.agent.cert}\nclient_key: ${pki.agent.key}\n` +
       `forward: ["127.0.0.1:80=web"]\n`,
   );
-  const shown = await runPostern(["doctor", "--config", settings], gateway.folder);
+  const shown = await runPostern(["doctor", "--config", settings], gateway.folder, {}, DOCTOR_MS);
   assertEquals(shown.code, 0, shown.said);
   assertMatch(shown.stdout, /^OK {4}service {13}web: open: its backend took a connection$/m);
   assertMatch(shown.stdout, /\n\n\d+ well, \d+ to look at, 0 broken\n$/);
@@ -168,7 +171,7 @@ async function doctorAt(rig: ServerRig, folder: string, ...args: readonly string
   // A rejection is the caller's; here it only ends the waiting.
   let hasEnded = false;
   running.catch(() => {}).finally(() => hasEnded = true);
-  await rig.until(() => report !== null || hasEnded, 60_000);
+  await rig.until(() => report !== null || hasEnded, DOCTOR_MS);
   return await running;
 }
 
@@ -275,7 +278,7 @@ Deno.test("doctor: a service that is denied, that nobody offers, that was left, 
 });
 
 async function doctorOfConnector(folder: string, ...args: readonly string[]): Promise<Report> {
-  return new Report(await runPostern(["doctor", "connector", "--json", ...args], folder));
+  return new Report(await runPostern(["doctor", "connector", "--json", ...args], folder, {}, DOCTOR_MS));
 }
 
 Deno.test("doctor: wrong settings are told before anything is looked at", async () => {
@@ -299,7 +302,7 @@ Deno.test(needing(NEEDS, "doctor: a path whose packets are small, and one on whi
   const flags = ["--server", `127.0.0.1:${(await server.ports())[0]}`, ...client(pki.agent, pki.caCert)];
   const look = async () => {
     await using process = new RoleProcess(["doctor", "--json", ...flags], folder.path, {}, inside);
-    return new Report(await process.end(60_000));
+    return new Report(await process.end(DOCTOR_MS));
   };
   const small = await look();
   assertEquals([small.fails(), small.of("path").level], [[], "warn"], small.text);

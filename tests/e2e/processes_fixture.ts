@@ -210,14 +210,15 @@ async function soonest(promise: Promise<void>, ms: number): Promise<void> {
   clearTimeout(timer);
 }
 
-/** Runs a command of the binary to its end. */
+/** Runs a command of the binary to its end, which must come within `ms`. */
 export async function runPostern(
   args: readonly string[],
   cwd: string,
   env: Readonly<Record<string, string>> = {},
+  ms = WAIT_MS,
 ): Promise<ProcessEnd & { readonly lines: readonly LogLine[] }> {
   await using process = new RoleProcess(args, cwd, env);
-  const end = await process.end();
+  const end = await process.end(ms);
   return { ...end, lines: process.lines };
 }
 

@@ -67,7 +67,12 @@ row("a connector and an agent with tokens serve and use a service; a token for t
 
   const doctor = async (role: string, name: string) => {
     const flags = await tokenFlags(gateway, role, name);
-    const { code, stdout, said } = await runPostern(["doctor", "--json", "--service", "web", ...flags], gateway.folder);
+    const { code, stdout, said } = await runPostern(
+      ["doctor", "--json", "--service", "web", ...flags],
+      gateway.folder,
+      {},
+      120_000,
+    );
     const findings: { check: string; level: string; message: string }[] = JSON.parse(stdout).findings;
     const of = (check: string) =>
       findings.filter((finding) => finding.check === check).map(({ level, message }) => `${level}: ${message}`);

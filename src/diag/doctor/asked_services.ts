@@ -23,7 +23,7 @@ import type { Findings } from "./finding.ts";
 import type { OwnFiles } from "./own_files.ts";
 
 /** A server that takes our certificate tells under which address it sees us; one that does not closes. */
-const ADMISSION_MS = 5_000;
+const ADMISSION_MS = 10_000;
 /** Longer than a server waits for a connector, and that for its backend. */
 const RESULT_MS = 20_000;
 /** From one stream of a client to its next (RFC 9000 §2.1). */

@@ -30,7 +30,8 @@ const PATH_MTUS: readonly number[] = [1_280, 1_300, 1_320, 1_340, 1_360, 1_380, 
 /** IP and UDP headers. */
 const OVERHEAD_BYTES = { ipv4: 28, ipv6: 48 } as const;
 
-const TRIES_MAX = 3;
+/** Of the first question, and of the different sizes. */
+const FIRST_TRIES_MAX = 5, SIZE_TRIES_MAX = 3;
 const TRY_MS = 1_000;
 /** One of those that are set aside to make servers answer (RFC 9000 §15). */
 const NO_VERSION = 0x1a2a3a4a;
@@ -41,7 +42,7 @@ const SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
 /** A link of this machine takes no packet of this size. */
 export const EMSGSIZE = 90;
 
-/** Asks one address. Takes some three seconds where packets of some size do not pass, and where nothing answers. */
+/** Asks one address. Takes some seconds where packets of some size do not pass, and where nothing answers. */
 export async function reach(world: ProbeWorld, target: IpEndpoint): Promise<Reach> {
   const { layout, reactor } = world;
   const slot = layout.reserve(SOCKADDR_SLOT_BYTES);
@@ -110,7 +111,7 @@ class Asking {
   /** The time to the first answer, or null. */
   async #first(): Promise<number | null> {
     const { reactor } = this.#world;
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0; tries < FIRST_TRIES_MAX; tries++) {
       const sentMs = reactor.clockMs;
       const failed = this.#ask(0, INITIAL_BYTES_MIN);
       if (failed > 0) this.#errno = failed;
@@ -126,7 +127,7 @@ class Asking {
     const sizes = PATH_MTUS.map((mtu) => mtu - overheadBytes).filter((bytes) => bytes > INITIAL_BYTES_MIN);
     const isOut = (at: number) => this.#answered.has(at + 1);
     let passing = sizes.map((_, at) => at);
-    for (let tries = 0; tries < TRIES_MAX && passing.length > 0; tries++) {
+    for (let tries = 0; tries < SIZE_TRIES_MAX && passing.length > 0; tries++) {
       passing = passing.filter((at) => isOut(at) || this.#ask(at + 1, sizes[at] ?? 0) <= 0);
       if (await turnUntil(this.#world.reactor, () => passing.every(isOut), TRY_MS)) break;
     }
