@@ -151,8 +151,11 @@ export class P2pSignals {
     const portOf = (ip: string) => socketFor(ip)?.bound.port ?? 0;
     const hosts = plan.hostAddresses.map((ip) => makeCandidate("host", { ip, port: portOf(ip) }));
     const { externalIp } = plan;
+    // The base of an address is one of its own family (RFC 8445 §5.1.1.2).
+    const baseOf = ({ ip }: SocketAddress) =>
+      hosts.find(({ address }) => address.ip.includes(":") === ip.includes(":"))?.address ?? null;
     const outside = externalIp === null ? this.#seenAs : { ip: externalIp, port: portOf(externalIp) };
-    const reflexive = outside === null ? [] : [makeCandidate("server-reflexive", outside, hosts[0]?.address ?? null)];
+    const reflexive = outside === null ? [] : [makeCandidate("server-reflexive", outside, baseOf(outside))];
     return [...reflexive, ...hosts].filter(({ address }) => isUsableAddress(address, { allowLoopback })).slice(0, HOSTS_MAX);
   }
 
