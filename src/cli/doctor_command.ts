@@ -74,7 +74,7 @@ async function doctor<S extends SettingTable, R extends AgentSettings | Connecto
   further: readonly string[],
   platform: Platform,
 ): Promise<number> {
-  const { examine, Findings, serversOf } = await import("../diag/doctor/mod.ts");
+  const { examine, Findings } = await import("../diag/doctor/mod.ts");
   const resolution: Resolution<S, R> = await resolveRole(definition, roleFlags, [], platform);
   const settings: AgentSettings | ConnectorSettings = resolution.finish();
   for (const warning of resolution.warnings) platform.writeError(`postern: warning: ${warning}\n`);
@@ -82,7 +82,7 @@ async function doctor<S extends SettingTable, R extends AgentSettings | Connecto
   let heading: string | null = null;
   const findings = new Findings((finding) => {
     if (isJson) return;
-    if (finding.server !== heading && serversOf(settings).length > 1) platform.writeOut(`\n${finding.server ?? ""}\n`);
+    if (finding.server !== heading && settings.servers.length > 1) platform.writeOut(`\n${finding.server ?? ""}\n`);
     heading = finding.server;
     platform.writeOut(formatFinding(finding, platform));
   });
@@ -93,7 +93,7 @@ async function doctor<S extends SettingTable, R extends AgentSettings | Connecto
     openProbe: platform.openProbe,
   }, findings);
   if (isJson) {
-    const report = { role: settings.role, servers: serversOf(settings), services, result: findings.worst, findings: findings.all };
+    const report = { role: settings.role, servers: settings.servers, services, result: findings.worst, findings: findings.all };
     platform.writeOut(JSON.stringify(report, null, 2) + "\n");
   } else platform.writeOut(formatEnd(findings.all));
   return findings.worst === "fail" ? 1 : 0;

@@ -122,6 +122,12 @@ Deno.test("doctor: nobody listens there, nobody answers, the name is none", asyn
     doctor(folder.path, ...files, "--server", `127.0.0.1:${silent.port}`),
     doctor(folder.path, ...files, "--server", "gateway.invalid"),
   ]);
+  const both = await doctor(folder.path, ...files, "--server", `127.0.0.1:${left}`, "--server", "gateway.invalid");
+  assertEquals(both.fails(), ["reach", "resolve"], both.text);
+  assertEquals([both.of("reach").server, both.of("resolve", "gateway.invalid").server], [
+    `127.0.0.1:${left}`,
+    "gateway.invalid:4433",
+  ]);
   down.isOnly("reach", /^UDP is refused \(ICMP port unreachable\)/, new RegExp(`^on the server: .*ss -lun 'sport = :${left}'`));
   dark.isOnly("reach", /^nothing comes back, no refusal either: a firewall drops UDP/, /^let UDP port \d+ pass/);
   unknown.isOnly("resolve", /^cannot resolve the name gateway\.invalid/, /^getent ahosts gateway\.invalid/);

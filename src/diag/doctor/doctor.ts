@@ -2,7 +2,7 @@
  * The order of the checks. Each goes on from what the ones before have found: who has no address is not asked for a handshake. What is
  * found is told at once.
  */
-import { formatSocketAddress, type HostPort } from "../../base/mod.ts";
+import { formatSocketAddress } from "../../base/mod.ts";
 import { authorize, formatDenyReason, identityFrom, type Role, STRICT_AUTHORIZATION } from "../../core/auth/mod.ts";
 import { CLIENT_PROTOCOLS } from "../../core/wire/mod.ts";
 import { formatEndpoint, type IpEndpoint } from "../../io/mod.ts";
@@ -36,22 +36,15 @@ export async function examine(options: DoctorOptions, world: DoctorWorld, findin
   const { settings, services } = options;
   const files = await examineOwnFiles(settings, world.reader, findings);
   examineNames(settings.role, services, files, findings);
-  for (const server of serversOf(settings)) {
+  for (const server of settings.servers) {
     findings.server = formatEndpoint({ address: server.host, port: server.port });
     await examineServer(server, files, options, world, findings);
   }
   findings.server = null;
 }
 
-type ServerPlace = Pick<HostPort, "host" | "port">;
-
-/** What the settings name, best first. */
-export function serversOf({ serverHost, serverPort }: DoctorSettings): readonly ServerPlace[] {
-  return [{ host: serverHost, port: serverPort }];
-}
-
 async function examineServer(
-  { host, port }: ServerPlace,
+  { host, port }: DoctorSettings["servers"][number],
   files: OwnFiles,
   { settings, services }: DoctorOptions,
   world: DoctorWorld,

@@ -4,5 +4,5 @@
  * server's certificate and the clocks), `asked_services` (what the server decides). Each says what it found as `finding` has it;
  * `doctor` is the order.
  */
-export { type DoctorOptions, type DoctorWorld, examine, serversOf } from "./doctor.ts";
+export { type DoctorOptions, type DoctorWorld, examine } from "./doctor.ts";
 export { type Finding, type FindingLevel, Findings } from "./finding.ts";
