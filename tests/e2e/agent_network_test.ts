@@ -95,7 +95,7 @@ class Site implements AsyncDisposable {
   /** Calls `change` amid a download. Whether that came to its end. */
   async during(change: () => Promise<void>): Promise<boolean> {
     const to = join(this.#folder.path, "part");
-    const child = this.host.command("curl", "-sSf", "--limit-rate", "2M", "-o", to, "http://127.0.0.1:9000/file").spawn();
+    const child = this.host.command("curl", "-sSf", "--limit-rate", "6M", "-o", to, "http://127.0.0.1:9000/file").spawn();
     const ended = child.output();
     const size = () => Deno.statSync(to).size;
     while (!exists(to) || size() < 1 << 20) await sleep(20);

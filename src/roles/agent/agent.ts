@@ -18,9 +18,16 @@ import {
   type ProxyPlan,
   type RolePlane,
 } from "../control/mod.ts";
-import { DRAIN_MS, Uplink, UplinkHub, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
+import { DRAIN_MS, Uplink, UPLINK_TRANSPORT, UplinkHub, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
 import { Direct } from "./direct.ts";
-import { CONNECTIONS_MAX, ONLY_UPLINK_WAIT_MS, SERVICES_MAX, UDP_FLOWS_MAX, UPLINK_WAIT_MS } from "./limits.ts";
+import {
+  CONNECTIONS_MAX,
+  ONLY_UPLINK_WAIT_MS,
+  SERVICES_MAX,
+  UDP_FLOWS_MAX,
+  UPLINK_WAIT_MS,
+  WAITING_PACKETS_MAX,
+} from "./limits.ts";
 import { ForwardClient } from "./local_client.ts";
 import type { DatagramContext } from "./local_datagrams.ts";
 import { LocalConnections } from "./local_connections.ts";
@@ -28,6 +35,7 @@ import type { AGENT_METRICS, AgentMetric } from "./metrics.ts";
 import { OnlyClient } from "./only_client.ts";
 import { PacketEnd } from "./packet_end.ts";
 import { Proxy } from "./proxy.ts";
+import { QueueWarning } from "./queue_warning.ts";
 import { serviceOfHost, type TargetRules } from "./proxy_target.ts";
 import { AGENT_ADDRESS, AgentServices, STACK_ADDRESS } from "./services.ts";
 import { localFlows, serviceReport } from "./status.ts";
@@ -60,7 +68,12 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#plane = plane;
     this.#counters = counters;
     const { reactor } = plane.platform;
-    const count = (metric: AgentMetric, amount: number) => this.#add(metric, amount);
+    const queueWarning = new QueueWarning((...record) => plane.log("warn", ...record));
+    const count = (metric: AgentMetric, amount: number) => {
+      this.#add(metric, amount);
+      if (metric === "droppedQueue") queueWarning.lost("queue", amount, UPLINK_TRANSPORT.datagramQueueMax, reactor.nowMs);
+      if (metric === "droppedWaiting") queueWarning.lost("waiting", amount, WAITING_PACKETS_MAX, reactor.nowMs);
+    };
     const hub: UplinkHub = new UplinkHub(
       plane,
       plan.uplink,
