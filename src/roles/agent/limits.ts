@@ -31,10 +31,6 @@ export const PACKET_MAX_BYTES = 65_536;
 export const PACKET_FIRST_BYTES = 1_156;
 /** A path is made for packets of at least this size. */
 export const PACKET_MIN_BYTES = 128;
-/** Packets that leave in one turn before others have theirs. */
-export const PACKETS_PER_TURN = 1_024;
-/** Packets that are queued before the connection is asked to send: its queue stays short, and losses are seen soon. */
-export const PACKETS_PER_FLUSH = 64;
 /** The part of the arena of one local UDP socket, of which there are as many as the configuration names. */
 export const LOCAL_UDP_SOCKET: UdpSocketLimits = {
   receiveSlots: 4,

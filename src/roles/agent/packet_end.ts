@@ -6,7 +6,6 @@
  *   datagram, bytes ─► NetStack ─► waiting (not registered yet) ─► DATAGRAM
  *   local client ◄── flow, session ◄── NetStack ◄── which service? ◄── DATAGRAM
  */
-import { Timer } from "../../base/mod.ts";
 import {
   type FlowHandler,
   NetStack,
@@ -19,7 +18,7 @@ import {
 import type { Connection } from "../../core/quic/mod.ts";
 import { ALPN_V2, ROUTED_ID_AT, routedIdLength, udpHeadroomBytes } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
-import { Registrar, REGISTRATION_FRAME_BYTES, type RegistrationReport } from "../uplink/mod.ts";
+import { PacketPump, Registrar, REGISTRATION_FRAME_BYTES, type RegistrationReport } from "../uplink/mod.ts";
 import * as limits from "./limits.ts";
 import type { AgentMetric } from "./metrics.ts";
 import { DirectPackets } from "./direct_packets.ts";
@@ -71,7 +70,7 @@ export class PacketEnd implements NetStackOwner {
   readonly direct: DirectPackets;
   /** Where a packet is written before it is queued. */
   readonly #packetAt: number;
-  readonly #timer = new Timer((nowMs) => this.stack.handleTimeout(nowMs));
+  readonly #pump: PacketPump<PacketLinks>;
   #connection: Connection | null = null;
   #nextPort: number;
 
@@ -102,6 +101,12 @@ export class PacketEnd implements NetStackOwner {
     });
     this.#links = new PacketLinks(this.stack, this.#byPath);
     this.direct = new DirectPackets(this.stack, this.#byPath);
+    this.#pump = new PacketPump({
+      stack: this.stack,
+      reactor,
+      flush: options.flush,
+      queueSome: (connection, links, most, nowMs) => this.#queueSome(connection, links, most, nowMs),
+    });
     this.#packetAt = layout.reserve(limits.PACKET_MAX_BYTES);
     this.#nextPort = Math.floor(random() * PORTS);
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
@@ -338,38 +343,18 @@ export class PacketEnd implements NetStackOwner {
   }
 
   #endTurn(nowMs: number): void {
-    this.#pump(nowMs);
-    const { reactor } = this.#options.plane.platform;
-    const nextMs = this.stack.nextTimeoutMs();
-    if (nextMs === this.#timer.deadlineMs) return;
-    if (nextMs === Infinity) reactor.cancelTimer(this.#timer);
-    else reactor.setTimer(this.#timer, nextMs);
-  }
-
-  /** Gives packets to the connections as long as they send them on. */
-  #pump(nowMs: number): void {
     const connection = this.#connection;
     if (connection !== null && !connection.isOver) {
       this.#links.resize(connection);
       this.guest?.fit(connection);
-      this.#pumpTo(connection, this.#links, nowMs);
+      this.#pump.pump(connection, this.#links, nowMs);
     }
     for (const { connection, links } of this.direct.all()) {
       if (connection.isOver) continue;
       links.resize(connection);
-      this.#pumpTo(connection, links, nowMs);
+      this.#pump.pump(connection, links, nowMs);
     }
-  }
-
-  #pumpTo(connection: Connection, links: PacketLinks, nowMs: number): void {
-    for (let left = limits.PACKETS_PER_TURN; left > 0;) {
-      const queued = this.#queueSome(connection, links, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
-      if (queued === 0) return;
-      this.#options.flush(nowMs);
-      if (connection.isOver) return;
-      left -= queued;
-    }
-    this.#options.plane.platform.reactor.again();
+    this.#pump.endTurn();
   }
 
   /** Queues up to `most` packets, of each path in turn, and returns how many. */

@@ -6,7 +6,6 @@
  *                                    │         first datagram: udp_session ─► backend
  *   connection ◄── end of the turn ◄─┘
  */
-import { Timer } from "../../base/mod.ts";
 import {
   NetStack,
   type NetStackOwner,
@@ -28,7 +27,7 @@ import {
   routedIdLength,
 } from "../../core/wire/mod.ts";
 import type { PacketTimesPlan, Plane } from "../control/mod.ts";
-import { SESSION_CHUNK_BYTES } from "../uplink/mod.ts";
+import { PacketPump, SESSION_CHUNK_BYTES } from "../uplink/mod.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import * as limits from "./limits.ts";
 import { type LinkOwner, type PacketLink, PacketLinks } from "./packet_links.ts";
@@ -96,7 +95,7 @@ export class DatagramEnd implements NetStackOwner {
   /** Where a packet is written before it is queued. */
   readonly #packetAt: number;
   readonly #echoEnds: IpEnds = new IpHeader();
-  readonly #timer = new Timer((nowMs) => this.stack.handleTimeout(nowMs));
+  readonly #pump: PacketPump<readonly PacketLink[]>;
 
   constructor(options: DatagramEndOptions) {
     const { plane, addressSlot, count } = options;
@@ -107,6 +106,12 @@ export class DatagramEnd implements NetStackOwner {
     entropy(seed);
     this.stack = new NetStack(this, { entropy: seed, limits: limits.stackLimits(options.times), holdsData: true });
     this.#links = new PacketLinks(this.stack);
+    this.#pump = new PacketPump({
+      stack: this.stack,
+      reactor,
+      flush: options.flush,
+      queueSome: (connection, links, most, nowMs) => this.#queueSome(connection, links, most, nowMs),
+    });
     this.#packetAt = layout.reserve(2 * SESSION_CHUNK_BYTES);
     this.#context = {
       reactor,
@@ -198,14 +203,14 @@ export class DatagramEnd implements NetStackOwner {
   /** Ends what is left of a service that is offered no more. */
   endService(service: Service, nowMs: number): void {
     for (const one of [...this.#sessions.values()]) if (one.service === service) this.stack.abort(one.session, nowMs);
-    this.#pump(nowMs);
+    this.#pumpAll(nowMs);
     this.#links.closeService(service, nowMs);
   }
 
   /** Ends every session with RST, and lets that leave. */
   abortAll(nowMs: number): void {
     for (const { session } of [...this.#sessions.values()]) this.stack.abort(session, nowMs);
-    this.#pump(nowMs);
+    this.#pumpAll(nowMs);
   }
 
   onSyn(session: TcpSession): BackendSession | null {
@@ -266,41 +271,24 @@ export class DatagramEnd implements NetStackOwner {
 
   #endTurn(nowMs: number): void {
     this.stack.deliver(nowMs);
-    this.#pump(nowMs);
-    const { reactor } = this.#options.plane.platform;
-    const nextMs = this.stack.nextTimeoutMs();
-    if (nextMs === this.#timer.deadlineMs) return;
-    if (nextMs === Infinity) reactor.cancelTimer(this.#timer);
-    else reactor.setTimer(this.#timer, nextMs);
+    this.#pumpAll(nowMs);
+    this.#pump.endTurn();
   }
 
   /** Gives packets to the connections as long as they send them on. */
-  #pump(nowMs: number): void {
+  #pumpAll(nowMs: number): void {
     for (const connection of this.#links.connections) {
       if (connection.isOver || !this.#links.hasWork(connection)) continue;
       this.#links.resize(connection);
-      if (this.#pumpTo(connection, nowMs)) this.#options.plane.platform.reactor.again();
+      this.#pump.pump(connection, this.#links.linksOf(connection), nowMs);
     }
-  }
-
-  /** Returns whether there may be more, after the others have had their turn. */
-  #pumpTo(connection: Connection, nowMs: number): boolean {
-    for (let left = limits.PACKETS_PER_TURN; left > 0;) {
-      const queued = this.#queueSome(connection, Math.min(left, limits.PACKETS_PER_FLUSH), nowMs);
-      if (queued === 0) return false;
-      connection.touch();
-      this.#options.flush(nowMs);
-      if (connection.isOver) return false;
-      left -= queued;
-    }
-    return true;
   }
 
   /** Queues up to `most` packets, of each path in turn, and returns how many. */
-  #queueSome(connection: Connection, most: number, nowMs: number): number {
+  #queueSome(connection: Connection, links: readonly PacketLink[], most: number, nowMs: number): number {
     const { arena } = this.#options.plane.platform.engine;
     let queued = 0;
-    for (const { path, header } of this.#links.linksOf(connection)) {
+    for (const { path, header } of links) {
       if (!path.isReady) continue;
       arena.bytes.set(header, this.#packetAt);
       const at = this.#packetAt + header.length;

@@ -19,10 +19,6 @@ export const CONNECTOR_ARENA_BYTES = 8 * 1024 * 1024;
 /** Datagrams that one flow reads from its backend before the others have their turn. */
 export const FLOW_TURN_DATAGRAMS = 64;
 export const UDP_PAYLOAD_MAX_BYTES = 65_507;
-/** Packets that leave in one turn before others have theirs. */
-export const PACKETS_PER_TURN = 1_024;
-/** Packets that are queued before the connection is asked to send: its queue stays short, and losses are seen soon. */
-export const PACKETS_PER_FLUSH = 64;
 /** The largest DATAGRAM that the agents of earlier ztna-v1 peers can send (WIRE 3.3): no packet of theirs may be larger. */
 export const AGENT_DATAGRAM_MAX_BYTES = 1_156;
 /** Warnings about refused packets in one second. */

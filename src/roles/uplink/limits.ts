@@ -76,3 +76,8 @@ export const UPLINK_SOCKET: UdpSocketLimits = {
 /** Signalling bytes that wait to leave on one connection, and that are read at once. */
 export const SIGNAL_QUEUE_BYTES_MAX = 64 * 1024;
 export const SIGNAL_TURN_BYTES = 16 * 1024;
+
+/** Packets that leave in one turn before others have theirs. */
+export const PACKETS_PER_TURN = 1_024;
+/** Packets that are queued before the connection is asked to send: its queue stays short, and losses are seen soon. */
+export const PACKETS_PER_FLUSH = 64;
