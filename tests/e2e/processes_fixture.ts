@@ -9,7 +9,7 @@ const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
 export const BINARY = join(ROOT, "dist", "postern");
 
 /** Generous: the machine may be busy with other things. */
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 const KILL_AFTER_MS = 8_000;
 
 /** One line of a role's log. */

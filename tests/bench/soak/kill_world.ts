@@ -20,6 +20,8 @@ export interface Survivor {
 }
 
 export interface Round {
+  /** From the kill until the new process said that it is ready: the supervisor's pause, and what a busy machine takes. */
+  readonly readyMs: number;
   /** From the kill until every service had done new work. */
   readonly backMs: number;
   /** From the kill until the last transfer through the dead process ended. */
@@ -114,7 +116,10 @@ export class KillWorld implements AsyncDisposable {
     const told = Promise.all(transfers.filter(({ isDoomed }) => isDoomed).map(({ transfer }) => transfer.end))
       .then(() => performance.now() - killedMs);
     await sleep(supervisorMs);
-    this.#alive[victim] = await this.#start[victim]();
+    const started = await this.#start[victim]();
+    this.#alive[victim] = started;
+    await started.until("ready");
+    const readyMs = performance.now() - killedMs;
     await Promise.all([...TCP_SERVICES.map((service) => this.#works(service, seed)), this.#answers(`again ${seed}`)]);
     const backMs = performance.now() - killedMs;
     for (const { isDoomed, transfer } of transfers) if (!isDoomed) transfer.finish();
@@ -125,7 +130,7 @@ export class KillWorld implements AsyncDisposable {
       if (end !== (isDoomed ? "reset" : "intact")) wrong.push(`seed ${seed}: ${service} ended ${end}`);
     }
     await this.#settle();
-    return { backMs, toldMs, datagrams: datagrams.answered, wrong };
+    return { readyMs, backMs, toldMs, datagrams: datagrams.answered, wrong };
   }
 
   /** Those that live now, and when they rested first. */
