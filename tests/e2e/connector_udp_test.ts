@@ -17,7 +17,10 @@ async function closedUdpPort(): Promise<number> {
 /** Sends until an answer comes, as who uses UDP must: which datagrams are lost is the kernel's to say. */
 async function ask(rig: ServerRig, agent: RawClient, port: number, words: string): Promise<string> {
   const from = agent.datagrams.length;
-  const answers = () => agent.datagrams.slice(from).filter((packet) => packet[IPV4_PROTOCOL_AT] !== ICMP).map(readUdp);
+  // A question that was repeated may be answered twice, and late.
+  const answers = () =>
+    agent.datagrams.slice(from).filter((packet) => packet[IPV4_PROTOCOL_AT] !== ICMP).map(readUdp)
+      .filter(({ text }) => text.endsWith(words));
   for (let tries = 0; answers().length === 0 && tries < 200; tries++) {
     agent.send(udpPacket({ from: ["100.64.0.1", port], to: WEB }, words));
     await rig.pause(50);
