@@ -114,29 +114,3 @@ Deno.test(needing({ tools: ["dig", "dnsmasq"] }, "dig asks a real DNS server thr
     await dnsmasq.status;
   }
 }));
-
-Deno.test("what finds no room in the queue to a server that stands still is dropped, with one warning; then all goes on", async () => {
-  await using backend = await UdpBackend.start();
-  await using udp = await startUdp({ echo: backend.port }, ["127.0.0.1:0=echo/udp"]);
-  const [port = 0] = udp.ports;
-  const { agent, gateway } = udp;
-  using client = new UdpClient(port);
-  assertEquals(await client.hear("before"), "re: before");
-  let isTold = false;
-  const telling = agent.until("datagram-dropped", { reason: "queue" }).finally(() => isTold = true);
-  gateway.server.signal("SIGSTOP");
-  try {
-    for (let sent = 0; !isTold && sent < 500_000; sent += 100) {
-      for (let i = 0; i < 100; i++) client.send("flood");
-      await sleep(2);
-    }
-    assertEquals((await telling)["queue_max"], 4_096);
-    for (let i = 0; i < 1_000; i++) client.send("more");
-  } finally {
-    gateway.server.signal("SIGCONT");
-  }
-  assertEquals(await client.hear("after"), "re: after");
-  assertEquals(agent.linesOf("datagram-dropped").length, 1);
-  const { drops } = await status(agent, gateway.folder);
-  assert(drops.some(({ count }: { count: number }) => count > 0), JSON.stringify(drops));
-});
