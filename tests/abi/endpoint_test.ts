@@ -317,9 +317,29 @@ Deno.test("a late packet with an ID that the peer has retired meanwhile does no 
 });
 
 Deno.test("an endpoint that has lost a connection ends it by a stateless reset, shorter than what it answers", async () => {
-  const first = await rig();
+  await resetByTheNext(await rig(), () => Promise.resolve());
+});
+
+Deno.test("a client knows a reset also by the token of an ID that it was given later", async () => {
+  const first = await rig({ both: { rotation: { intervalMs: 40, idsMax: 16 } } });
+  await resetByTheNext(first, async (connection) => {
+    const seen = new Set<string>();
+    first.network.middlebox = (packet) => {
+      if (toServer(packet) && !hasLongHeader(packet)) seen.add(shortId(packet));
+      return packet;
+    };
+    for (let n = 0; seen.size < 3; n++) {
+      first.datagram(connection, `${n}`);
+      await first.network.pump(() => first.atServer.datagrams.length > n);
+    }
+  });
+});
+
+/** `live`: what happens to the connection before its server is another one. */
+async function resetByTheNext(first: Rig, live: (connection: Connection) => Promise<void>): Promise<void> {
   const connection = first.dial();
   await first.network.pump(() => first.atServer.count("established") === 1 && first.atClient.count("established") === 1);
+  await live(connection);
   // A second server with the same key takes the first one's place.
   const second = await rig();
   const fromClient: MemoryPacket[] = [];
@@ -341,7 +361,7 @@ Deno.test("an endpoint that has lost a connection ends it by a stateless reset, 
   first.network.middlebox = (packet) => packet;
   for (const answer of answers) first.network.deliver(answer);
   await first.network.pump(() => first.atClient.count("closed") === 1);
-});
+}
 
 Deno.test("stateless resets are bounded", async () => {
   const { network, server } = await rig();

@@ -11,11 +11,15 @@ Deno.test(
     async () => {
       await using gateway = await Gateway.empty();
       const { pki, folder } = gateway;
-      await gateway.startServer();
-      // The shell becomes the agent, with the end of a pipe as its descriptor 9.
-      const wrapper = ["bash", "-c", `exec "$@" 9< <(cat '${pki.agent.key}')`, "bash"];
-      const flags = gateway.uplinkFlags({ cert: pki.agent.cert, key: "/dev/fd/9" });
-      await using agent = new RoleProcess(["agent", "--forward", "127.0.0.1:0=web", ...flags], folder, {}, wrapper);
+      // The shell becomes the role, with the end of a pipe as its descriptor 9.
+      const role = (key: string, ...args: readonly string[]) =>
+        new RoleProcess(args, folder, {}, ["bash", "-c", `exec "$@" 9< <(cat '${key}')`, "bash"]);
+      const own = ["--bind", "127.0.0.1:0", "--cert", pki.server.cert, "--key", "/dev/fd/9", "--ca-cert", pki.caCert];
+      await using server = role(pki.server.key, "server", ...own);
+      const [port] = await server.ports();
+      const uplink = ["--server", `127.0.0.1:${port}`, "--server-name", "ztna-server", "--ca-cert", pki.caCert];
+      const identity = ["--client-cert", pki.agent.cert, "--client-key", "/dev/fd/9"];
+      await using agent = role(pki.agent.key, "agent", "--forward", "127.0.0.1:0=web", ...uplink, ...identity);
       await agent.until("uplink-connected");
       assertEquals(agent.linesOf("settings-warning"), []);
       // A pipe is read once: a reload finds nothing there, says so, and changes nothing.

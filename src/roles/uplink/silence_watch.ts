@@ -3,11 +3,12 @@
  * sends goes to the old one, and the server finds us again only when we say something (RFC 9000 §9.3): who merely receives would
  * wait for the next keepalive. So every burst that ends is followed by one word of ours. A server that does not answer it may have
  * been started anew: what is on its way to it holds up every further word, for longer and longer, so it is asked beside all that
- * whether it still knows us.
+ * whether it still knows us. The same holds for what we say of ourselves: while it rests, the watch looks whether we were answered.
  *
  *   resting ──heard──► listening ──silence──► asked ──silence──► knocking, again and again
- *      ▲                   ▲                    │                   │
- *      └──────────────answer┴───────heard───────┴───────────────────┘
+ *    ▲ │                   ▲                   ▲│                   │
+ *    │ └──────────said something in vain───────┘│                   │
+ *    └────────────────answer┴───────heard───────┴───────────────────┘
  */
 import { Timer } from "../../base/mod.ts";
 import { KNOCK_MS, SILENCE_MS } from "./limits.ts";
@@ -24,6 +25,8 @@ export interface SilenceActions {
   readonly ask: () => void;
   /** Packets that came from the server so far, answers to us included. */
   readonly received: () => number;
+  /** Packets of ours so far. */
+  readonly sent: () => number;
   /** Asks whether the server knows the connection. */
   readonly knock: () => void;
 }
@@ -34,7 +37,9 @@ export class SilenceWatch {
   readonly #timer: Timer;
   #heardMs = 0;
   #state: "resting" | "listening" | "asked" = "resting";
+  /** At the last look, and when the server was asked. */
   #receivedBefore = 0;
+  #sentBefore = 0;
 
   constructor(timers: Timers, actions: SilenceActions) {
     this.#timers = timers;
@@ -63,21 +68,27 @@ export class SilenceWatch {
   }
 
   #look(nowMs: number): void {
-    const { ask, received, knock } = this.#actions;
+    const { ask, received, sent, knock } = this.#actions;
     const silentAtMs = this.#heardMs + SILENCE_MS;
-    if (this.#state === "listening") {
-      if (nowMs < silentAtMs) return this.#timers.setTimer(this.#timer, silentAtMs);
+    if (this.#state === "listening" && nowMs < silentAtMs) return this.#timers.setTimer(this.#timer, silentAtMs);
+    const isAnswered = received() > this.#receivedBefore;
+    if (this.#state === "listening" || (this.#state === "resting" && !isAnswered && sent() > this.#sentBefore)) {
       this.#beginToWait();
       ask();
-    } else if (received() > this.#receivedBefore) {
+    } else if (isAnswered) {
       this.#state = "resting";
-      return;
-    } else knock();
+      this.#remember();
+    } else if (this.#state === "asked") knock();
     this.#timers.setTimer(this.#timer, nowMs + KNOCK_MS);
   }
 
   #beginToWait(): void {
     this.#state = "asked";
+    this.#remember();
+  }
+
+  #remember(): void {
     this.#receivedBefore = this.#actions.received();
+    this.#sentBefore = this.#actions.sent();
   }
 }

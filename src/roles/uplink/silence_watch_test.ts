@@ -7,6 +7,7 @@ import { SilenceWatch } from "./silence_watch.ts";
 class Rig {
   readonly done: string[] = [];
   received = 0;
+  sent = 0;
   readonly watch: SilenceWatch;
   #nowMs = 0;
   #due: { readonly timer: Timer; readonly atMs: number } | null = null;
@@ -17,7 +18,8 @@ class Rig {
       cancelTimer: () => void (this.#due = null),
     };
     const note = (what: string) => () => void this.done.push(`${what} ${this.#nowMs}`);
-    this.watch = new SilenceWatch(timers, { ask: note("ask"), received: () => this.received, knock: note("knock") });
+    const [ask, knock] = [note("ask"), note("knock")];
+    this.watch = new SilenceWatch(timers, { ask, received: () => this.received, sent: () => this.sent, knock });
   }
 
   /** Lets the time pass until `untilMs`. */
@@ -75,5 +77,26 @@ Deno.test("a keepalive without an answer is followed by knocking; one with an an
   rig.watch.asked(10_000);
   rig.run(12_000);
   assertEquals(rig.done, ["knock 11000", "knock 12000"]);
+  rig.watch.stop();
+});
+
+Deno.test("what we say while nothing is heard is asked about, and knocked for when there is no answer", () => {
+  const rig = new Rig();
+  rig.watch.asked(0);
+  rig.received++;
+  rig.run(5_500);
+  assertEquals(rig.done, [], "answered: there is rest, and nobody says anything");
+  rig.sent++;
+  rig.run(6_400);
+  rig.received++;
+  rig.run(10_500);
+  assertEquals(rig.done, ["ask 6000"], "the answer was late, and is one");
+  rig.sent++;
+  rig.received++;
+  rig.run(15_500);
+  assertEquals(rig.done.length, 1, "what is answered within the time needs no question");
+  rig.sent++;
+  rig.run(18_500);
+  assertEquals(rig.done.slice(1), ["ask 16000", "knock 17000", "knock 18000"]);
   rig.watch.stop();
 });

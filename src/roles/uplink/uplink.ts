@@ -83,6 +83,7 @@ export class Uplink implements EndpointHandler {
     this.#silence = new SilenceWatch(plane.platform.reactor, {
       ask: () => this.#ping(),
       received: () => this.#connection?.engine.stats().packetsReceived ?? 0,
+      sent: () => this.#connection?.engine.stats().packetsSent ?? 0,
       knock: () => this.#connection !== null && knock(plane.platform.engine, this.#connection, plane.platform.entropy),
     });
     this.#probe = new PathProbe(plane.platform.reactor, {
@@ -219,6 +220,7 @@ export class Uplink implements EndpointHandler {
     this.#hub.handOver(connection, this);
     this.#connection = connection;
     this.#step("established");
+    this.#silence.asked(nowMs);
     this.#isProved = this.#proof === null;
     if (this.#proof === null) return this.#role.onProving(connection, nowMs);
     if (connection.engine.applicationProtocol() === ALPN_V2 && this.#proof.begin(connection)) return;
