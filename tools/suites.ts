@@ -38,7 +38,7 @@ export const SUITES: readonly Suite[] = [
   { ...QUICK, confined: false, secondLook: true, name: "security", folders: ["tests/security"] },
   { ...SERIAL, name: "deploy", folders: ["tests/deploy"], secondsMax: 1500 },
   { ...SERIAL, name: "interop", folders: ["tests/interop"] },
-  { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1500 },
+  { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1800 },
 ];
 
 /** Tests, and what tests share: `name_fixture.ts` beside them. Never shipped; shipped code imports neither. */
