@@ -5,6 +5,7 @@
  */
 import type { Arena } from "../../src/core/quic/engine.ts";
 import type { Libc } from "../../src/io/native.ts";
+import { MACHINE } from "../../src/io/native_machine.ts";
 import { AddressTable, big } from "../address.ts";
 import { LIBC_SYMBOLS } from "./symbols.ts";
 
@@ -25,6 +26,7 @@ export function createLibc(arena: Arena, scratch: number): Libc {
   const c = Deno.dlopen("libc.so.6", LIBC_SYMBOLS).symbols;
   const address = new AddressTable(arena);
   const { view } = arena;
+  const { epollTokenAt } = MACHINE;
   const valueAt = scratch, lengthAt = scratch + 16, eventAt = scratch + 32;
   const value = address.at(valueAt), length = address.at(lengthAt), event = address.at(eventAt);
   const errnoPointer = c.__errno_location();
@@ -71,8 +73,8 @@ export function createLibc(arena: Arena, scratch: number): Libc {
     epollCreate: () => result(c.epoll_create1(EPOLL_CLOEXEC)),
     epollControl(epoll, operation, fd, events, token) {
       view.setUint32(eventAt, events, true);
-      view.setUint32(eventAt + 4, token, true);
-      view.setUint32(eventAt + 8, 0, true);
+      view.setUint32(eventAt + epollTokenAt, token, true);
+      view.setUint32(eventAt + epollTokenAt + 4, 0, true);
       return result(c.epoll_ctl(epoll, operation, fd, event));
     },
     epollWait: (epoll, events, maximum, timeoutMs) => result(c.epoll_wait(epoll, address.at(events), maximum, timeoutMs)),

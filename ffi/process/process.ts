@@ -3,6 +3,7 @@
  * capabilities are limited and which executes the program anew.
  */
 import type { Arena } from "../../src/core/quic/engine.ts";
+import { MACHINE } from "../../src/io/native_machine.ts";
 import type { CapabilityName, HardeningNative, PeerCredentials, ProcessNative } from "../../src/io/native_process.ts";
 import { HARDENING_SYMBOLS, PROCESS_SYMBOLS } from "./symbols.ts";
 
@@ -14,7 +15,7 @@ const AF_UNIX = 1,
   SOCK_NONBLOCK = 0o4000,
   MSG_NOSIGNAL = 0x4000,
   MSG_DONTWAIT = 0x40;
-const O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0o100, O_NOFOLLOW = 0o400000, O_CLOEXEC = 0o2000000;
+const O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0o100, O_NOFOLLOW = MACHINE.openNoFollow, O_CLOEXEC = 0o2000000;
 const LOCK_EX = 2, LOCK_NB = 4;
 const CLOCK_MONOTONIC = 1;
 const PR_SET_DUMPABLE = 4,

@@ -33,7 +33,7 @@ export interface Libc {
   epollCreate(): number;
   /** `operation` 1 add, 2 delete, 3 modify; `token` comes back in the event's data (low 32 bits). */
   epollControl(epoll: number, operation: number, fd: number, events: number, token: number): number;
-  /** Blocks up to `timeoutMs` (-1 for ever); events are written at `events` (12 bytes each, packed). Returns their count. */
+  /** Blocks up to `timeoutMs` (-1 for ever); events are written at `events` (struct epoll_event, see `native_machine.ts`). Returns their count. */
   epollWait(epoll: number, events: number, maximum: number, timeoutMs: number): number;
   eventfd(): number;
   /** Adds 1 to the eventfd. Callable from any isolate. */

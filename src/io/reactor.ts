@@ -5,6 +5,7 @@
 import { assert, type Timer, TimerHeap } from "../base/mod.ts";
 import type { Libc } from "./native.ts";
 import type { ArenaLayout } from "./arena.ts";
+import { MACHINE } from "./native_machine.ts";
 
 export const EPOLLIN = 0x001;
 export const EPOLLOUT = 0x004;
@@ -15,7 +16,7 @@ export const EPOLLET = 0x8000_0000;
 
 /** Events taken from the kernel in one turn; the rest come in the next. */
 const EVENTS_PER_TURN = 256;
-const EPOLL_EVENT_BYTES = 12;
+const { epollEventBytes: EPOLL_EVENT_BYTES, epollTokenAt: EPOLL_TOKEN_AT } = MACHINE;
 /** The longest sleep, so that a clock step or a lost wake-up cannot park the loop. */
 const SLEEP_MAX_MS = 10_000;
 
@@ -135,7 +136,7 @@ export class Reactor {
     this.#nowMs = this.#clock();
     for (let i = 0; i < count; i++) {
       const at = this.#eventsAt + i * EPOLL_EVENT_BYTES;
-      const source = this.#sources[view.getUint32(at + 4, true)];
+      const source = this.#sources[view.getUint32(at + EPOLL_TOKEN_AT, true)];
       if (source) source.onEvents(view.getUint32(at, true), this.#nowMs);
     }
     this.#timers.run(this.#nowMs);

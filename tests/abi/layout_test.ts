@@ -3,6 +3,7 @@ import { loadNative } from "../../ffi/load.ts";
 import { PATH_STATS, RECV_INFO, SEND_INFO, STATS } from "../../ffi/quiche/layout.ts";
 import { QUICHE_SYMBOLS } from "../../ffi/quiche/symbols.ts";
 import { takeText } from "../../ffi/text.ts";
+import { MACHINE } from "../../src/io/native_machine.ts";
 import { connectedPair } from "./quic_pair.ts";
 
 const library = Deno.dlopen(loadNative().path, QUICHE_SYMBOLS).symbols;
@@ -43,7 +44,7 @@ Deno.test("the structs of the system calls have the sizes that this code base wr
     msghdr: 56,
     mmsghdr: 64,
     cmsghdr: 16,
-    epoll_event: 12,
+    epoll_event: MACHINE.epollEventBytes,
     ucred: 12,
     linger: 8,
   };
@@ -66,7 +67,7 @@ Deno.test("the fields of the system calls' structs lie where this code base writ
     "cmsghdr.cmsg_level": 8,
     "cmsghdr.cmsg_type": 12,
     "epoll_event.events": 0,
-    "epoll_event.u64": 4,
+    "epoll_event.u64": MACHINE.epollTokenAt,
     "sockaddr_in.sin_port": 2,
     "sockaddr_in.sin_addr": 4,
     "sockaddr_in6.sin6_port": 2,

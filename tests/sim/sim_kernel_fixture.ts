@@ -8,6 +8,7 @@
  */
 import type { Arena } from "../../src/core/quic/engine.ts";
 import type { Libc } from "../../src/io/native.ts";
+import { MACHINE } from "../../src/io/native_machine.ts";
 import type { SimEvents } from "./sim_events_fixture.ts";
 import {
   EAGAIN,
@@ -89,9 +90,10 @@ class SimEpoll implements SimFile {
       const events = eventsOf(watch);
       this.#ready.delete(watch);
       if (events === 0) continue;
-      view.setUint32(at + 12 * count, events, true);
-      view.setUint32(at + 12 * count + 4, watch.token, true);
-      view.setUint32(at + 12 * count + 8, 0, true);
+      const eventAt = at + MACHINE.epollEventBytes * count;
+      view.setUint32(eventAt, events, true);
+      view.setUint32(eventAt + MACHINE.epollTokenAt, watch.token, true);
+      view.setUint32(eventAt + MACHINE.epollTokenAt + 4, 0, true);
       count++;
       // A level-triggered file stays in the list, behind the others.
       if ((watch.events & EPOLLET) === 0) this.#ready.add(watch);

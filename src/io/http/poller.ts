@@ -6,11 +6,12 @@
 import { assert } from "../../base/mod.ts";
 import type { ArenaLayout } from "../arena.ts";
 import type { Libc } from "../native.ts";
+import { MACHINE } from "../native_machine.ts";
 import type { ProcessNative } from "../native_process.ts";
 import { EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP } from "../reactor.ts";
 
 const EVENTS_MAX = 64;
-const EPOLL_EVENT_BYTES = 12;
+const { epollEventBytes: EPOLL_EVENT_BYTES, epollTokenAt: EPOLL_TOKEN_AT } = MACHINE;
 /** Bytes that one call moves between a socket and the isolate. */
 export const BOUNCE_BYTES = 65_536;
 
@@ -119,7 +120,7 @@ export class Poller {
       const count = await this.native.epollWaitLater(this.#epoll, this.#eventsAt, EVENTS_MAX, -1);
       for (let i = 0; i < count; i++) {
         const at = this.#eventsAt + i * EPOLL_EVENT_BYTES;
-        this.#watches.get(view.getUint32(at + 4, true))?.wake(view.getUint32(at, true));
+        this.#watches.get(view.getUint32(at + EPOLL_TOKEN_AT, true))?.wake(view.getUint32(at, true));
       }
     }
     this.libc.close(this.#wakeFd);
