@@ -37,6 +37,7 @@ export const SUITES: readonly Suite[] = [
   { ...QUICK, name: "fuzz", folders: ["tests/fuzz"] },
   { ...QUICK, confined: false, secondLook: true, name: "security", folders: ["tests/security"] },
   { ...SERIAL, name: "deploy", folders: ["tests/deploy"], secondsMax: 1500 },
+  { ...SERIAL, name: "bench", folders: ["tests/bench"], secondsMax: 300 },
   { ...SERIAL, name: "interop", folders: ["tests/interop"] },
   { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1800 },
 ];

@@ -32,11 +32,12 @@ export interface DatagramOptions {
   readonly isShort: boolean;
 }
 
+/** Measured one after the other on the same connections: each size, or one size at each rate. */
 interface Load {
   readonly pairs: number;
-  readonly size: number;
+  readonly sizes: readonly number[];
   /** Null: as much as goes. */
-  readonly perSecond: number | null;
+  readonly rates: readonly number[] | null;
 }
 
 interface Figure {
@@ -64,7 +65,7 @@ export async function measureDatagrams(options: DatagramOptions): Promise<BenchT
   }
   relays.push(...options.further);
   for (const { pid } of relays) pin(pid, 0);
-  for (const relay of relays) await measure(relay, { pairs: 1, size: 1200, perSecond: null }, WARM_SECONDS);
+  for (const relay of relays) await measure(relay, { pairs: 1, sizes: [1200], rates: null }, WARM_SECONDS);
   const cost = await costTable(relays, options);
   return options.isShort ? [cost.table] : [cost.table, await delayTable(relays, options, cost.most)];
 }
@@ -75,28 +76,23 @@ async function costTable(
   { seconds, isShort }: DatagramOptions,
 ): Promise<{ readonly table: BenchTable; readonly most: number }> {
   const rows: BenchTable["rows"][number][] = [], targets: BenchTarget[] = [];
+  const sizes = isShort ? [100, 1200] : SIZES;
   const single = new Map<number, number>();
   let most = 0;
-  for (const size of isShort ? [100, 1200] : SIZES) {
-    for (const pairs of isShort ? [1] : PAIRS) {
-      const figures = await medians(relays, { pairs, size, perSecond: null }, seconds);
+  for (const pairs of isShort ? [1] : PAIRS) {
+    const byRelay = await medians(relays, { pairs, sizes, rates: null }, seconds);
+    for (const [at, size] of sizes.entries()) {
+      const figures = byRelay.map((each) => each[at] as Figure);
+      const [ours, floor] = figures;
       for (const [i, figure] of figures.entries()) {
-        const ratio = figures[1] === undefined ? null : figure.microseconds / figures[1].microseconds;
-        const name = `${size} bytes, ${pairs} pair${pairs > 1 ? "s" : ""}, ${relays[i]?.name}`;
+        const ratio = floor === undefined ? null : figure.microseconds / floor.microseconds;
+        const name = `${pairs} pair${pairs > 1 ? "s" : ""}, ${size} bytes, ${relays[i]?.name}`;
         rows.push([name, figure.microseconds, ratio, figure.perSecond, figure.lostPercent]);
       }
-      const [ours, floor] = figures;
       if (ours === undefined) continue;
       if (pairs === 1) single.set(size, ours.microseconds);
       if (pairs === 1 && size === 1200) most = ours.perSecond;
-      if (pairs === 1 && floor !== undefined && size !== 600) {
-        const what = `CPU per datagram of ${size} bytes, server over floor`;
-        targets.push({ what, value: ours.microseconds / floor.microseconds, bound: size === 100 ? 1.4 : 1.15, kind: "most" });
-      }
-      if (pairs === 1000) {
-        const what = `CPU per datagram of ${size} bytes, 1,000 pairs over one`;
-        targets.push({ what, value: ours.microseconds / (single.get(size) ?? NaN), bound: 1.3, kind: "most" });
-      }
+      targets.push(...costTargets(pairs, size, ours, floor, single.get(size) ?? NaN));
     }
   }
   return {
@@ -111,6 +107,16 @@ async function costTable(
   };
 }
 
+function costTargets(pairs: number, size: number, ours: Figure, floor: Figure | undefined, single: number): BenchTarget[] {
+  if (pairs === 1 && floor !== undefined && size !== 600) {
+    const what = `CPU per datagram of ${size} bytes, server over floor`;
+    return [{ what, value: ours.microseconds / floor.microseconds, bound: size === 100 ? 1.4 : 1.15, kind: "most" }];
+  }
+  if (pairs !== 1000) return [];
+  const what = `CPU per datagram of ${size} bytes, 1,000 pairs over one`;
+  return [{ what, value: ours.microseconds / single, bound: 1.3, kind: "most" }];
+}
+
 /** How long datagrams are on their way through the relay at even rates, both ways of the load's own work included. */
 async function delayTable(relays: readonly RelayTarget[], { seconds }: DatagramOptions, most: number): Promise<BenchTable> {
   const rows: BenchTable["rows"][number][] = [], targets: BenchTarget[] = [];
@@ -118,68 +124,74 @@ async function delayTable(relays: readonly RelayTarget[], { seconds }: DatagramO
     ...RATES.map((perSecond) => ({ perSecond, name: `${perSecond}/s` })),
     ...SHARES.map((share) => ({ perSecond: Math.round(most * share), name: `${share * 100} % (${Math.round(most * share)}/s)` })),
   ];
-  for (const { perSecond, name } of loads) {
-    const figures = await medians(relays, { pairs: 1, size: 1200, perSecond }, seconds);
+  const byRelay = await medians(relays, { pairs: 1, sizes: [1200], rates: loads.map((load) => load.perSecond) }, seconds);
+  for (const [at, { perSecond, name }] of loads.entries()) {
+    const figures = byRelay.map((each) => each[at] as Figure);
+    const [ours, floor] = figures;
     for (const [i, { p50Ms, p99Ms, p999Ms, microseconds, lostPercent }] of figures.entries()) {
       rows.push([`${name}, ${relays[i]?.name}`, p50Ms, p99Ms, p999Ms, microseconds, lostPercent]);
     }
-    const [ours, floor] = figures;
     if (ours === undefined || floor === undefined || !RATES.includes(perSecond)) continue;
     targets.push({ what: `p99 at ${name}, server over floor`, value: ours.p99Ms / floor.p99Ms, bound: 1.2, kind: "most" });
     if (perSecond !== 1_000) continue;
-    targets.push({
-      what: `CPU at ${name}, server over floor`,
-      value: ours.microseconds / floor.microseconds,
-      bound: 1.4,
-      kind: "most",
-    });
+    const value = ours.microseconds / floor.microseconds;
+    targets.push({ what: `CPU at ${name}, server over floor`, value, bound: 1.4, kind: "most" });
   }
   return {
     title: "Datagrams of 1200 bytes at an even rate",
     columns: ["", "p50 ms", "p99 ms", "p99.9 ms", "CPU us/datagram", "lost %"],
     rows,
-    notes: [`${seconds} s a round, one pair, the median of ${ROUNDS} rounds in turns.`],
+    notes: [
+      `${seconds} s a round, one pair, the median of ${ROUNDS} rounds in turns; shares are of what the server relays under full load.`,
+    ],
     targets,
   };
 }
 
-/** One figure a relay: of the rounds the one with the median CPU, and the median of each percentile. */
-async function medians(relays: readonly RelayTarget[], load: Load, seconds: number): Promise<Figure[]> {
-  const rounds = relays.map((): Figure[] => []);
+/** For each relay one figure for each measurement: the median of the rounds of each value. */
+async function medians(relays: readonly RelayTarget[], load: Load, seconds: number): Promise<Figure[][]> {
+  const rounds = relays.map((): Figure[][] => []);
   for (let round = 0; round < ROUNDS; round++) {
     for (const [i, relay] of relays.entries()) rounds[i]?.push(await measure(relay, load, seconds));
   }
   const median = (figures: readonly Figure[], key: keyof Figure) =>
     figures.map((figure) => figure[key]).sort((a, b) => a - b)[ROUNDS >> 1] ?? NaN;
-  return rounds.map((each) => ({
-    microseconds: median(each, "microseconds"),
-    perSecond: median(each, "perSecond"),
-    lostPercent: median(each, "lostPercent"),
-    p50Ms: median(each, "p50Ms"),
-    p99Ms: median(each, "p99Ms"),
-    p999Ms: median(each, "p999Ms"),
-  }));
+  return rounds.map((each) =>
+    (each[0] ?? []).map((_, at) => {
+      const figures = each.map((round) => round[at] as Figure);
+      return {
+        microseconds: median(figures, "microseconds"),
+        perSecond: median(figures, "perSecond"),
+        lostPercent: median(figures, "lostPercent"),
+        p50Ms: median(figures, "p50Ms"),
+        p99Ms: median(figures, "p99Ms"),
+        p999Ms: median(figures, "p999Ms"),
+      };
+    })
+  );
 }
 
-async function measure(relay: RelayTarget, { pairs, size, perSecond }: Load, seconds: number): Promise<Figure> {
-  const args = ["--relay", relay.address, "--pki", relay.pki, "--seconds", `${seconds}`, "--size", `${size}`];
+/** One figure for each size or rate. The load keeps to the second core; the relay was pinned by who started it. */
+export async function measure(relay: RelayTarget, { pairs, sizes, rates }: Load, seconds: number): Promise<Figure[]> {
+  const args = ["--relay", relay.address, "--pki", relay.pki, "--seconds", `${seconds}`, "--size", sizes.join(",")];
   args.push("--agents", `${pairs}`, "--connectors", `${pairs}`);
-  if (perSecond !== null) args.push("--per-second", `${perSecond}`);
+  if (rates !== null) args.push("--per-second", rates.join(","));
+  const figures: Figure[] = [];
   let before = 0;
   for await (const line of scriptLines("./load/datagrams.ts", args, { core: 1 })) {
     const report = JSON.parse(line);
     if (report.event === "begin") before = cpuSecondsExactly(relay.pid);
     else {
-      const used = cpuSecondsExactly(relay.pid) - before;
-      return {
-        microseconds: used / report.received * 1e6,
+      figures.push({
+        microseconds: (cpuSecondsExactly(relay.pid) - before) / report.received * 1e6,
         perSecond: report.received / report.seconds,
         lostPercent: (report.sent - report.received) / report.sent * 100,
         p50Ms: report.p50Ms,
         p99Ms: report.p99Ms,
         p999Ms: report.p999Ms,
-      };
+      });
     }
   }
-  throw new Error(`the load on ${relay.name} ended without a report`);
+  if (figures.length === 0) throw new Error(`the load on ${relay.name} ended without a report`);
+  return figures;
 }

@@ -60,10 +60,27 @@ export function reportMarkdown({ date, machine, command, tables }: BenchReport):
     ].join("\n"));
     if (notes.length > 0) parts.push(notes.join("\n"));
     if (targets.length > 0) {
-      parts.push(targets.map((target) => `- ${isMet(target) ? "met" : "**missed**"}: ${targetText(target)}`).join("\n"));
+      parts.push(targets.map((target) => `- ${isMet(target) ? "met" : "**not met**"}: ${targetText(target)}`).join("\n"));
     }
   }
   return `${parts.join("\n\n")}\n`;
+}
+
+/** All targets of a report in one table, those that are missed first. */
+export function targetsMarkdown({ tables }: BenchReport): string {
+  const all = tables.flatMap(({ title, targets }) => targets.map((target) => ({ title, target })));
+  const met = all.filter(({ target }) => isMet(target));
+  const rows = [...all.filter(({ target }) => !isMet(target)), ...met].map(({ title, target }) => {
+    const { what, value, bound, kind } = target;
+    return `| ${isMet(target) ? "met" : "**not met**"} | ${title}: ${what} | ${formatFigure(value)} | at ${kind} ${bound} |`;
+  });
+  return [
+    `${met.length} of ${all.length} are met.`,
+    "",
+    "| | Target | Measured | Wanted |",
+    "| --- | --- | ---: | ---: |",
+    ...rows,
+  ].join("\n");
 }
 
 function targetText({ what, value, bound, kind }: BenchTarget): string {

@@ -18,8 +18,8 @@ interface StreamFigure {
 }
 
 /** The median of {@linkcode ROUNDS} rounds for each path and number of connections; the paths take turns and share the noise. */
-export async function measureStreams(bytes: number): Promise<BenchTable[]> {
-  const figures = await streamFigures(bytes);
+export async function measureStreams(bytes: number, isShort: boolean): Promise<BenchTable[]> {
+  const figures = await streamFigures(bytes, isShort ? [1, 8] : [1, 8, 64]);
   return [...new Set(figures.map((figure) => figure.connections))].map((connections) => {
     const rows = figures.filter((figure) => figure.connections === connections);
     const bare = rows[0]?.gbitPerSecond ?? NaN;
@@ -33,7 +33,7 @@ export async function measureStreams(bytes: number): Promise<BenchTable[]> {
   });
 }
 
-async function streamFigures(bytes: number): Promise<StreamFigure[]> {
+async function streamFigures(bytes: number, counts: readonly number[]): Promise<StreamFigure[]> {
   const sink = await startScript("./blast.ts", ["sink"]);
   const sinkPort = Number(sink.firstLine);
   try {
@@ -49,7 +49,7 @@ async function streamFigures(bytes: number): Promise<StreamFigure[]> {
       },
     ];
     const figures: StreamFigure[] = [];
-    for (const connections of [1, 8]) {
+    for (const connections of counts) {
       const rounds = paths.map((): StreamFigure[] => []);
       for (let round = 0; round < ROUNDS; round++) {
         for (const [i, path] of paths.entries()) {

@@ -2,7 +2,8 @@
  * A load of ztna-v1 datagrams on a relay, as a process of its own: connectors and agents over the same engine that the product uses.
  * Agents send IPv4/UDP packets of a fixed size as fast as congestion control and a window allow; the connectors count what arrives,
  * and when it was sent; with `--per-second` they send that many together and no more, and at the end wait for what is on its way.
- * Prints one JSON line at the beginning of the measurement and one at its end. A line on standard input ends it early.
+ * Several sizes, and several rates, separated by commas, are measured one after the other on the same connections. Prints one JSON line
+ * at the beginning of each measurement and one at its end. A line on standard input ends them early.
  *
  *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --service web --seconds 5 --size 1200 \
  *     --agents 1 --connectors 1
@@ -52,7 +53,9 @@ const { values: options } = parseArgs({
     "per-second": { type: "string" },
   },
 });
-const size = Number(options.size), durationMs = Number(options.seconds) * 1000;
+const sizes = (options.size ?? "").split(",").map(Number), durationMs = Number(options.seconds) * 1000;
+/** Null: as fast as it goes. */
+const rates = options["per-second"]?.split(",").map(Number) ?? [null];
 const agentCount = Number(options.agents), connectorCount = Number(options.connectors);
 
 const arena = createArena(64 * 1024 * 1024);
@@ -147,7 +150,7 @@ function dial(role: End["role"], index: number, profile: EngineProfile): End {
 }
 
 /** An IPv4/UDP packet of `size` bytes from 100.64.0.1; the port tells the agents apart. */
-function writePacket(agent: number): void {
+function writePacket(agent: number, size: number): void {
   const { bytes, view } = arena;
   bytes.fill(0x61, packetAt, packetAt + size);
   bytes.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 17, 0, 0, 100, 64, 0, 1, 10, 100, 0, 1], packetAt);
@@ -172,7 +175,7 @@ function turnUntil(isDone: () => boolean, limitMs: number, what: string): void {
 }
 
 /** Refills the agents' queues and turns, for a time. */
-function blast(forMs: number): void {
+function blast(forMs: number, size: number): void {
   const until = performance.now() + forMs;
   let lost = 0, lastReceived = -1, lastProgressMs = performance.now(), next = -1;
   while (performance.now() < until) {
@@ -183,7 +186,7 @@ function blast(forMs: number): void {
     for (let turns = 0; turns < agents.length && total.sent - total.received - lost < WINDOW; turns++) {
       const agent = agents[next = (next + 1) % agents.length];
       if (agent === undefined) break;
-      writePacket(agent.index);
+      writePacket(agent.index, size);
       for (let i = 0; i < BURST && agent.connection !== null && !agent.connection.engine.isDatagramQueueFull(); i++) {
         arena.view.setFloat64(packetAt + SENT_AT, performance.now());
         if (agent.connection.engine.datagramSend(packetAt, size) < 0) break;
@@ -199,13 +202,13 @@ function blast(forMs: number): void {
 let isStopped = false;
 
 /** Sends at an even pace, for a time or until somebody says a line, then gives what is on its way the time to arrive. */
-async function pace(forMs: number, perSecond: number): Promise<void> {
+async function pace(forMs: number, size: number, perSecond: number): Promise<void> {
   const begin = performance.now(), tick = new Timer(() => {});
   for (let sent = 0; !isStopped && performance.now() - begin < forMs;) {
     for (const due = (performance.now() - begin) * perSecond / 1000; sent < due; sent++) {
       const agent = agents[sent % agents.length];
       if (agent === undefined || agent.connection === null || agent.connection.engine.isDatagramQueueFull()) break;
-      writePacket(agent.index);
+      writePacket(agent.index, size);
       arena.view.setFloat64(packetAt + SENT_AT, performance.now());
       if (agent.connection.engine.datagramSend(packetAt, size) < 0) break;
       total.sent++;
@@ -230,6 +233,27 @@ function register(role: End["role"], count: number, into: End[]): void {
   }
 }
 
+/** The lines at its beginning and its end let the parent read the relay's CPU time at both. */
+async function measure(size: number, perSecond: number | null): Promise<void> {
+  const load = async (forMs: number) => perSecond === null ? blast(forMs, size) : await pace(forMs, size, perSecond);
+  await load(SETTLE_MS);
+  steps.fill(0);
+  console.log(JSON.stringify({ event: "begin" }));
+  const before = { ...total }, begin = performance.now();
+  await load(durationMs);
+  const seconds = (performance.now() - begin) / 1000;
+  console.log(JSON.stringify({
+    event: "end",
+    seconds,
+    sent: total.sent - before.sent,
+    received: total.received - before.received,
+    lost: connectors.reduce((sum, end) => sum + (end.connection?.engine.stats().packetsLost ?? 0), 0),
+    p50Ms: arrivedWithin(0.5),
+    p99Ms: arrivedWithin(0.99),
+    p999Ms: arrivedWithin(0.999),
+  }));
+}
+
 /** Milliseconds within which this share of the datagrams arrived. */
 function arrivedWithin(share: number): number {
   const wanted = share * steps.reduce((sum, count) => sum + count, 0);
@@ -243,27 +267,10 @@ function arrivedWithin(share: number): number {
 
 register("connector", connectorCount, connectors);
 register("agent", agentCount, agents);
-const perSecond = options["per-second"] === undefined ? null : Number(options["per-second"]);
-if (perSecond !== null) Deno.stdin.read(new Uint8Array(1)).then((count) => isStopped = count !== null);
-if (perSecond === null) blast(SETTLE_MS);
-else await pace(SETTLE_MS, perSecond);
-steps.fill(0);
-// The measurement begins and ends with lines on stdout, so that the parent can read the relay's CPU time at both.
-console.log(JSON.stringify({ event: "begin" }));
-const before = { ...total }, begin = performance.now();
-if (perSecond === null) blast(durationMs);
-else await pace(durationMs, perSecond);
-const seconds = (performance.now() - begin) / 1000;
-console.log(JSON.stringify({
-  event: "end",
-  seconds,
-  sent: total.sent - before.sent,
-  received: total.received - before.received,
-  lost: connectors.reduce((sum, end) => sum + (end.connection?.engine.stats().packetsLost ?? 0), 0),
-  p50Ms: arrivedWithin(0.5),
-  p99Ms: arrivedWithin(0.99),
-  p999Ms: arrivedWithin(0.999),
-}));
+if (options["per-second"] !== undefined) Deno.stdin.read(new Uint8Array(1)).then((count) => isStopped = count !== null);
+for (const size of sizes) {
+  for (const perSecond of rates) await measure(size, perSecond);
+}
 
 isOver = true;
 endpoint.closeAll(0, "done");

@@ -21,7 +21,6 @@ import {
   loadNative,
 } from "../../../ffi/mod.ts";
 
-const KEEPALIVE_MS = 10_000;
 /** As agents do: a registration that was not answered is sent again. */
 const REGISTER_AGAIN_MS = 2_000;
 const TURN_MS = 20;
@@ -35,9 +34,11 @@ const { values: options } = parseArgs({
     /** Handshakes under way at one time; 0: all at once. */
     window: { type: "string", default: "0" },
     "server-name": { type: "string", default: "ztna-server" },
+    /** Between two keepalives, in milliseconds; agents take 10 s. */
+    keepalive: { type: "string", default: "10000" },
   },
 });
-const count = Number(options.count), window = Number(options.window) || count;
+const count = Number(options.count), window = Number(options.window) || count, keepaliveMs = Number(options.keepalive);
 
 const arena = createArena(32 * 1024 * 1024);
 const layout = new ArenaLayout(arena);
@@ -178,7 +179,7 @@ for (let keptMs = begunMs, askedMs = begunMs; !isEnding;) {
   const nowMs = performance.now();
   dialMissing();
   if (nowMs - askedMs > 500) askAgain(askedMs = nowMs);
-  if (nowMs - keptMs > KEEPALIVE_MS) {
+  if (nowMs - keptMs > keepaliveMs) {
     keptMs = nowMs;
     keepAlive();
   }

@@ -1,7 +1,7 @@
 /** The load of `peers.ts` in the hands of a measurement, and what it does to the server. */
 import { type RoleProcess, runPostern } from "../../e2e/processes_fixture.ts";
 import { linesOf } from "../../../tools/test_output.ts";
-import { cpuSeconds, scriptCommand } from "../children.ts";
+import { cpuSeconds, pin, scriptCommand } from "../children.ts";
 
 /** What the load says when all are registered. */
 export interface Registered {
@@ -19,6 +19,10 @@ export interface LoadOptions {
   readonly count: number;
   /** Handshakes at one time; 0: all at once. */
   readonly window?: number;
+  /** Between two keepalives; default: as agents do. */
+  readonly keepaliveMs?: number;
+  /** Default: any. */
+  readonly core?: number;
 }
 
 export class PeersLoad implements AsyncDisposable {
@@ -27,9 +31,11 @@ export class PeersLoad implements AsyncDisposable {
   readonly #problem: Promise<string>;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
 
-  constructor({ server, pki, count, window = 0 }: LoadOptions) {
+  constructor({ server, pki, count, window = 0, keepaliveMs, core }: LoadOptions) {
     const args = ["--server", server, "--pki", pki, "--count", `${count}`, "--window", `${window}`];
+    if (keepaliveMs !== undefined) args.push("--keepalive", `${keepaliveMs}`);
     this.#process = scriptCommand("load/peers.ts", args, "piped").spawn();
+    if (core !== undefined) pin(this.#process.pid, core);
     this.#lines = linesOf(this.#process.stdout)[Symbol.asyncIterator]();
     this.#problem = new Response(this.#process.stderr).text();
     this.#input = this.#process.stdin.getWriter();
