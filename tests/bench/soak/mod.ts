@@ -2,6 +2,7 @@
 import { cycles } from "./cycles.ts";
 import { decoders } from "./decoders.ts";
 import { fuzz } from "./fuzz.ts";
+import { halfLoad } from "./half_load.ts";
 import { kills } from "./kills.ts";
 import { load } from "./load.ts";
 import { nat } from "./nat.ts";
@@ -11,6 +12,6 @@ import { sim } from "./sim.ts";
 import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, paths, kills, nat];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, halfLoad, paths, kills, nat];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
