@@ -72,6 +72,40 @@ Deno.test("stream: a lost end is sent again, also when the other direction has e
   assertEquals(got, "|");
 });
 
+/** Sends each letter in a packet of its own. */
+function sendApart(pair: QuicPair, end: ReturnType<typeof endOf>, letters: string): void {
+  for (const letter of letters) {
+    end.send(letter, false);
+    assertEquals(pair.carry("client"), 1);
+  }
+}
+
+Deno.test("stream: an end arrives that was written while bytes before it wait to be sent again", async () => {
+  using pair = await connectedPair();
+  const client = endOf(pair, "client"), server = endOf(pair, "server");
+  client.send("a", false);
+  assertEquals(pair.carry("client", true), 1);
+  // Three packets further "a" counts as lost.
+  sendApart(pair, client, "bcd");
+  pair.carry("server");
+  client.send("", true);
+  pair.run();
+  assertEquals(server.read(), "abcd|");
+});
+
+Deno.test("stream: an end arrives that was lost together with bytes further ahead", async () => {
+  using pair = await connectedPair();
+  const client = endOf(pair, "client"), server = endOf(pair, "server"), other = endOf(pair, "client", 4n);
+  client.send("a", false);
+  assertEquals(pair.carry("client", true), 1);
+  sendApart(pair, client, "b");
+  client.send("", true);
+  assertEquals(pair.carry("client", true), 1);
+  sendApart(pair, other, "xyz");
+  pair.run();
+  assertEquals(server.read(), "ab|");
+});
+
 Deno.test("stream: what is left of a packet may be too little for a frame's header, and the stream goes on in the next one", async () => {
   using pair = await connectedPair({ streamsMax: HIGH_STREAM });
   const client = endOf(pair, "client", HIGH_STREAM), server = endOf(pair, "server", HIGH_STREAM);
