@@ -22,6 +22,7 @@ const RX_SLOT_BYTES = 65_536;
 /** GSO limits of the kernel: segments in one train, and bytes (an IP datagram less its headers). */
 const SEGMENTS_MAX = 64;
 const TRAIN_BYTES_MAX = 65_000;
+const TWO_POW_32 = 4_294_967_296;
 
 /** The sizes of one socket's part of the arena. */
 export interface UdpSocketLimits {
@@ -69,6 +70,9 @@ export class UdpSocket implements EventSource {
     readonly control: number;
     readonly buffer: number;
   };
+  /** The address of the send buffer. */
+  readonly #bufferLow: number;
+  readonly #bufferHigh: number;
   /** Closed trains waiting for `sendmmsg`, and the offset in the buffer behind the last packet. */
   #trains = 0;
   #tail = 0;
@@ -111,6 +115,9 @@ export class UdpSocket implements EventSource {
       control: layout.reserve(sendTrains * TX_CONTROL_BYTES),
       buffer: layout.reserve(sendBufferBytes),
     };
+    const bufferAddress = layout.arena.address + BigInt(this.#tx.buffer);
+    this.#bufferLow = Number(bufferAddress & 0xffff_ffffn);
+    this.#bufferHigh = Number(bufferAddress >> 32n);
     this.#layoutHeaders();
     this.#token = reactor.add(this.#fd, EPOLLIN, this);
   }
@@ -280,11 +287,13 @@ export class UdpSocket implements EventSource {
 
   #closeTrain(): void {
     if (this.#openCount === 0) return;
-    const { arena } = this.#libc;
-    const { view } = arena;
+    const { view } = this.#libc.arena;
     const header = this.#tx.headers + this.#trains * MMSGHDR_BYTES;
     const iovec = this.#tx.iovecs + this.#trains * IOVEC_BYTES;
-    view.setBigUint64(iovec, arena.address + BigInt(this.#tx.buffer + this.#openStart), true);
+    // In halves: the bigint would be an object for each train.
+    const low = this.#bufferLow + this.#openStart;
+    view.setUint32(iovec, low, true);
+    view.setUint32(iovec + 4, low < TWO_POW_32 ? this.#bufferHigh : this.#bufferHigh + 1, true);
     view.setUint32(iovec + 8, this.#openBytes, true);
     view.setUint32(header + 8, this.family === AF_INET ? 16 : 28, true);
     const isTrain = this.#openBytes > this.#openSegment;

@@ -145,7 +145,7 @@ export class MemoryNetwork implements TimerService {
   }
 
   /** Delivers packets and runs timers until `done` or for `ms`. */
-  async pump(done: () => boolean, ms = 3_000): Promise<void> {
+  async pump(done: () => boolean, ms = 20_000): Promise<void> {
     const until = performance.now() + ms;
     while (!done()) {
       if (performance.now() > until) throw new Error("the network did not get there in time");

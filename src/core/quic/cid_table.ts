@@ -12,6 +12,9 @@ export class CidTable<T> {
   readonly #local = new Map<number, T | null>();
   readonly #initial = new Map<string, T>();
   readonly #entropy: (bytes: Uint8Array) => void;
+  /** The last answer: packets come in trains of one connection, and a look-up under so large a number is a call and an object. */
+  #foundKey = -1;
+  #found: T | null | undefined;
 
   constructor(entropy: (bytes: Uint8Array) => void) {
     this.#entropy = entropy;
@@ -38,12 +41,12 @@ export class CidTable<T> {
   }
 
   enter(id: Uint8Array, owner: T): void {
-    this.#local.set(keyOf(id), owner);
+    this.#set(keyOf(id), owner);
   }
 
   /** Leaves the ID without an owner until it is removed. */
   retire(id: Uint8Array): void {
-    this.#local.set(keyOf(id), null);
+    this.#set(keyOf(id), null);
   }
 
   /** The number of the ID at `offset`, of {@linkcode LOCAL_CID_BYTES} bytes that the caller checked to be there. */
@@ -53,10 +56,14 @@ export class CidTable<T> {
 
   /** The owner of the ID with this number; null for one that was retired, undefined for one that is not ours. */
   find(key: number): T | null | undefined {
-    return this.#local.get(key);
+    if (key === this.#foundKey) return this.#found;
+    this.#found = this.#local.get(key);
+    this.#foundKey = key;
+    return this.#found;
   }
 
   remove(id: Uint8Array): void {
+    this.#forget();
     this.#local.delete(keyOf(id));
   }
 
@@ -73,6 +80,16 @@ export class CidTable<T> {
 
   removeInitial(key: string): void {
     this.#initial.delete(key);
+  }
+
+  #set(key: number, owner: T | null): void {
+    this.#forget();
+    this.#local.set(key, owner);
+  }
+
+  #forget(): void {
+    this.#foundKey = -1;
+    this.#found = undefined;
   }
 }
 
