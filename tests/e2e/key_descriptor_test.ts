@@ -4,6 +4,9 @@ import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
 import { RoleProcess } from "./processes_fixture.ts";
 
+/** It looks at many things, on a machine that does others. */
+const DOCTOR_MS = 180_000;
+
 Deno.test(
   needing(
     { tools: ["bash"] },
@@ -21,6 +24,9 @@ Deno.test(
       const identity = ["--client-cert", pki.agent.cert, "--client-key", "/dev/fd/9"];
       await using agent = role(pki.agent.key, "agent", "--forward", "127.0.0.1:0=web", ...uplink, ...identity);
       await agent.until("uplink-connected");
+      await using doctor = role(pki.agent.key, "doctor", ...uplink, ...identity);
+      const looked = await doctor.end(DOCTOR_MS);
+      assertEquals(looked.code, 0, looked.stdout + looked.said);
       assertEquals(agent.linesOf("settings-warning"), []);
       // A pipe is read once: a reload finds nothing there, says so, and changes nothing.
       agent.signal("SIGHUP");
