@@ -27,12 +27,14 @@ build: tools ## Builds dist/postern, one file that runs anywhere
 	@deno task --quiet build
 
 .PHONY: native
-native: tools ## Rebuilds the native library lib/ from ffi/native (needs Rust, cmake, libclang)
-	@bash tools/native/build.sh
+native: tools ## Rebuilds the native library lib/ from ffi/native (needs Rust, cmake, libclang); ARM64=1 for that processor (needs root, Debian 12)
+	@sh tools/native/$(if $(ARM64),arm64,build).sh
 	@deno run -A --no-check tools/native/components.ts
 
 .PHONY: release
-release: build ## Makes dist/release: an archive, its bill of materials, checksums; the same bytes from every folder
+release: build ## Makes dist/release: an archive for each processor, bills of materials, checksums; the same bytes from every folder
+	@tools/toolchain.sh --arm64
+	@deno task --quiet build --target=linux-arm64
 	@deno task --quiet release
 
 .PHONY: image

@@ -8,7 +8,8 @@
  */
 import { createHash } from "node:crypto";
 import { messageOf, PosternError } from "../src/base/mod.ts";
-import { LIBRARY_ABI_VERSION, LIBRARY_SHA256 } from "./digest.ts";
+import { MACHINE } from "../src/io/native_machine.ts";
+import { LIBRARY_ABI_VERSION, LIBRARY_DIGESTS } from "./digest.ts";
 
 /** The library, checked and ready to be opened. */
 export interface NativeLibrary {
@@ -17,6 +18,10 @@ export interface NativeLibrary {
   /** Lower-case hexadecimal. */
   readonly sha256: string;
 }
+
+/** Of the library for this processor, lower-case hexadecimal. */
+export const LIBRARY_SHA256: string = LIBRARY_DIGESTS[MACHINE.name];
+const LIBRARY = `lib/${MACHINE.name}/libpostern_native.so`;
 
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
@@ -44,16 +49,16 @@ let loaded: NativeLibrary | null = null;
  * Throws {@linkcode PosternError}: `native-platform`, `native-missing`, `native-digest` or `native-load`.
  */
 export function loadNative(): NativeLibrary {
-  loaded ??= loadNativeFrom(new URL("../lib/linux-x64/libpostern_native.so", import.meta.url), LIBRARY_SHA256);
+  loaded ??= loadNativeFrom(new URL(`../${LIBRARY}`, import.meta.url), LIBRARY_SHA256);
   return loaded;
 }
 
 /** As {@linkcode loadNative} for a named file and digest, without remembering: for tests of the refusals. */
 export function loadNativeFrom(file: URL, sha256: string): NativeLibrary {
-  if (Deno.build.os !== "linux" || Deno.build.arch !== "x86_64") {
+  if (Deno.build.os !== "linux") {
     throw new PosternError(`postern has no native library for ${Deno.build.os} on ${Deno.build.arch}`, {
       code: "native-platform",
-      hint: "run it on Linux on x86-64 with glibc 2.34 or newer; lib/README.md says how to build for other machines",
+      hint: "run it on Linux on x86-64 or arm64 with glibc 2.34 or newer",
     });
   }
   const bytes = readLibrary(file);
@@ -61,7 +66,7 @@ export function loadNativeFrom(file: URL, sha256: string): NativeLibrary {
   if (found !== sha256) {
     throw new PosternError(`the native library is not the one that belongs to this program: SHA-256 ${found}, expected ${sha256}`, {
       code: "native-digest",
-      hint: "restore lib/linux-x64/libpostern_native.so, or rebuild it with `make native`",
+      hint: `restore ${LIBRARY}, or rebuild it with "make native"`,
     });
   }
   const path = seal(bytes);
@@ -85,7 +90,7 @@ function readLibrary(file: URL): Uint8Array<ArrayBuffer> {
   } catch (cause) {
     throw new PosternError(`the native library cannot be read: ${messageOf(cause)}`, {
       code: "native-missing",
-      hint: "restore lib/linux-x64/libpostern_native.so, or build it with `make native`; the program needs --allow-read for it",
+      hint: `restore ${LIBRARY}, or build it with "make native"; the program needs --allow-read for it`,
       cause,
     });
   }
@@ -147,7 +152,7 @@ function openLibc(): Deno.DynamicLibrary<typeof LIBC> {
 function loadError(message: string, cause?: unknown): PosternError {
   return new PosternError(message, {
     code: "native-load",
-    hint: "postern needs Linux on x86-64 with glibc 2.34 or newer (not musl), and --allow-ffi",
+    hint: "postern needs Linux on x86-64 or arm64 with glibc 2.34 or newer (not musl), and --allow-ffi",
     ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -7,7 +7,6 @@
 export * from "./certs/mod.ts";
 export { addressOf, createArena } from "./address.ts";
 export * from "./certs/mod.ts";
-export { LIBRARY_SHA256 } from "./digest.ts";
 export { createDeviceCalls } from "./libc/device.ts";
 export { createLibc, LIBC_SCRATCH_BYTES } from "./libc/libc.ts";
 export * from "./load.ts";

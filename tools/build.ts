@@ -1,5 +1,5 @@
 /**
- * Builds dist/postern: `deno run -A tools/build.ts [--force]`. One file that runs anywhere without the checkout: the program, what it
+ * Builds dist/postern: `deno run -A tools/build.ts [--force] [--target=linux-arm64]`. One file that runs anywhere without the checkout: the program, what it
  * uses of its npm packages, and the native library. The modules are bundled first: one text loads in half the time of some hundred,
  * and nothing of a package enters that the program does not reach.
  *
@@ -11,23 +11,24 @@ import { existsSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { type BuildRecord, buildRecord, bundledPackages } from "./build_record.ts";
 import { isTestCode } from "./suites.ts";
+import { targetOf } from "./targets.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
-const OUT = join(ROOT, "dist", "postern");
-const STAMP = join(ROOT, "dist", "postern.stamp.json");
+const TARGET = targetOf(Deno.args) ?? stop("there is no such target", "linux-x64 or linux-arm64");
+const OUT = join(ROOT, TARGET.binary);
+const STAMP = OUT + ".stamp.json";
 /** The npm packages of which something is in the binary, as `name@version` lines: what a release accounts for. */
-const PACKAGES = join(ROOT, "dist", "postern.packages.txt");
+const PACKAGES = OUT + ".packages.txt";
 /** Everything that goes into the binary, as it lies in there. */
 const STAGE = ".bundle";
 /** The bundled modules; one level below, like `ffi` below the root, so that `../lib` is the library for both. */
 const PROGRAM = join(STAGE, "program");
-const NATIVE = "lib/linux-x64/libpostern_native.so";
 
 /** Modules that start an isolate of their own. */
 const ENTRIES = ["main.ts", "worker.ts"];
 
 /** Of the checkout's files, what the binary carries besides its modules: read at run time by way of `import.meta.url`. */
-const EMBEDDED = [NATIVE];
+const EMBEDDED = [TARGET.library];
 
 /**
  * The program's permissions, by name. Paths, hosts and programs come from its configuration, so they cannot be listed here; and code
@@ -58,13 +59,13 @@ const FROZEN = Deno.env.get("CI") === "true" ? ["--frozen"] : [];
 
 async function build(): Promise<void> {
   for (const entry of ENTRIES) if (!existsSync(join(ROOT, entry))) stop(`${entry} is missing`, "this is not a complete checkout");
-  if (!existsSync(join(ROOT, NATIVE))) stop(`${NATIVE} is missing`, "make native builds it");
+  if (!existsSync(join(ROOT, TARGET.library))) stop(`${TARGET.library} is missing`, "make native builds it");
   const record = await buildRecord(ROOT);
   const digest = digestOfInputs(record);
-  if (!Deno.args.includes("--force") && isCurrent(digest)) return console.log("dist/postern is up to date");
+  if (!Deno.args.includes("--force") && isCurrent(digest)) return console.log(`${TARGET.binary} is up to date`);
   const started = performance.now();
   await run(["install", "--quiet", ...FROZEN]);
-  Deno.mkdirSync(join(ROOT, "dist"), { recursive: true });
+  Deno.mkdirSync(dirname(OUT), { recursive: true });
   try {
     await stage(record);
     Deno.writeTextFileSync(PACKAGES, bundledPackages(join(ROOT, PROGRAM)).join("\n") + "\n");
@@ -75,7 +76,7 @@ async function build(): Promise<void> {
   const { size, mtime } = Deno.statSync(OUT);
   Deno.writeTextFileSync(STAMP, JSON.stringify({ digest, size, mtime: mtime?.getTime() }) + "\n");
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(`dist/postern: ${(size / 1e6).toFixed(1)} MB, ${seconds} s`);
+  console.log(`${TARGET.binary}: ${(size / 1e6).toFixed(1)} MB, ${seconds} s`);
 }
 
 /** Lays out what goes into the binary. No file keeps its time: the binary would carry it, and differ with each build. */
@@ -99,7 +100,7 @@ async function compile(): Promise<void> {
   const includes = [...isolates, ...embedded].flatMap((path) => ["--include", path]);
   const alone = ["--no-config", "--no-lock", "--no-npm", "--node-modules-dir=none"];
   const fresh = OUT + ".new";
-  const options = [...alone, V8_FLAGS, "--no-check", "--no-code-cache", ...PERMISSIONS, ...includes];
+  const options = [...alone, "--target", TARGET.triple, V8_FLAGS, "--no-check", "--no-code-cache", ...PERMISSIONS, ...includes];
   await run(["compile", "--quiet", ...options, "--output", fresh, main], runtimeEnv());
   Deno.renameSync(fresh, OUT);
 }
@@ -110,8 +111,10 @@ function removeStage(): void {
 
 /** Where the runtime comes from, and a stack that is deep enough for what `deno compile` does with large packages. */
 function runtimeEnv(): Record<string, string> {
-  const own = join(ROOT, ".tools", "bin", "denort");
-  const denort = Deno.env.get("DENORT_BIN") ?? (existsSync(own) ? own : undefined);
+  const own = join(ROOT, TARGET.runtime);
+  const denort = Deno.env.get(TARGET.runtimeVariable) ?? (existsSync(own) ? own : undefined);
+  // Without one the compiler would fetch it by itself, unchecked; only a person's own Deno for this machine may do so.
+  if (denort === undefined && TARGET.name !== "linux-x64") stop(`${TARGET.runtime} is missing`, "tools/toolchain.sh --arm64");
   return { RUST_MIN_STACK: "16777216", ...(denort === undefined ? {} : { DENORT_BIN: denort }) };
 }
 
@@ -127,7 +130,7 @@ function isCurrent(digest: string): boolean {
 
 /** A digest over everything that can change the binary. */
 function digestOfInputs(record: BuildRecord): string {
-  const hash = createHash("sha256").update(JSON.stringify([Deno.version, runtimeEnv(), record]));
+  const hash = createHash("sha256").update(JSON.stringify([Deno.version, TARGET, runtimeEnv(), record]));
   for (const root of [...ENTRIES, "src", "ffi", "deno.json", "deno.lock", "tools/build.ts", "tools/build_record.ts", ...EMBEDDED]) {
     for (const path of inputFiles(join(ROOT, root))) {
       hash.update(`${createHash("sha256").update(Deno.readFileSync(path)).digest("hex")} ${relative(ROOT, path)}\n`);

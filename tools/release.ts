@@ -1,27 +1,29 @@
 /**
- * Makes a release of dist/postern: `deno run -A tools/release.ts`, after `make build`. Into dist/release go
+ * Makes a release of the built binaries: `deno run -A tools/release.ts`; `make release` builds them first. Into dist/release go, for
+ * each MACHINE of linux-x64 and linux-arm64,
  *
- * - `postern-VERSION-linux-x64.tar.gz`: the binary, its licences, its bill of materials, the documents and deploy/,
- * - `postern-VERSION-linux-x64.cdx.json`: the bill of materials by itself,
- * - `SHA256SUMS` of both, and where $POSTERN_RELEASE_KEY names an SSH key its signature, `SHA256SUMS.sig`.
+ * - `postern-VERSION-MACHINE.tar.gz`: the binary, its licences, its bill of materials, the documents and deploy/,
+ * - `postern-VERSION-MACHINE.cdx.json`: the bill of materials by itself,
+ * - and for all of them `SHA256SUMS`, and where $POSTERN_RELEASE_KEY names an SSH key its signature, `SHA256SUMS.sig`.
  *
  * The same commit gives the same bytes in every folder: names are sorted, each file has the commit's time, no owner and a mode that
  * depends on its executable bit only, and the compression is the pinned Deno's, not the machine's.
  */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { dirname, join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import denoConfig from "../deno.json" with { type: "json" };
-import { LIBRARY_SHA256 } from "../ffi/digest.ts";
-import { buildRecord, sourceDate } from "./build_record.ts";
+import { LIBRARY_DIGESTS } from "../ffi/digest.ts";
+import { type BuildRecord, buildRecord, sourceDate } from "./build_record.ts";
 import { formatBom } from "./release/bom.ts";
 import { formatLicences } from "./release/licences.ts";
 import { partsOf } from "./release/parts.ts";
 import { isTestCode, sourceFiles } from "./suites.ts";
+import { type Target, TARGETS } from "./targets.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..");
 const OUT = join(ROOT, "dist", "release");
-const NAME = `postern-${denoConfig.version}-linux-x64`;
 const GZIP = { level: 6 };
 /** What a signature is for: one made for anything else is not taken for it. */
 const SIGNED_FOR = "postern-release";
@@ -31,45 +33,61 @@ const FILES = ["LICENSE", "README.md"];
 const FOLDERS = ["deploy", "docs"];
 
 async function release(): Promise<void> {
-  const [{ commit }, seconds] = await Promise.all([buildRecord(ROOT), sourceDate(ROOT)]);
-  await refuseStale(commit);
-  const parts = partsOf(ROOT);
-  const product = { name: "postern", version: denoConfig.version, commit, nativeSha256: LIBRARY_SHA256 };
-  const bom = formatBom(product, parts, seconds);
-
+  const [record, seconds] = await Promise.all([buildRecord(ROOT), sourceDate(ROOT)]);
+  for (const target of Object.values(TARGETS)) refuseStale(target, record);
   if (exists(OUT)) Deno.removeSync(OUT, { recursive: true });
-  const folder = join(OUT, NAME);
-  copy("dist/postern", join(folder, "postern"));
-  for (const path of [...FILES, ...FOLDERS.flatMap((name) => sourceFiles(ROOT, (path) => !isTestCode(path), name))]) {
+  const sums: string[] = [];
+  for (const target of Object.values(TARGETS)) {
+    const name = `postern-${denoConfig.version}-${target.name}`;
+    for (const [file, bytes] of await filesOf(target, name, record.commit, seconds)) {
+      Deno.writeFileSync(join(OUT, file), bytes);
+      sums.push(`${createHash("sha256").update(bytes).digest("hex")}  ${file}\n`);
+      console.log(`dist/release/${file}: ${(bytes.length / 1e6).toFixed(1)} MB of commit ${record.commit}`);
+    }
+  }
+  Deno.writeTextFileSync(join(OUT, "SHA256SUMS"), sums.sort().join(""));
+  await sign(join(OUT, "SHA256SUMS"), Deno.env.get("POSTERN_RELEASE_KEY") ?? "");
+  if (record.commit.endsWith("-dirty")) {
+    console.error("release: tracked files differ from the commit: nobody can build these bytes again");
+  }
+}
+
+/** What is released for one machine: the names of the files, and their bytes. */
+async function filesOf(
+  target: Target,
+  name: string,
+  commit: string,
+  seconds: number,
+): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
+  const parts = partsOf(ROOT, target);
+  const product = { name: "postern", version: denoConfig.version, commit, nativeSha256: LIBRARY_DIGESTS[target.name] };
+  const bom = formatBom(product, parts, seconds);
+  const folder = join(OUT, name);
+  copy(target.binary, join(folder, "postern"));
+  for (const path of [...FILES, ...FOLDERS.flatMap((one) => sourceFiles(ROOT, (path) => !isTestCode(path), one))]) {
     copy(path, join(folder, path));
   }
   Deno.writeTextFileSync(join(folder, "THIRD_PARTY_LICENSES"), formatLicences(parts));
   Deno.writeTextFileSync(join(folder, "postern.cdx.json"), bom);
-  const archive = gzipSync(await tar(seconds), GZIP);
+  const archive = gzipSync(await tar(name, seconds), GZIP);
   Deno.removeSync(folder, { recursive: true });
-
-  const files = new Map([[`${NAME}.tar.gz`, new Uint8Array(archive)], [`${NAME}.cdx.json`, new TextEncoder().encode(bom)]]);
-  const sums = [...files].map(([name, bytes]) => `${createHash("sha256").update(bytes).digest("hex")}  ${name}\n`).sort();
-  for (const [name, bytes] of files) Deno.writeFileSync(join(OUT, name), bytes);
-  Deno.writeTextFileSync(join(OUT, "SHA256SUMS"), sums.join(""));
-  await sign(join(OUT, "SHA256SUMS"), Deno.env.get("POSTERN_RELEASE_KEY") ?? "");
-  console.log(`dist/release/${NAME}.tar.gz: ${(archive.length / 1e6).toFixed(1)} MB of commit ${commit}`);
-  if (commit.endsWith("-dirty")) console.error("release: tracked files differ from the commit: nobody can build these bytes again");
+  return new Map([[`${name}.tar.gz`, new Uint8Array(archive)], [`${name}.cdx.json`, new TextEncoder().encode(bom)]]);
 }
 
-/** A release names the commit twice, in the binary and beside it. */
-async function refuseStale(commit: string): Promise<void> {
-  const binary = join(ROOT, "dist", "postern");
-  if (!exists(binary)) stop("dist/postern is missing", "make build");
-  const { stdout } = await new Deno.Command(binary, { args: ["version", "--json"] }).output();
-  const { commit: built } = JSON.parse(new TextDecoder().decode(stdout));
-  if (built !== commit) stop(`dist/postern was built from ${built}, this checkout is ${commit}`, "make build");
+/** A release names the commit twice, in the binary and beside it. The binary is read: it may be one that does not run here. */
+function refuseStale({ name, binary }: Target, record: BuildRecord): void {
+  const build = `make build, or deno task build --target=${name}`;
+  if (!exists(join(ROOT, binary))) stop(`${binary} is missing`, build);
+  const written = Buffer.from(JSON.stringify(record));
+  if (!Buffer.from(Deno.readFileSync(join(ROOT, binary)).buffer).includes(written)) {
+    stop(`${binary} was not built from ${record.commit}, as this checkout is`, build);
+  }
 }
 
-async function tar(seconds: number): Promise<Uint8Array> {
+async function tar(name: string, seconds: number): Promise<Uint8Array> {
   const args = ["--create", "--format=ustar", "--sort=name", `--mtime=@${seconds}`, "--owner=0", "--group=0", "--numeric-owner"];
   const { success, stdout, stderr } = await new Deno.Command("tar", {
-    args: [...args, "--mode=u=rwX,go=rX", "--directory", OUT, NAME],
+    args: [...args, "--mode=u=rwX,go=rX", "--directory", OUT, name],
     env: { LC_ALL: "C" },
     stdin: "null",
   }).output();

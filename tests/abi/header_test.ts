@@ -2,20 +2,23 @@ import { assert, assertEquals } from "@std/assert";
 import { CERT_SYMBOLS } from "../../ffi/certs/symbols.ts";
 import { QUICHE_SYMBOLS } from "../../ffi/quiche/symbols.ts";
 import { TLS_SYMBOLS } from "../../ffi/tls/symbols.ts";
+import { MACHINES } from "../../src/io/native_machine.ts";
 import { exportedSymbols } from "./elf.ts";
 import { carriers, readDeclarations } from "./header.ts";
 
 const LIBRARY = new URL("../../lib/linux-x64/", import.meta.url);
-const exported = exportedSymbols(Deno.readFileSync(new URL("libpostern_native.so", LIBRARY)));
 const declared = readDeclarations(Deno.readTextFileSync(new URL("postern_native.h", LIBRARY)));
 const TABLES = { QUICHE_SYMBOLS, TLS_SYMBOLS, CERT_SYMBOLS } as const;
 
-Deno.test("the library exports all 174 functions of quiche, those of the header, and nothing else", () => {
-  assertEquals(exported.filter((name) => name.startsWith("quiche_")).length, 174);
-  const own = exported.filter((name) => !name.startsWith("quiche_"));
-  assertEquals(own, [...declared.keys()].filter((name) => name.startsWith("postern_")).sort());
-  assertEquals([...declared.keys()].filter((name) => !exported.includes(name)), []);
-});
+for (const machine of Object.values(MACHINES)) {
+  Deno.test(`the library of ${machine.name} exports all 174 functions of quiche, those of the header, and nothing else`, () => {
+    const exported = exportedSymbols(Deno.readFileSync(new URL(`../${machine.name}/libpostern_native.so`, LIBRARY)));
+    assertEquals(exported.filter((name) => name.startsWith("quiche_")).length, 174);
+    const own = exported.filter((name) => !name.startsWith("quiche_"));
+    assertEquals(own, [...declared.keys()].filter((name) => name.startsWith("postern_")).sort());
+    assertEquals([...declared.keys()].filter((name) => !exported.includes(name)), []);
+  });
+}
 
 for (const [table, symbols] of Object.entries(TABLES)) {
   Deno.test(`every row of ${table} has the header's arity and types`, () => {

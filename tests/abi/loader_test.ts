@@ -1,6 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { LIBRARY_SHA256 } from "../../ffi/digest.ts";
-import { loadNative, loadNativeFrom } from "../../ffi/load.ts";
+import { LIBRARY_SHA256, loadNative, loadNativeFrom } from "../../ffi/load.ts";
 import { PosternError } from "../../src/base/mod.ts";
 
 const LIBRARY = new URL("../../lib/linux-x64/libpostern_native.so", import.meta.url);

@@ -16,10 +16,12 @@ function newestGlibc(path: string): number {
 }
 
 Deno.test({
-  name: "binary and native library ask for no newer glibc than 2.34",
+  name: "binary and native libraries ask for no newer glibc than 2.34",
   ignore: !Deno.readDirSync(ROOT).some(({ name }) => name === "dist"),
   fn: () => {
-    assertEquals(newestGlibc("lib/linux-x64/libpostern_native.so"), GLIBC_FLOOR);
+    for (const machine of ["linux-x64", "linux-arm64"]) {
+      assertEquals(newestGlibc(`lib/${machine}/libpostern_native.so`), GLIBC_FLOOR);
+    }
     const binary = newestGlibc("dist/postern");
     assert(binary > 0 && binary <= GLIBC_FLOOR, `2.${binary}`);
   },

@@ -1,41 +1,26 @@
 /** A release as a person gets it: made twice from two folders, verified, unpacked, started. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import denoConfig from "../../deno.json" with { type: "json" };
-import { LIBRARY_SHA256 } from "../../ffi/digest.ts";
-import { needing } from "../../tools/needs.ts";
+import { LIBRARY_DIGESTS } from "../../ffi/digest.ts";
+import { missing } from "../../tools/needs.ts";
+import { TARGETS } from "../../tools/targets.ts";
+import { copyCheckout, lackOfArm64, runTool } from "./checkout_fixture.ts";
 import { ROOT, run } from "./unit_fixture.ts";
 
 const COMMIT = "0123456789abcdef0123456789abcdef01234567";
 const SECONDS = 1_700_000_000;
-const NAME = `postern-${denoConfig.version}-linux-x64`;
-const FILES = ["SHA256SUMS", `${NAME}.cdx.json`, `${NAME}.tar.gz`];
-
-/** Copies what is or could be committed, as it stands now, with times of its own; the tool chain stays where it is. */
-async function copyCheckout(folder: string): Promise<void> {
-  const listed = await run("git", ["-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-  assertEquals(listed.code, 0, listed.stderr);
-  for (const path of listed.stdout.split("\0").filter((path) => path !== "")) {
-    Deno.mkdirSync(join(folder, dirname(path)), { recursive: true });
-    // A file that was removed and not yet committed so is still listed.
-    await Deno.copyFile(join(ROOT, path), join(folder, path)).catch((error: unknown) => {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    });
-  }
-  Deno.symlinkSync(join(ROOT, ".tools"), join(folder, ".tools"));
-}
+const MACHINES = Object.values(TARGETS).map(({ name }) => name);
+const nameFor = (machine: string) => `postern-${denoConfig.version}-${machine}`;
+const NAME = nameFor("linux-x64");
+const FILES = ["SHA256SUMS", ...MACHINES.map(nameFor).flatMap((name) => [`${name}.cdx.json`, `${name}.tar.gz`])].sort();
 
 /** Builds and releases in `folder`, signed with the key if one is given; the path of what was made. */
 async function release(folder: string, key = ""): Promise<string> {
   await copyCheckout(folder);
-  for (const tool of ["tools/build.ts", "tools/release.ts"]) {
-    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", tool],
-      cwd: folder,
-      env: { POSTERN_COMMIT: COMMIT, SOURCE_DATE_EPOCH: String(SECONDS), POSTERN_RELEASE_KEY: key },
-      stdin: "null",
-    }).output();
-    assertEquals(code, 0, `${tool}: ${new TextDecoder().decode(stderr)}`);
+  const env = { POSTERN_COMMIT: COMMIT, SOURCE_DATE_EPOCH: String(SECONDS), POSTERN_RELEASE_KEY: key };
+  for (const tool of [["tools/build.ts"], ["tools/build.ts", "--target=linux-arm64"], ["tools/release.ts"]]) {
+    await runTool(folder, tool, env);
   }
   return join(folder, "dist", "release");
 }
@@ -46,9 +31,12 @@ function isSame(one: string, other: string): boolean {
   return first.length === second.length && first.every((byte, i) => byte === second[i]);
 }
 
-const needs = { tools: ["git", "tar", "sha256sum", "ssh-keygen"], files: [".git", ".tools/bin/deno", "dist/postern"] };
+const lack = missing({ tools: ["tar", "sha256sum", "ssh-keygen"], files: ["dist/postern"] }) ?? await lackOfArm64();
+const title = `a release is the same bytes from two folders, and is what its papers say${
+  lack === undefined ? "" : ` [needs ${lack}]`
+}`;
 
-Deno.test(needing(needs, "a release is the same bytes from two folders, and is what its papers say", async (t) => {
+Deno.test(title, { ignore: lack !== undefined }, async (t) => {
   const temporary = Deno.makeTempDirSync({ prefix: "postern-release-" });
   try {
     const first = await release(join(temporary, "one"));
@@ -78,50 +66,77 @@ Deno.test(needing(needs, "a release is the same bytes from two folders, and is w
     });
 
     await t.step("no file in it has an owner or a time of the machine", async () => {
-      const { stdout } = await run("tar", ["--list", "--verbose", "--numeric-owner", "--utc", "-f", join(first, `${NAME}.tar.gz`)]);
-      const lines = stdout.trim().split("\n");
-      assert(lines.length > 20, stdout);
-      for (const line of lines) {
-        assertMatch(line, /^[d-]r[w-][x-]r-[x-]r-[x-] 0\/0 +\d+ 2023-11-14 22:13 postern-[0-9.]+-linux-x64\//);
+      for (const name of MACHINES.map(nameFor)) {
+        const { stdout } = await run("tar", [
+          "--list",
+          "--verbose",
+          "--numeric-owner",
+          "--utc",
+          "-f",
+          join(first, `${name}.tar.gz`),
+        ]);
+        const lines = stdout.trim().split("\n");
+        assert(lines.length > 20, stdout);
+        for (const line of lines) {
+          assertMatch(line, /^[d-]r[w-][x-]r-[x-]r-[x-] 0\/0 +\d+ 2023-11-14 22:13 postern-/);
+          assert(line.includes(` ${name}/`), line);
+        }
+        assertEquals(lines.filter((line) => /_(test|fixture)\.ts$/.test(line)), []);
       }
-      assertEquals(lines.filter((line) => /_(test|fixture)\.ts$/.test(line)), []);
     });
 
     const unpacked = join(temporary, "unpacked");
     Deno.mkdirSync(unpacked);
-    assertEquals((await run("tar", ["-xf", join(first, `${NAME}.tar.gz`), "-C", unpacked])).code, 0);
-    const inside = (name: string) => join(unpacked, NAME, name);
+    for (const machine of MACHINES) {
+      assertEquals((await run("tar", ["-xf", join(first, `${nameFor(machine)}.tar.gz`), "-C", unpacked])).code, 0);
+    }
+    const inside = (name: string, machine = "linux-x64") => join(unpacked, nameFor(machine), name);
+
+    await t.step("each binary is for the processor that its archive names", () => {
+      // The field e_machine of an ELF file.
+      const machineOf = (path: string) => new DataView(Deno.readFileSync(path).buffer).getUint16(18, true);
+      assertEquals(MACHINES.map((machine) => machineOf(inside("postern", machine))), [62, 183]);
+    });
 
     await t.step("its binary says which commit and which library it was made of", async () => {
       const { stdout } = await run(inside("postern"), ["version", "--json"]);
       const { commit, native, quiche, deno } = JSON.parse(stdout);
-      assertEquals([commit, native, deno], [COMMIT, `sha256:${LIBRARY_SHA256}`, Deno.version.deno]);
+      assertEquals([commit, native, deno], [COMMIT, `sha256:${LIBRARY_DIGESTS["linux-x64"]}`, Deno.version.deno]);
       assertMatch(quiche, /^\d+\.\d+\.\d+$/);
     });
 
-    await t.step("its bill of materials names every package and every crate of the lock files", () => {
-      const bom = JSON.parse(Deno.readTextFileSync(inside("postern.cdx.json")));
-      const ids = new Set(bom.components.map((one: { purl?: string }) => one.purl));
-      for (const key of Object.keys(JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.lock"))).npm)) {
-        const id = key.replace(/^(@?[^@]+@[^_]+).*$/, "$1").replace(/^@/, "%40");
-        assert(ids.has(`pkg:npm/${id}`), `${id} is missing`);
-      }
-      const crates = [
-        ...Deno.readTextFileSync(join(ROOT, "ffi/native/Cargo.lock")).matchAll(/^name = "(.+)"\nversion = "(.+)"\nsource/gm),
-      ];
-      assert(crates.length > 50);
-      for (const [, name, version] of crates) assert(ids.has(`pkg:cargo/${name}@${version}`), `${name} ${version} is missing`);
-      assertEquals(bom.metadata.component.properties.map((one: { value: string }) => one.value), [COMMIT, LIBRARY_SHA256]);
-    });
+    for (const machine of MACHINES) {
+      await t.step(`the bill of materials for ${machine} names every package and every crate of the lock files`, () => {
+        const bom = JSON.parse(Deno.readTextFileSync(inside("postern.cdx.json", machine)));
+        const ids = new Set(bom.components.map((one: { purl?: string }) => one.purl));
+        for (const key of Object.keys(JSON.parse(Deno.readTextFileSync(join(ROOT, "deno.lock"))).npm)) {
+          const id = key.replace(/^(@?[^@]+@[^_]+).*$/, "$1").replace(/^@/, "%40");
+          assert(ids.has(`pkg:npm/${id}`), `${id} is missing`);
+        }
+        const crates = [
+          ...Deno.readTextFileSync(join(ROOT, "ffi/native/Cargo.lock")).matchAll(/^name = "(.+)"\nversion = "(.+)"\nsource/gm),
+        ];
+        assert(crates.length > 50);
+        for (const [, name, version] of crates) {
+          assert(ids.has(`pkg:cargo/${name}@${version}`), `${name} ${version} is missing`);
+        }
+        assertEquals(
+          bom.metadata.component.properties.map((one: { value: string }) => one.value),
+          [COMMIT, LIBRARY_DIGESTS[machine]],
+        );
+      });
+    }
 
-    await t.step("its licences name what is in the binary", () => {
-      const text = Deno.readTextFileSync(inside("THIRD_PARTY_LICENSES"));
-      for (const words of ["quiche 0.30.0: BSD-2-Clause", "BoringSSL", "the Deno authors", "the V8 project authors", "zod "]) {
-        assertStringIncludes(text, words);
-      }
-      assertEquals(text.includes("fast-check"), false);
-    });
+    for (const machine of MACHINES) {
+      await t.step(`the licences for ${machine} name what is in the binary`, () => {
+        const text = Deno.readTextFileSync(inside("THIRD_PARTY_LICENSES", machine));
+        for (const words of ["quiche 0.30.0: BSD-2-Clause", "BoringSSL", "the Deno authors", "the V8 project authors", "zod "]) {
+          assertStringIncludes(text, words);
+        }
+        assertEquals(text.includes("fast-check"), false);
+      });
+    }
   } finally {
     Deno.removeSync(temporary, { recursive: true });
   }
-}));
+});

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { nativeProblems, sourcesDigest } from "./check.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
+const MACHINES = ["linux-x64", "linux-arm64"];
 const COPIED = [
   "ffi/native/Cargo.toml",
   "ffi/native/Cargo.lock",
@@ -42,7 +43,7 @@ Deno.test("the digest of the sources is the one that the build writes", async ()
 });
 
 Deno.test("a source that moved on, was added or removed is found", () => {
-  const moved = ["the sources in ffi/native have changed since the library was built"];
+  const moved = MACHINES.map((machine) => `the sources in ffi/native have changed since lib/${machine} was built`);
   assertEquals(checkout((root) => append(join(root, "ffi/native/src/verify.rs"))), moved);
   assertEquals(checkout((root) => append(join(root, "ffi/native/Cargo.lock"))), moved);
   assertEquals(checkout((root) => append(join(root, "tools/native/build.sh"))), moved);
@@ -51,16 +52,19 @@ Deno.test("a source that moved on, was added or removed is found", () => {
   assertEquals(checkout((root) => append(join(root, "ffi/native/patches/quiche-0.30.0-fin.patch"))), moved);
 });
 
-Deno.test("a changed or missing product is found", () => {
-  assertEquals(checkout((root) => append(join(root, "lib/linux-x64/libpostern_native.so"))), [
-    "lib/linux-x64/SHA256SUMS is not that of the files beside it",
-    "ffi/digest.ts names another library than the one in lib",
-  ]);
-  assertEquals(checkout((root) => append(join(root, "lib/linux-x64/postern_native.h"))), [
-    "lib/linux-x64/SHA256SUMS is not that of the files beside it",
-    "lib/linux-x64/postern_native.h is not the header in ffi/native/include",
-  ]);
-  assertEquals(checkout((root) => Deno.removeSync(join(root, "lib/linux-x64/libpostern_native.so"))), [
-    "lib/linux-x64/libpostern_native.so is missing",
-  ]);
-});
+for (const machine of MACHINES) {
+  Deno.test(`a changed or missing product of ${machine} is found`, () => {
+    const folder = `lib/${machine}`;
+    assertEquals(checkout((root) => append(join(root, folder, "libpostern_native.so"))), [
+      `${folder}/SHA256SUMS is not that of the files beside it`,
+      `ffi/digest.ts names another library than the one in ${folder}`,
+    ]);
+    assertEquals(checkout((root) => append(join(root, folder, "postern_native.h"))), [
+      `${folder}/SHA256SUMS is not that of the files beside it`,
+      `${folder}/postern_native.h is not the header in ffi/native/include`,
+    ]);
+    for (const file of ["libpostern_native.so", "compilers.json"]) {
+      assertEquals(checkout((root) => Deno.removeSync(join(root, folder, file))), [`${folder}/${file} is missing`]);
+    }
+  });
+}

@@ -4,8 +4,9 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { NativeComponents } from "../native/components.ts";
+import type { Target } from "../targets.ts";
 import { lockedCrates } from "./cargo_lock.ts";
 
 /** One third party's part, or one that only builds or tests. */
@@ -26,10 +27,10 @@ export type Part = {
 
 const LICENCE_FILE = /^(licen[cs]e|copying|notice|copyrightnotice)/i;
 
-/** All parts of the checkout at `root` whose binary is built, sorted by their package URLs. Throws when a bundled part has no licence. */
-export function partsOf(root: string): Part[] {
+/** All parts of the checkout at `root` whose binary for `target` is built, sorted by their package URLs. Throws when a bundled part has no licence. */
+export function partsOf(root: string, target: Target): Part[] {
   const native: NativeComponents = JSON.parse(readText(root, "lib/components.json"));
-  const parts = [...packages(root), ...crates(root, native), ...unregistered(native), ...runtime(root)];
+  const parts = [...packages(root, target), ...crates(root, native), ...unregistered(root, native, target), ...runtime(root)];
   for (const part of parts) {
     if (part.isBundled && (part.license === "" || part.texts.length === 0)) {
       throw new Error(`${part.name} ${part.version} is in the binary, and its licence is not known`);
@@ -38,9 +39,9 @@ export function partsOf(root: string): Part[] {
   return parts.sort((a, b) => (a.purl + a.name < b.purl + b.name ? -1 : 1));
 }
 
-function packages(root: string): Part[] {
+function packages(root: string, target: Target): Part[] {
   const lock: { readonly npm: Readonly<Record<string, { readonly integrity: string }>> } = JSON.parse(readText(root, "deno.lock"));
-  const bundled = new Set(readText(root, "dist/postern.packages.txt").split("\n"));
+  const bundled = new Set(readText(root, `${target.binary}.packages.txt`).split("\n"));
   const seen = new Set<string>();
   return Object.entries(lock.npm).flatMap(([key, { integrity }]): Part[] => {
     // Behind the version there may be one of a peer: `pkijs@4.0.0_asn1js@4.0.0`.
@@ -98,13 +99,17 @@ function crates(root: string, native: NativeComponents): Part[] {
   });
 }
 
-/** What is linked into the native library and comes from no registry. */
-function unregistered(native: NativeComponents): Part[] {
+/** What is linked into the native library and comes from no registry. Two come with the compilers, which are not the same for each target. */
+function unregistered(root: string, native: NativeComponents, target: Target): Part[] {
   const names = ["BoringSSL", "Rust standard library", "libstdc++"];
+  const { rust, gcc }: { readonly rust: string; readonly gcc: string } = JSON.parse(
+    readText(root, join(dirname(target.library), "compilers.json")),
+  );
+  const ofCompilers = new Map([["Rust standard library", rust], ["libstdc++", gcc]]);
   const found = native.components.filter(({ name }) => names.includes(name));
   return found.map(({ name, version, license, texts }) => ({
     name,
-    version,
+    version: ofCompilers.get(name) ?? version,
     purl: "",
     isBundled: true,
     license,

@@ -4,6 +4,7 @@ import { needing } from "../needs.ts";
 import { formatBom } from "./bom.ts";
 import { formatLicences } from "./licences.ts";
 import { type Part, partsOf } from "./parts.ts";
+import { TARGETS } from "../targets.ts";
 
 const ROOT = resolve(import.meta.dirname ?? ".", "..", "..");
 const PRODUCT = { name: "postern", version: "1.2.3", commit: "c0ffee", nativeSha256: "ab".repeat(32) };
@@ -42,7 +43,7 @@ Deno.test("a licence's text that several parts share is written once, and what i
 const built = { files: ["dist/postern.packages.txt"] };
 
 Deno.test(needing(built, "every part that the built binary holds has its licence and the text of it", () => {
-  const parts = partsOf(ROOT);
+  const parts = partsOf(ROOT, TARGETS["linux-x64"]);
   const bundled = parts.filter(({ isBundled }) => isBundled);
   for (const name of ["zod", "commander", "pino", "quiche", "BoringSSL", "boring", "Deno runtime", "V8", "libstdc++"]) {
     assert(bundled.some((part) => part.name === name), `${name} is in the binary`);
@@ -60,6 +61,6 @@ Deno.test(needing(built, "licences that belong to another Cargo.lock are refused
   for (const file of ["lib/components.json", "dist/postern.packages.txt"]) Deno.copyFileSync(join(ROOT, file), join(root, file));
   Deno.writeTextFileSync(join(root, "deno.lock"), `{"npm":{}}`);
   Deno.writeTextFileSync(join(root, "ffi/native/Cargo.lock"), "version = 4\n");
-  assertThrows(() => partsOf(root), Error, "another Cargo.lock");
+  assertThrows(() => partsOf(root, TARGETS["linux-x64"]), Error, "another Cargo.lock");
   Deno.removeSync(root, { recursive: true });
 }));

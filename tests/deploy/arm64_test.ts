@@ -1,0 +1,62 @@
+/** The binary for arm64, which no machine of ours runs: an emulator does, so that the port is more than a file that was linked. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { join } from "node:path";
+import { LIBRARY_DIGESTS } from "../../ffi/digest.ts";
+import { missing } from "../../tools/needs.ts";
+import { TARGETS } from "../../tools/targets.ts";
+import { Gateway } from "../e2e/gateway_fixture.ts";
+import { BINARY, TemporaryFolder } from "../e2e/processes_fixture.ts";
+import { copyCheckout, lackOfArm64, runTool } from "./checkout_fixture.ts";
+import { giveAway, NOBODY } from "./relay_fixture.ts";
+import { run } from "./unit_fixture.ts";
+
+const COMMIT = "fedcba9876543210fedcba9876543210fedcba98";
+const EMULATOR = "qemu-aarch64-static";
+/** Debian's C library for arm64, as its cross compilers have it. */
+const LIBRARIES = "/usr/aarch64-linux-gnu";
+/** Emulated, a second is half a minute. */
+const SECONDS_MAX = "240";
+/** A processor without pointer authentication: to emulate that alone takes four fifths of the time. */
+const EMULATED = ["timeout", SECONDS_MAX, EMULATOR, "-cpu", "cortex-a72", "-L", LIBRARIES];
+/**
+ * With no privileges to lose: a role that has some executes itself anew, which a program cannot whose emulator the kernel does not know.
+ */
+const POWERLESS = ["setpriv", "--no-new-privs", ...asNobody()];
+
+function asNobody(): string[] {
+  return Deno.uid() === 0 ? [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--inh-caps=-all"] : [];
+}
+
+const lack = missing({ tools: [EMULATOR, "setpriv", "timeout"], files: [`${LIBRARIES}/lib/libgcc_s.so.1`, "dist/postern"] }) ??
+  await lackOfArm64();
+const title = `the binary for arm64 says what it is, and its server takes an agent${lack === undefined ? "" : ` [needs ${lack}]`}`;
+
+Deno.test(title, { ignore: lack !== undefined }, async (t) => {
+  using temporary = new TemporaryFolder();
+  const folder = join(temporary.path, "checkout");
+  await copyCheckout(folder);
+  await runTool(folder, ["tools/build.ts", "--target=linux-arm64"], { POSTERN_COMMIT: COMMIT });
+  const binary = join(temporary.path, "postern");
+  Deno.renameSync(join(folder, TARGETS["linux-arm64"].binary), binary);
+  Deno.chmodSync(temporary.path, 0o755);
+  await t.step("its version names the commit and the library for arm64", async () => {
+    const [program = "", ...words] = [...EMULATED, binary, "version", "--json"];
+    const { code, stdout, stderr } = await run(program, words);
+    assertEquals(code, 0, stderr);
+    const { commit, native } = JSON.parse(stdout);
+    assertEquals([commit, native], [COMMIT, `sha256:${LIBRARY_DIGESTS["linux-arm64"]}`]);
+  });
+
+  await t.step("a server on arm64 takes an agent on x64", async () => {
+    // Behind a wrapper stands the other binary's path.
+    const wrapper = [...POWERLESS, "sh", "-c", `shift; exec ${[...EMULATED, binary].join(" ")} "$@"`, "sh"];
+    await using gateway = await Gateway.empty({ wrapper });
+    giveAway(gateway.folder);
+    const server = await gateway.startServer();
+    const probe = ["probe", ...gateway.uplinkFlags(gateway.pki.agent), "--service", "web", "--measure-handshake"];
+    const { code, stdout, stderr } = await run(BINARY, probe);
+    assertEquals(code, 0, stderr + server.tail());
+    assertMatch(stdout, /^HANDSHAKE_US:\d+$/m);
+    assertEquals((await server.stop()).code, 0, server.tail());
+  });
+});
