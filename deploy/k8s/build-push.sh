@@ -42,6 +42,18 @@ wrong() {
   exit 2
 }
 
+# The processors for which the image's files are there.
+laid_out() {
+  local folder names=()
+  for folder in "$context"/dist/image/*/; do
+    if [ -d "$folder" ]; then names+=("linux/$(basename "$folder")"); fi
+  done
+  (
+    IFS=,
+    printf '%s' "${names[*]:-none}"
+  )
+}
+
 push=unsaid
 while [ $# -gt 0 ]; do
   case $1 in
@@ -69,7 +81,7 @@ containerfile=$context/deploy/container/Containerfile
 [ -f "$containerfile" ] || fail "no file $containerfile"
 for platform in ${platforms//,/ }; do
   staged=$context/dist/image/${platform#linux/}
-  [ -d "$staged" ] || fail "no folder $staged: deno task image --stage-only"
+  [ -d "$staged" ] || fail "no folder $staged: lay it out (deno task image --stage-only), or name in PLATFORMS what there is: $(laid_out)"
 done
 command -v docker >/dev/null || fail "docker is missing"
 docker buildx version >/dev/null 2>&1 || fail "docker has no buildx here"

@@ -52,8 +52,14 @@ wrong_with() {
 
 failed=0
 for secret in "${secrets[@]}"; do
-  if ! kubectl get secret "$secret" -n "$namespace" >/dev/null 2>&1; then
-    echo "FAIL: $secret: not found in namespace $namespace"
+  if ! why=$(kubectl get secret "$secret" -n "$namespace" 2>&1 >/dev/null); then
+    if [[ $why == *"(NotFound)"* ]]; then
+      echo "FAIL: $secret: not found in namespace $namespace"
+    else
+      # No cluster, no right to look: what kubectl says of it is what helps.
+      echo "FAIL: $secret: kubectl cannot look in namespace $namespace"
+      printf '%s\n' "$why" >&2
+    fi
     failed=$((failed + 1))
     continue
   fi

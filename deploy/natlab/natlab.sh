@@ -15,7 +15,7 @@ Usage: natlab.sh up|run|status|down
   down     end everything of the laboratory and remove it
 
 Variables:
-  POSTERN       the program (default: dist/postern of this checkout, else postern on PATH)
+  POSTERN       the program (default: postern or dist/postern above this folder, else postern on PATH)
   NATLAB_NAME   for several at a time (default: natlab); letters and digits, at most 16
   NATLAB_MIB    how much run moves (default: 64)
   NAT_KIND      of both gateways: restricted or symmetric (default: restricted)
@@ -53,7 +53,9 @@ prepare() {
   for tool in ip iptables nsenter curl python3 sha256sum; do command -v "$tool" >/dev/null || fail "$tool is not on PATH"; done
   postern=${POSTERN:-}
   if [ -z "$postern" ]; then
-    if [ -x "$here/../../dist/postern" ]; then postern=$here/../../dist/postern; else postern=$(command -v postern || true); fi
+    for postern in "$here/../../postern" "$here/../../dist/postern" "$(command -v postern || true)"; do
+      if [ -f "$postern" ] && [ -x "$postern" ]; then break; fi
+    done
   fi
   [ -x "$postern" ] || fail "no program: run make build, or say where it is in POSTERN"
 }

@@ -50,6 +50,8 @@ server=${SERVER_ADDRESS:-}
 addresses=$(ip -o -4 addr show) || fail "ip does not work here"
 private=${PRIVATE_IFACE:-$(awk '$4 ~ /^10\./ { print $2; exit }' <<<"$addresses")}
 public=${PUBLIC_IFACE:-$(awk '$2 != "lo" && $4 !~ /^10\./ { print $2; exit }' <<<"$addresses")}
+[ -n "$private" ] || fail "no interface has an address in 10.0.0.0/8: name the private one in PRIVATE_IFACE"
+[ -n "$public" ] || fail "every interface with an IPv4 address is private: name the other one in PUBLIC_IFACE"
 interface "$private"
 interface "$public"
 

@@ -93,7 +93,7 @@ Deno.test("build-push.sh says what is wrong: flags, variables, files, Docker", a
   const notStaged = await build(["--push"], {}, {}, ["amd64"]);
   assertEquals([notStaged.code, notStaged.stderr, notStaged.calls], [
     1,
-    "ERROR: no folder /dist/image/arm64: deno task image --stage-only\n",
+    "ERROR: no folder /dist/image/arm64: lay it out (deno task image --stage-only), or name in PLATFORMS what there is: linux/amd64\n",
     [],
   ]);
 });

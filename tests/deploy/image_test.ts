@@ -56,6 +56,14 @@ Deno.test(
       assertEquals([code, stdout], [0, `postern ${version}\n`], stderr);
     });
 
+    await t.step("a name is looked up with what the image holds", async () => {
+      const args = [...alone, "--add-host=gateway.test:127.0.0.9", IMAGE, "doctor", "--json", "--server", "gateway.test:4433"];
+      const { stdout, stderr } = await store.podman(...args);
+      const { findings } = JSON.parse(stdout);
+      const resolved = findings.find((one: { check: string }) => one.check === "resolve");
+      assertEquals([resolved?.level, resolved?.message], ["ok", "is 127.0.0.9"], stderr);
+    });
+
     using temporary = new TemporaryFolder();
     const folder = temporary.path;
     const { server } = await makePki(join(folder, "pki"));

@@ -115,7 +115,11 @@ Deno.test(
         "systemctl enable --now postern-server.service",
         "systemctl enable --now postern-cert-renew.timer",
       ]]);
-      assertEquals((await script("--binary", program(folder.path, "1.1.0"), "server")).code, 0);
+      const small = await runWithStubs(SCRIPT, ["--binary", program(folder.path, "1.1.0"), "server"], {
+        ...MANAGER,
+        sysctl: { code: 1 },
+      }, { wrapper });
+      assertEquals([small.code, small.stderr], [0, "The buffers of sockets could not be enlarged: see the event socket-buffers\n"]);
       assertStringIncludes(Deno.readTextFileSync(join(folder.path, "local/bin/postern")), "1.1.0");
       const back = await script("--rollback");
       assertEquals([back.code, back.stdout, back.calls], [0, "Back to postern 1.0.0\n", restarts]);

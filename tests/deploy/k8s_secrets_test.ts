@@ -13,6 +13,7 @@ const WHOLE = { "tls.crt": CERTIFICATE, "tls.key": KEY };
 const STUB = `#!/bin/sh
 echo "$*" >>"$STUB_FOLDER/asked"
 [ "$1 $2" = "get secret" ] || exit 64
+[ ! -e "$STUB_FOLDER/away" ] || { echo 'Unable to connect to the server' >&2; exit 1; }
 secret=$STUB_FOLDER/$5/$3
 [ -d "$secret" ] || { echo 'Error from server (NotFound)' >&2; exit 1; }
 [ "\${6:-}" = -o ] || exit 0
@@ -22,10 +23,11 @@ cat "$secret/$field" 2>/dev/null || :
 
 type Secrets = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
-/** Runs the script where the namespace has these Secrets. */
-async function validate(secrets: Secrets, args: readonly string[] = [], namespace = "ztna") {
+/** Runs the script where the namespace has these Secrets, and the cluster answers unless it is away. */
+async function validate(secrets: Secrets, args: readonly string[] = [], namespace = "ztna", isAway = false) {
   const folder = Deno.makeTempDirSync();
   try {
+    if (isAway) Deno.writeTextFileSync(join(folder, "away"), "");
     Deno.mkdirSync(join(folder, "bin"));
     Deno.writeTextFileSync(join(folder, "bin", "kubectl"), STUB, { mode: 0o755 });
     for (const [name, fields] of Object.entries(secrets)) {
@@ -54,6 +56,14 @@ Deno.test("one missing: it is named and counted, exit 1", async () => {
   assertEquals(code, 1);
   assertStringIncludes(stdout, "OK: ztna-intermediate-tls\nFAIL: ztna-connector-tls: not found in namespace ztna\n");
   assertStringIncludes(stdout, "VALIDATION FAILED: 1 secret(s) missing or incomplete.\n");
+});
+
+Deno.test("a cluster that does not answer is told from a Secret that is missing, in the words of kubectl", async () => {
+  assertEquals(await validate({ "ztna-agent-tls": WHOLE }, ["ztna", "ztna-agent-tls"], "ztna", true), {
+    code: 1,
+    stdout: "FAIL: ztna-agent-tls: kubectl cannot look in namespace ztna\nVALIDATION FAILED: 1 secret(s) missing or incomplete.\n",
+    stderr: "Unable to connect to the server\n",
+  });
 });
 
 Deno.test("incomplete or no PEM: what is wrong is named, and nothing of what is in them is shown", async () => {

@@ -3,12 +3,15 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { needing } from "../../tools/needs.ts";
+import { TemporaryFolder } from "../e2e/processes_fixture.ts";
+import { runWithStubs, type Stub } from "./stub_fixture.ts";
 import { ROOT, run } from "./unit_fixture.ts";
 
 const SCRIPT = join(ROOT, "deploy", "natlab", "natlab.sh");
-const GATEWAY = join(ROOT, "deploy", "natlab", "setup-nat.sh");
 const NEEDS = { root: true, tools: ["ip", "iptables", "nsenter", "curl", "python3", "setsid"], files: ["dist/postern"] };
 const WAIT_MS = 60_000;
+/** What natlab.sh calls, doing nothing. */
+const TOOLS: Readonly<Record<string, Stub>> = { ip: {}, iptables: {}, nsenter: {}, curl: {}, python3: {}, sha256sum: {} };
 
 /** A laboratory of this test's own. */
 class Lab {
@@ -116,6 +119,36 @@ Deno.test(needing(NEEDS, "natlab.sh run takes everything down at Ctrl-C", async 
   await until("it is gone", () => lab.remains().length === 0);
 }));
 
+Deno.test(needing({ root: true, tools: ["setpriv"] }, "natlab.sh says what it lacks: a program, a tool, or root", async () => {
+  const env = { NATLAB_NAME: "lacking", POSTERN: "/nonexistent/postern" };
+  const up = async (stubs: Readonly<Record<string, Stub>>) => {
+    const { code, stderr, calls } = await runWithStubs(SCRIPT, ["up"], stubs, { env });
+    return [code, stderr, calls];
+  };
+  assertEquals(await up(TOOLS), [1, "ERROR: no program: run make build, or say where it is in POSTERN\n", []]);
+  const { curl: _, ...fewer } = TOOLS;
+  assertEquals(await up(fewer), [1, "ERROR: curl is not on PATH\n", []]);
+  using folder = new TemporaryFolder();
+  Deno.chmodSync(folder.path, 0o755);
+  const script = join(folder.path, "natlab.sh");
+  Deno.copyFileSync(SCRIPT, script);
+  const { code, stderr } = await run("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", script, "up"], { cwd: "/" });
+  assertEquals([code, stderr], [1, "ERROR: network namespaces need root\n"]);
+}));
+
+Deno.test(needing({ root: true }, "natlab.sh takes the program of the release that it lies in", async () => {
+  using folder = new TemporaryFolder();
+  const script = join(folder.path, "deploy", "natlab", "natlab.sh");
+  Deno.mkdirSync(join(folder.path, "deploy", "natlab"), { recursive: true });
+  Deno.copyFileSync(SCRIPT, script);
+  const asked = join(folder.path, "asked");
+  Deno.writeTextFileSync(join(folder.path, "postern"), `#!/bin/sh\necho "$0 $1" >'${asked}'\nexit 1\n`, { mode: 0o755 });
+  const lab = new Lab();
+  const { code } = await runWithStubs(script, ["up"], TOOLS, { env: lab.env });
+  assertEquals([code, Deno.readTextFileSync(asked)], [1, `${folder.path}/deploy/natlab/../../postern certs\n`]);
+  assertEquals(lab.remains(), []);
+}));
+
 Deno.test("natlab.sh refuses a wrong command, a name that could be a path, and whoever is not root", async () => {
   for (const args of [[], ["sideways"], ["up", "down"]]) assertEquals((await run(SCRIPT, args)).code, 2, args.join(" "));
   for (const name of ["../x", "", "a b", "-x", "a".repeat(17)]) {
@@ -123,18 +156,4 @@ Deno.test("natlab.sh refuses a wrong command, a name that could be a path, and w
     assertEquals(code, 2, name);
     assertStringIncludes(stderr, name === "" ? "NATLAB_MIB" : `ERROR: Invalid NATLAB_NAME: '${name}'`);
   }
-});
-
-Deno.test("setup-nat.sh lets no name into a path or a rule that is not one", async () => {
-  for (
-    const [variable, value, words] of [
-      ["PRIVATE_IFACE", "../../x", "Invalid interface name: '../../x' (must be alphanumeric)"],
-      ["PUBLIC_IFACE", "eth0;id", "Invalid interface name: 'eth0;id' (must be alphanumeric)"],
-      ["NAT_KIND", "open", "Invalid NAT_KIND: 'open' (must be restricted or symmetric)"],
-      ["SERVER_ADDRESS", "gw.example.com", "Invalid SERVER_ADDRESS: 'gw.example.com' (must be an IPv4 address)"],
-    ] as const
-  ) {
-    assertEquals(await run(GATEWAY, [], { env: { [variable]: value } }), { code: 1, stdout: "", stderr: `ERROR: ${words}\n` });
-  }
-  assertEquals((await run(GATEWAY, ["--go"])).code, 2);
 });

@@ -1,15 +1,17 @@
-/** What holds for every shell script of deploy: the checker has nothing to say, and each begins and explains itself alike. */
+/** The checker has nothing to say against any shell script, and those of deploy begin and explain themselves alike. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
 import { needing } from "../../tools/needs.ts";
 import { sourceFiles } from "../../tools/suites.ts";
 import { ROOT, run } from "./unit_fixture.ts";
 
-const SCRIPTS = sourceFiles(ROOT, (path) => path.endsWith(".sh"), "deploy");
+const isScript = (path: string) => path.endsWith(".sh") || path === ".ci/run";
+const SCRIPTS = sourceFiles(ROOT, isScript, "deploy");
+const ALL = ["deploy", "tools", "tests", ".ci"].flatMap((folder) => sourceFiles(ROOT, isScript, folder));
 
-Deno.test(needing({ tools: ["shellcheck"] }, "shellcheck finds nothing in any script of deploy", async () => {
-  assert(SCRIPTS.length > 0);
-  const result = await run("shellcheck", ["--external-sources", "--severity=style", ...SCRIPTS], { cwd: ROOT });
+Deno.test(needing({ tools: ["shellcheck"] }, "shellcheck finds nothing in any shell script", async () => {
+  assert(ALL.includes(".ci/run") && ALL.length > SCRIPTS.length + 4, ALL.join(" "));
+  const result = await run("shellcheck", ["--external-sources", "--severity=style", ...ALL], { cwd: ROOT });
   assertEquals(result, { code: 0, stdout: "", stderr: "" });
 }));
 

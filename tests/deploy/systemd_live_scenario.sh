@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What an operator does on a machine with systemd, under a real one (systemd_live_boot.sh): each step notes how it went in /run/out/notes.
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 out=/run/out tls=/etc/postern/tls

@@ -73,6 +73,7 @@ mkdir -p "$workspace"
 patches=$(cat "$crate"/patches/*.patch | sha256sum)
 if [ "$(cat "$quiche/.patched" 2>/dev/null || true)" != "$patches" ]; then
   rm -rf "$quiche"
+  # shellcheck disable=SC2012 # cargo gives these folders plain names
   cp -R "$(ls -d "$cargo_home"/registry/src/*/quiche-0.30.0 | head -n 1)" "$quiche"
   for file in "$crate"/patches/*.patch; do
     patch --silent --force --fuzz=0 -p1 -d "$quiche" <"$file" || fail "$file does not fit quiche 0.30.0" "make it anew for this version"

@@ -12,6 +12,7 @@ mkdir -p "$target/workspace"
 patches=$(cat "$crate"/patches/*.patch | sha256sum)
 if [ "$(cat "$quiche/.patched" 2>/dev/null || true)" != "$patches" ]; then
   rm -rf "$quiche"
+  # shellcheck disable=SC2012 # cargo gives these folders plain names
   cp -R "$(ls -d "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/quiche-0.30.0 | head -n 1)" "$quiche"
   for file in "$crate"/patches/*.patch; do
     patch --silent --force --fuzz=0 -p1 -d "$quiche" <"$file" >&2
