@@ -1,7 +1,7 @@
 /** `postern probe`: a client of the server for people and scripts. The work is in `src/diag/probe`, which is loaded when it runs. */
 import type { Command } from "commander";
-import type { ProbeFlags } from "../diag/probe/mod.ts";
-import { PosternError } from "../base/mod.ts";
+import type { ProbeFlags, ProbeTarget, ProbeWorld } from "../diag/probe/mod.ts";
+import { type HostPort, PosternError } from "../base/mod.ts";
 import type { CliContext } from "./context.ts";
 import type { Platform } from "./platform.ts";
 import { formatExamples } from "./role_command.ts";
@@ -56,11 +56,34 @@ export function addProbeCommand(program: Command, context: CliContext): void {
 async function probe(flags: ProbeFlags, platform: Platform): Promise<number> {
   const { parseProbeFlags, runProbe } = await import("../diag/probe/mod.ts");
   const plan = parseProbeFlags(flags);
+  const { world, target } = await openTarget(plan, [plan.protocol], platform);
+  return await runProbe(world, plan, target, {
+    line: (text) => platform.writeOut(text + "\n"),
+    say: (text) => platform.writeError(text + "\n"),
+    ask: plan.isInteractive ? platform.readLines() : () => Promise.resolve(null),
+  });
+}
+
+/** Where a program of one connection goes, and with what it shows itself and verifies the other. */
+export interface Destination {
+  readonly server: HostPort;
+  readonly serverName: string;
+  readonly verifyPeer: boolean;
+  readonly caCertPath: string | null;
+  readonly clientCertPath: string | null;
+  readonly clientKeyPath: string | null;
+}
+
+/** Reads the files and resolves the name. Throws a PosternError that says what is missing. */
+export async function openTarget(
+  destination: Destination,
+  protocols: readonly string[],
+  platform: Platform,
+): Promise<{ readonly world: ProbeWorld; readonly target: ProbeTarget }> {
+  const { server, serverName, verifyPeer, caCertPath, clientCertPath, clientKeyPath } = destination;
   const read = (path: string | null) => path === null ? null : readPem(path, platform);
-  const [trustPem, certificatePem, keyPem] = await Promise.all(
-    [plan.caCertPath, plan.clientCertPath, plan.clientKeyPath].map(read),
-  );
-  if (plan.verifyPeer && !trustPem) {
+  const [trustPem, certificatePem, keyPem] = await Promise.all([caCertPath, clientCertPath, clientKeyPath].map(read));
+  if (verifyPeer && !trustPem) {
     throw new PosternError("no authority is named that may sign the server's certificate", {
       code: "trust",
       exitCode: 2,
@@ -68,19 +91,18 @@ async function probe(flags: ProbeFlags, platform: Platform): Promise<number> {
     });
   }
   const world = await platform.openProbe();
-  const [address] = await platform.resolve(plan.server.host);
-  if (address === undefined) throw new PosternError(`the name ${plan.server.host} has no address`, { code: "resolve" });
-  return await runProbe(world, plan, {
-    address,
-    port: plan.server.port,
-    protocols: [plan.protocol],
-    trust: plan.verifyPeer && trustPem ? { pem: trustPem, name: plan.serverName } : null,
-    identity: certificatePem && keyPem ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
-  }, {
-    line: (text) => platform.writeOut(text + "\n"),
-    say: (text) => platform.writeError(text + "\n"),
-    ask: plan.isInteractive ? platform.readLines() : () => Promise.resolve(null),
-  });
+  const [address] = await platform.resolve(server.host);
+  if (address === undefined) throw new PosternError(`the name ${server.host} has no address`, { code: "resolve" });
+  return {
+    world,
+    target: {
+      address,
+      port: server.port,
+      protocols,
+      trust: verifyPeer && trustPem ? { pem: trustPem, name: serverName } : null,
+      identity: certificatePem && keyPem ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
+    },
+  };
 }
 
 async function readPem(path: string, platform: Platform): Promise<Uint8Array> {

@@ -1,6 +1,7 @@
 /** The tree of commands. Each folder of commands adds its own; what all share (help, version, colours) is set here. */
 
 import { Command } from "commander";
+import { addBenchCommand } from "./bench_command.ts";
 import { addCertsCommands } from "./certs_command.ts";
 import { addCompletionsCommand } from "./completions_command.ts";
 import { addConfigCommands } from "./config_command.ts";
@@ -60,6 +61,7 @@ export function createProgram(context: CliContext, opsCommands: readonly OpsComm
   addTokenCommands(program, context);
   addConfigCommands(program, context);
   addProbeCommand(program, context);
+  addBenchCommand(program, context);
   addDoctorCommand(program, context);
   addDemoCommand(program, context);
   addCompletionsCommand(program, context);

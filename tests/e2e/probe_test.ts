@@ -3,7 +3,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Gateway } from "./gateway_fixture.ts";
 import { BINARY, runPostern } from "./processes_fixture.ts";
 import { closedPort } from "./tcp_fixture.ts";
-import { UdpBackend } from "./udp_fixture.ts";
+import { UdpBackend, withUdpEcho } from "./udp_fixture.ts";
 
 /** A gateway with the UDP service `echo`, and the flags of a probe that may use it. */
 async function startGateway(port: number) {
@@ -44,21 +44,8 @@ Deno.test("probe: the server's words, the sizes of the connection, and the time 
   assert(denied.lines.includes("RECV:130205" + hex("other")), denied.lines.join());
 });
 
-/** An answer to every datagram with the same bytes, unlike {@linkcode UdpBackend}. */
-async function withEcho(run: (port: number) => Promise<void>): Promise<void> {
-  const { createSocket } = await import("node:dgram");
-  const socket = createSocket("udp4");
-  socket.on("message", (bytes, from) => socket.send(bytes, from.port, from.address));
-  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  try {
-    await run(socket.address().port);
-  } finally {
-    await new Promise<void>((resolve) => socket.close(() => resolve()));
-  }
-}
-
 Deno.test("probe: packets there and back: compared, measured, in bursts, at the bounds of size", async () => {
-  await withEcho(async (port) => {
+  await withUdpEcho(async (port) => {
     await using setup = await startGateway(port);
     const to = ["--service", "echo", "--dst", "10.100.0.1:7", "--wait", "10000"];
     const echoed = await setup.probe(
@@ -96,7 +83,7 @@ Deno.test("probe: packets there and back: compared, measured, in bursts, at the 
 });
 
 Deno.test("probe: without words for it, 64 bytes are measured and 100 sent in bursts, numbered from 00; with nothing to send it listens", async () => {
-  await withEcho(async (port) => {
+  await withUdpEcho(async (port) => {
     await using setup = await startGateway(port);
     const to = ["--service", "echo", "--dst", "10.100.0.1:7"];
     const payloads = (lines: readonly string[]) => lines.filter((line) => line.startsWith("RECV:45")).map((line) => line.slice(61));

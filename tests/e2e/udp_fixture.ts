@@ -32,6 +32,18 @@ export class UdpBackend implements AsyncDisposable {
   }
 }
 
+/** While `run` runs every datagram to a port is answered with the same bytes, unlike {@linkcode UdpBackend}. */
+export async function withUdpEcho(run: (port: number) => Promise<void>): Promise<void> {
+  const socket = createSocket("udp4");
+  socket.on("message", (bytes, from) => socket.send(bytes, from.port, from.address));
+  await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  try {
+    await run(socket.address().port);
+  } finally {
+    await new Promise<void>((resolve) => socket.close(() => resolve()));
+  }
+}
+
 /** A socket of a UDP client, from one port for its whole life. */
 export class UdpClient implements Disposable {
   readonly received: Uint8Array[] = [];

@@ -6,3 +6,4 @@ export { ProbeConnection, type ProbeTarget, type ProbeWorld, ROLE_TRANSPORT } fr
 export { turnUntil } from "./turning.ts";
 export { parseProbeFlags, type ProbeFlags, type ProbePlan } from "./options.ts";
 export { runProbe } from "./probe.ts";
+export { udpPacketOf, udpPayloadOf } from "./payload.ts";
