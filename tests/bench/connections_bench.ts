@@ -16,6 +16,9 @@ const SETTLE_MS = 3_000, IDLE_MS = 6_000;
 /** Longer than anything is held here: what is measured is a connection on which nothing happens. */
 const KEEPALIVE_MS = 28_000;
 
+/** Of a second: what counts as no CPU time, a thousandth of a percent of a core. */
+const IDLE_MOST_MICROSECONDS = 10;
+
 interface Relay {
   readonly name: string;
   readonly address: string;
@@ -92,7 +95,7 @@ function tableOf(relays: readonly Relay[], rounds: readonly Round[][], empty: re
   if (ours !== undefined) {
     targets.push({ what: "KiB of an idle connection", value: ours.kib, bound: 45, kind: "most" });
     const idle = Math.max(0, ours.idle - ours.empty) / held;
-    targets.push({ what: "CPU of an idle connection, us a second", value: idle, bound: 1, kind: "most" });
+    targets.push({ what: "CPU of an idle connection, us a second", value: idle, bound: IDLE_MOST_MICROSECONDS, kind: "most" });
   }
   if (ours !== undefined && floor !== undefined) {
     const value = ours.perSecond / floor.perSecond;
