@@ -39,6 +39,7 @@ Deno.test(title, { ignore: lack !== undefined }, async (t) => {
   const binary = join(temporary.path, "postern");
   Deno.renameSync(join(folder, TARGETS["linux-arm64"].binary), binary);
   Deno.chmodSync(temporary.path, 0o755);
+
   await t.step("its version names the commit and the library for arm64", async () => {
     const { code, stdout, stderr } = await run("timeout", [String(SECONDS_MAX), ...EMULATED, binary, "version", "--json"]);
     assertEquals(code, 0, stderr);
@@ -56,7 +57,9 @@ Deno.test(title, { ignore: lack !== undefined }, async (t) => {
     await server.until("ready", {}, { ms: SECONDS_MAX * 1000 });
     const address = `127.0.0.1:${(await server.ports())[0]}`;
     const probe = ["probe", ...gateway.uplinkFlags(agent, address), "--service", "web", "--measure-handshake"];
-    const { code, stdout, stderr } = await run(BINARY, probe);
+    let { code, stdout, stderr } = await run(BINARY, probe);
+    // It waits 10 seconds for an answer, which on a busy machine may come later.
+    for (let more = 5; code !== 0 && more > 0; more--) ({ code, stdout, stderr } = await run(BINARY, probe));
     assertEquals(code, 0, stderr + server.tail());
     assertMatch(stdout, /^HANDSHAKE_US:\d+$/m);
     assertEquals((await server.stop("SIGTERM", SECONDS_MAX * 1000)).code, 0, server.tail());
