@@ -77,7 +77,7 @@ for (const [name, section] of Object.entries(SECTIONS)) {
 }
 const report: BenchReport = {
   date: new Date().toISOString().slice(0, 10),
-  machine: `${cpus().length} cores of ${cpus()[0]?.model.trim() ?? "a processor"}, Linux ${Deno.osRelease()}, load ${
+  machine: `${cpus().length} cores of ${cpus()[0]?.model.trim() ?? "a processor"}, Linux ${Deno.osRelease().split("-")[0]}, load ${
     load.toFixed(1)
   } at the start`,
   // Where a program lies on this machine is nobody's business.
