@@ -6,6 +6,7 @@ import type { CertificateSummary, CloseInfo, ConnectionStats, EngineConnection }
 import { addressOf, big } from "../address.ts";
 import type { QuicheContext, QuicheLibrary } from "./engine.ts";
 import { PATH_STATS, STATS } from "./layout.ts";
+import { nextReadable, readStream } from "./stream_reads.ts";
 import { ShutdownDirection } from "./symbols.ts";
 
 const AF_INET = 2;
@@ -88,7 +89,7 @@ export class QuicheConnection implements EngineConnection {
   }
 
   streamReadableNext(): number {
-    return this.#library.postern_conn_readable_next(this.#live);
+    return nextReadable(this.#library, this.#live);
   }
 
   streamWritableNext(): number {
@@ -104,20 +105,7 @@ export class QuicheConnection implements EngineConnection {
   }
 
   streamRecv(stream: number, offset: number, capacity: number): number {
-    const context = this.#context;
-    const { scratch, arena } = context;
-    arena.view.setUint32(scratch.values, 0, true);
-    const count = this.#library.quiche_conn_stream_recv(
-      this.#live,
-      big(stream),
-      context.streamChunk.at(offset),
-      big(capacity),
-      scratch.valuesAddress,
-      scratch.valuesAddress + 8n,
-    );
-    context.streamFin = count >= 0 && arena.bytes[scratch.values] !== 0;
-    if (count < -1) context.streamErrorCode = Number(arena.view.getBigUint64(scratch.values + 8, true));
-    return count;
+    return readStream(this.#library, this.#context, this.#live, big(stream), this.#context.streamChunk.at(offset), capacity);
   }
 
   streamSend(stream: number, offset: number, length: number, fin: boolean): number {

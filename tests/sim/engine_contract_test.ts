@@ -168,6 +168,15 @@ row("a stream that is read in part is named again, and the end comes with the la
   assert(pair.server.streamFinished(STREAM));
 });
 
+row("an end that was told to a read without room is gone, and the stream is not named again", (candidate) => {
+  using pair = withStream(candidate);
+  pair.send("client", STREAM, "", true);
+  pair.run();
+  assertEquals(pair.server.streamReadableNext(), STREAM);
+  assertEquals(pair.read("server", STREAM, 0), { text: "", fin: true });
+  assertEquals(pair.server.streamReadableNext(), -1);
+});
+
 row("a read without room takes nothing, but sees an end and a reset", (candidate) => {
   using pair = withStream(candidate);
   pair.send("client", STREAM, "ef");
