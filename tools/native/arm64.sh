@@ -11,7 +11,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 folder=${POSTERN_ARM64_ROOT:-$root/.tools/arm64}
 suite=bookworm
 rust="rustc-web cargo-web libstd-rust-web-dev:arm64"
-tools="gcc-aarch64-linux-gnu g++-aarch64-linux-gnu gcc g++ binutils cmake make patch libclang-dev ca-certificates"
+tools="gcc-aarch64-linux-gnu g++-aarch64-linux-gnu gcc g++ binutils cmake make patch git libclang-dev ca-certificates"
 kilobytes_min=5000000
 
 fail() {
