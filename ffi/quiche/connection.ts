@@ -9,11 +9,9 @@ import { PATH_STATS, STATS } from "./layout.ts";
 import { nextReadable, readStream } from "./stream_reads.ts";
 import { ShutdownDirection } from "./symbols.ts";
 
-const AF_INET = 2;
-const CLOSE_REASON_BYTES_MAX = 200;
-const CHAIN_BYTES_MAX = 65_536;
+const CLOSE_REASON_BYTES_MAX = 200, CHAIN_BYTES_MAX = 65_536;
 const PATH_EVENTS = ["new", "validated", "failed", "closed", "reused", "migrated", "mtu"] as const;
-const SOCKADDR_STORAGE_BYTES = 128, SOCKADDR_SLOT_BYTES = 32;
+const AF_INET = 2, SOCKADDR_STORAGE_BYTES = 128, SOCKADDR_SLOT_BYTES = 32;
 const NO_IDS: readonly Uint8Array[] = [];
 
 /** Made once: to make one costs more than to use it. */
@@ -121,12 +119,8 @@ export class QuicheConnection implements EngineConnection {
   }
 
   streamShutdown(stream: number, direction: "read" | "write", code: number): number {
-    return this.#library.quiche_conn_stream_shutdown(
-      this.#live,
-      big(stream),
-      ShutdownDirection[direction],
-      big(code),
-    );
+    const way = ShutdownDirection[direction];
+    return this.#library.quiche_conn_stream_shutdown(this.#live, big(stream), way, big(code));
   }
 
   streamFinished(stream: number): boolean {
@@ -148,6 +142,10 @@ export class QuicheConnection implements EngineConnection {
 
   datagramMax(): number {
     return this.#library.quiche_conn_dgram_max_writable_len(this.#live);
+  }
+
+  datagramQueueLength(): number {
+    return this.#library.quiche_conn_dgram_send_queue_len(this.#live);
   }
 
   isDatagramQueueFull(): boolean {

@@ -179,6 +179,13 @@ export class RawClient implements EndpointHandler {
     this.connection.path = { localAddress: this.#socket.localAddress, room: () => -1, commit: () => {}, flush: () => {} };
   }
 
+  /** After {@linkcode vanish}: it was a process that stood still. What came meanwhile is lost. */
+  comeBack(): void {
+    this.#isGone = false;
+    this.connection.path = this.#socket;
+    this.connection.touch();
+  }
+
   close(code = 0, reason = "done"): void {
     if (!this.connection.isOver) this.connection.close(code, reason);
   }

@@ -601,6 +601,10 @@ export class MemoryConnection implements EngineConnection {
     return this.#packetBytes - SHORT_OVERHEAD_BYTES - FRAME_BYTES.datagram;
   }
 
+  datagramQueueLength(): number {
+    return this.#datagramsOut.length;
+  }
+
   isDatagramQueueFull(): boolean {
     return this.#datagramsOut.length >= this.#options.profile.options.transport.datagramQueueMax;
   }

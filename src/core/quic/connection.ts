@@ -19,6 +19,12 @@ export interface PacketPath {
   flush(): void;
 }
 
+/** Datagrams that wait outside of the engine until it can send more. */
+export interface Backlog {
+  /** Puts some of them into the engine's queue: called before each packet that is written. */
+  refill(connection: Connection): void;
+}
+
 /** Why a connection is over, for logs and for the other ends of its streams. */
 export interface Ending {
   readonly by: "peer" | "local" | "timeout" | "refused";
@@ -70,6 +76,12 @@ export class Connection {
   /** In the endpoint's list of connections to look at, respectively to send from. */
   needsAttention = false;
   needsFlush = false;
+  /** Datagrams in the engine's queue that were counted there by who put them in; exact again after each time that it sent. */
+  queuedDatagrams = 0;
+  /** What waits to get there, if anything does. */
+  backlog: Backlog | null = null;
+  /** Bytes that it may still send in this round of the endpoint; below zero after a packet that was larger. */
+  credit = 0;
   readonly #touch: (connection: Connection) => void;
   readonly #leaving: LeavingStreams;
 

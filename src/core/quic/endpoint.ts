@@ -12,7 +12,7 @@ import { type EndpointCounters, type EndpointOptions, zeroEndpointCounters } fro
 import type { Engine, EngineConnection, EngineProfile, ExpectedName } from "./engine.ts";
 import { emptyLongHeader, firstPacketBytes, LOCAL_CID_BYTES, PacketType, readLongHeader } from "./header.ts";
 import { LocalIds } from "./local_ids.ts";
-import { PeerAddress } from "./peer_address.ts";
+import { Sending } from "./sending.ts";
 
 export class Endpoint {
   readonly counters: EndpointCounters = zeroEndpointCounters();
@@ -24,20 +24,12 @@ export class Endpoint {
   /** Those of them that we began. */
   readonly #dialled = new Set<Connection>();
   readonly #header = emptyLongHeader();
-  /** Every socket that packets came over, and those with answers to strangers that have not left yet. */
-  readonly #paths: PacketPath[] = [];
-  readonly #replied: PacketPath[] = [];
-  readonly #sentFrom = new PeerAddress();
+  readonly #sending: Sending;
   #attention: Connection[] = [];
-  #unsent: Connection[] = [];
-  #spare: Connection[] = [];
   readonly #ready: number[] = [];
   #nextId = 1;
   #handshakes = 0;
-  readonly #touch = (connection: Connection) => {
-    connection.needsFlush = true;
-    this.#unsent.push(connection);
-  };
+  readonly #touch = (connection: Connection) => this.#sending.add(connection);
   readonly #onTimer = (connection: Connection) => {
     connection.engine.onTimeout();
     this.#attend(connection);
@@ -57,6 +49,7 @@ export class Endpoint {
     this.#options = options;
     this.#engine = options.engine;
     this.#ids = new LocalIds(options.entropy, options.resetHmac ?? null, options.rotation);
+    this.#sending = new Sending(options, (connection, nowMs) => this.#settle(connection, nowMs));
     const handshakes = () => this.handshakes;
     const connections = this.#connections;
     this.#acceptor = new Acceptor(options, this.counters, this.#ids, {
@@ -67,9 +60,7 @@ export class Endpoint {
         return handshakes();
       },
       add: (engine, path, id) => this.#add(engine, true, path, id),
-      replied: (path) => {
-        if (!this.#replied.includes(path)) this.#replied.push(path);
-      },
+      replied: (path) => this.#sending.wrote(path),
     });
   }
 
@@ -121,7 +112,7 @@ export class Endpoint {
     }
     if (connection === undefined) return;
     if (!connection.address.matches(view, fromAddress)) connection.watchesPath = true;
-    if (connection.path !== path) this.#sawPath(connection, path);
+    if (connection.path !== path) this.#sending.sawPath(connection, path);
     this.#receive(connection, path, offset, length, fromAddress);
     if (!connection.needsAttention) this.#attend(connection);
   }
@@ -144,10 +135,12 @@ export class Endpoint {
     // What the handler does may concern other connections, which join the list behind.
     for (let i = 0; i < this.#attention.length; i++) this.#process(this.#attention[i] as Connection, nowMs);
     this.#attention.length = 0;
-    if (this.#unsent.length > 0) this.#flushAll(nowMs);
-    if (this.#replied.length === 0) return;
-    for (const path of this.#replied) path.flush();
-    this.#replied.length = 0;
+    this.#sending.flush(nowMs);
+  }
+
+  /** Writes what a connection has to send before the turn ends: who gives it much at once need not hold it all. */
+  sendNow(connection: Connection): void {
+    this.#sending.sendNow(connection);
   }
 
   /** A path that had no room has some again. */
@@ -210,12 +203,6 @@ export class Endpoint {
     if (type === PacketType.initial) return this.#acceptor.onInitial(path, header, length, fromAddress);
     this.counters.unknownConnection++;
     return undefined;
-  }
-
-  /** Packets of a connection may come over several of our sockets; which one it sends from is the engine's choice. */
-  #sawPath(connection: Connection, path: PacketPath): void {
-    connection.hasOtherPath = true;
-    for (const one of [connection.path, path]) if (!this.#paths.includes(one)) this.#paths.push(one);
   }
 
   #add(engine: EngineConnection, isServerSide: boolean, path: PacketPath, id: Uint8Array): Connection {
@@ -292,7 +279,7 @@ export class Endpoint {
     }
   }
 
-  /** Those that wait in the engine, whose queue is bounded; without `all` no more than one turn's share. */
+  /** Those that wait in the engine, whose queue is bounded; without `all` no more than its share before the others have theirs. */
   #readDatagrams(connection: Connection, nowMs: number, all: boolean): void {
     const { datagramAt, limits, handler } = this.#options;
     for (let i = 0; all || i < limits.datagramsPerTurn; i++) {
@@ -301,44 +288,12 @@ export class Endpoint {
       if (length < 0) return;
       handler.onDatagram(connection, datagramAt, length, nowMs);
     }
-    this.#options.timers.again();
     this.#attend(connection);
   }
 
-  #flushAll(nowMs: number): void {
-    const due = this.#unsent;
-    this.#unsent = this.#spare;
-    this.#spare = due;
-    for (const connection of due) {
-      connection.needsFlush = false;
-      this.#flush(connection, nowMs);
-    }
-    for (const connection of due) connection.path.flush();
-    due.length = 0;
-  }
-
-  #flush(connection: Connection, nowMs: number): void {
+  /** After a connection has sent: is it over, and when must it be looked at again? */
+  #settle(connection: Connection, nowMs: number): void {
     const { engine } = connection;
-    const { packetBytesMax, bytesPerTurn } = this.#options.limits;
-    const to = this.#engine.sendTo;
-    for (let sent = 0;;) {
-      const { path } = connection;
-      const at = path.room(packetBytesMax);
-      if (at < 0) {
-        connection.touch();
-        break;
-      }
-      const length = engine.send(at, packetBytesMax);
-      if (length <= 0) break;
-      if (connection.hasOtherPath && this.#leavesElsewhere(connection)) this.#sendElsewhere(connection, at, length);
-      else path.commit(length, to);
-      sent += length;
-      if (sent >= bytesPerTurn) {
-        connection.touch();
-        this.#options.timers.again();
-        break;
-      }
-    }
     if (engine.isClosed() || isMute(connection)) {
       this.#end(connection, nowMs);
       this.#free(connection);
@@ -349,24 +304,6 @@ export class Endpoint {
     const timeoutMs = engine.timeoutMs();
     if (timeoutMs < 0) this.#options.timers.cancelTimer(connection.timer);
     else this.#options.timers.setTimer(connection.timer, nowMs + timeoutMs);
-  }
-
-  #leavesElsewhere(connection: Connection): boolean {
-    const { view } = this.#engine.arena;
-    this.#sentFrom.set(view, this.#engine.sendFrom);
-    return !this.#sentFrom.matches(view, connection.path.localAddress);
-  }
-
-  /** Moves a packet to the socket that the engine wrote it for; the next ones are written there. */
-  #sendElsewhere(connection: Connection, at: number, length: number): void {
-    const { view, bytes } = this.#engine.arena;
-    const path = this.#paths.find((one) => this.#sentFrom.matches(view, one.localAddress));
-    const room = path?.room(length) ?? -1;
-    if (path === undefined || room < 0) return;
-    bytes.copyWithin(room, at, at + length);
-    path.commit(length, this.#engine.sendTo);
-    connection.path = path;
-    if (!this.#replied.includes(path)) this.#replied.push(path);
   }
 
   /** Tells the handler once; the engine's state goes when it has drained. */

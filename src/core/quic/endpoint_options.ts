@@ -33,8 +33,9 @@ export interface EndpointLimits {
   readonly handshakesMax: number;
   readonly packetBytesMax: number;
   readonly datagramBytesMax: number;
-  /** Datagrams handed over, and bytes sent, per connection and turn: then the others have theirs. */
+  /** Datagrams of one connection that are handed over before the others have their turn. */
   readonly datagramsPerTurn: number;
+  /** Bytes that one connection sends in a turn; within it, all that have something to send take turns. */
   readonly bytesPerTurn: number;
 }
 

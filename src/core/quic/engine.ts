@@ -117,6 +117,8 @@ export interface EngineConnection {
   datagramRecv(offset: number, capacity: number): number;
   /** The largest DATAGRAM payload that can be sent now, or an error before the peer's parameters are known. */
   datagramMax(): number;
+  /** DATAGRAMs that were queued and have not left. */
+  datagramQueueLength(): number;
   /** Whether the send queue takes no more: what is sent now would be dropped. */
   isDatagramQueueFull(): boolean;
 

@@ -20,6 +20,7 @@ import {
   type RolePlane,
   type ServerPlan,
 } from "../control/mod.ts";
+import type { Departures } from "./departures.ts";
 import { Gauges } from "./gauges.ts";
 import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
@@ -50,6 +51,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   readonly #parts: ServerParts;
   /** Those of the parts that every packet meets. */
   readonly #endpoint: Endpoint;
+  readonly #departures: Departures;
   readonly #registry: Registry;
   readonly #flows: FlowTable;
   readonly #sockets: UdpSocket[];
@@ -72,6 +74,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#parts = parts;
     const { endpoint, streams, signals, flows, admission } = parts;
     this.#endpoint = endpoint;
+    this.#departures = parts.departures;
     this.#registry = parts.registry;
     this.#flows = flows;
     const { reactor, post } = plane.platform;
@@ -80,6 +83,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#gauges = new Gauges(counters, {
       endpoint,
       flows,
+      departures: parts.departures,
       limiter: admission.limiter,
       sockets: this.#sockets,
       streams: () => streams.active,
@@ -181,7 +185,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#forward(connector, agent, slot, "connector", offset, length);
   }
 
-  // 7. Queue on the other connection, in the frame that its version has for packets (WIRE 5.5).
+  // 7. Queue on the other connection, in the frame that its version has for packets (WIRE 5.5). See departures.ts.
 
   #forward(from: Peer, to: Peer, slot: number, side: "agent" | "connector", offset: number, length: number): void {
     let at = offset, size = length;
@@ -191,10 +195,11 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       at -= ROUTED_ID_AT + id.length;
       size += encodeRoutedHeader(this.#plane.platform.engine.arena.bytes, at, id);
     }
-    const sent = to.connection.engine.datagramSend(at, size);
+    const sent = this.#departures.send(from, to, at, size);
     if (sent < 0) return this.#dropUnsent(from, to, slot, side, offset, length, sent);
-    to.connection.touch();
     this.#flows.forwarded(slot, side, length);
+    // What waits is counted when it leaves.
+    if (sent > 0) return;
     const { cells, index } = this.#counters;
     cells[index.relayedDatagrams] = (cells[index.relayedDatagrams] ?? 0) + 1;
     cells[index.relayedBytes] = (cells[index.relayedBytes] ?? 0) + length;
@@ -209,7 +214,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     length: number,
     error: number,
   ): void {
-    if (error !== EngineError.bufferTooShort) return this.#add("droppedQueue", 1);
+    if (error !== EngineError.bufferTooShort) return void this.#departures.refused++;
     this.#add("droppedTooLarge", 1);
     if (this.#parts.tooLarge.answer(from, to, slot, side, offset, length)) this.#add("tooLargeAnswered", 1);
   }
@@ -270,6 +275,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     const peer = this.#peers.get(connection.id);
     if (peer === undefined) return this.#parts.identification.noteRefused(connection, ending);
     this.#peers.delete(connection.id);
+    this.#add("droppedPeerGone", this.#departures.forget(peer));
     this.#parts.watch.end(peer);
     for (const stream of [...peer.streams.values()]) stream.connectionLost(connection);
     this.#parts.signals.removePeer(peer);

@@ -7,11 +7,13 @@ import type { Endpoint } from "../../core/quic/mod.ts";
 import { LIMIT_NAMES, type ServerLimiter } from "../../core/ratelimit/mod.ts";
 import type { FlowTable } from "../../core/registry/mod.ts";
 import type { UdpSocket } from "../../io/mod.ts";
+import type { Departures } from "./departures.ts";
 import { PUBLISH_INTERVAL_MS } from "./limits.ts";
 import type { SERVER_METRICS, ServerMetric } from "./metrics.ts";
 
 export interface GaugeSources {
   readonly endpoint: Endpoint;
+  readonly departures: Departures;
   readonly flows: FlowTable;
   readonly limiter: ServerLimiter;
   readonly sockets: readonly UdpSocket[];
@@ -37,7 +39,11 @@ export class Gauges {
     this.#nextMs = nowMs + PUBLISH_INTERVAL_MS;
     this.#set("uptimeSeconds", Math.floor((nowMs - this.#beganMs) / 1000));
     this.#publishEndpoint();
-    const { flows, limiter, sockets, streams, signals } = this.#sources;
+    const { departures, flows, limiter, sockets, streams, signals } = this.#sources;
+    const { queues } = departures;
+    this.#set("waitingDatagrams", queues.waiting);
+    this.#set("droppedQueue", queues.counters.senderFull + departures.refused);
+    this.#set("droppedQueueMemory", queues.counters.memoryFull);
     this.#set("activeStreams", streams());
     this.#set("activeSignalSessions", signals.sessions);
     this.#set("heldSignalBytes", signals.heldBytes);

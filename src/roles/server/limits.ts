@@ -3,6 +3,7 @@
  */
 import { type EndpointLimits, ROTATION_DEFAULTS, type RotationOptions, type TransportLimits } from "../../core/quic/mod.ts";
 import type { Rate } from "../../core/ratelimit/mod.ts";
+import type { FairQueueLimits } from "../../core/sched/mod.ts";
 import type { UdpSocketLimits } from "../../io/mod.ts";
 import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
 
@@ -76,7 +77,7 @@ export const SERVER_ENDPOINT: EndpointLimits = {
   handshakesMax: 4_096,
   packetBytesMax: SERVER_TRANSPORT.udpPayloadSendMaxBytes,
   datagramBytesMax: 65_536,
-  datagramsPerTurn: 4_096,
+  datagramsPerTurn: 128,
   bytesPerTurn: 1024 * 1024,
 };
 
@@ -86,6 +87,18 @@ export const SERVER_SOCKET: UdpSocketLimits = {
   sendTrains: 64,
   sendBufferBytes: 1024 * 1024,
   kernelBufferBytes: 8 * 1024 * 1024,
+};
+
+/** Datagrams that a connection is given before it sends: about what leaves as one train. */
+export const DATAGRAMS_AT_ONCE = 64;
+/** While a connection cannot send all that it is given: so many are in the engine's queue, where the first to come is the first to go. */
+export const DATAGRAMS_AHEAD = 16;
+/** What waits for such connections, in whole and of one sender. A round gives each sender little more than the largest usual packet. */
+export const FAIR_QUEUES: FairQueueLimits = {
+  blocks: 16_384,
+  blockBytes: 1_536,
+  senderPacketsMax: 4_096,
+  quantumBytes: 2_048,
 };
 
 /** How many IDs a connection may have; how often a new one comes is the operator's. */

@@ -97,6 +97,12 @@ export const SERVER_METRICS = {
   droppedPeerGone: dropped("peer-gone"),
   droppedTooLarge: dropped("too-large"),
   droppedQueue: dropped("queue-full"),
+  droppedQueueMemory: dropped("queue-memory"),
+  waitingDatagrams: {
+    name: "ztna_datagrams_waiting",
+    kind: "gauge",
+    help: "Datagrams that wait for connections which cannot send all that they are given.",
+  },
   ...FLOW_METRICS,
   flowsLearned: { name: "ztna_flows_learned_total", kind: "counter", help: "Flows that began." },
   flowsRewritten: {

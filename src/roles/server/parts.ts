@@ -7,6 +7,7 @@ import type { LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowTable, Registry } from "../../core/registry/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
 import { Admission, HandshakeWatch, PeerWatch, type Plane, SampledLog, type ServerPlan } from "../control/mod.ts";
+import { Departures } from "./departures.ts";
 import { Identification } from "./identification.ts";
 import * as limits from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
@@ -51,6 +52,7 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
   const shared = { plane, registry, peers, log, allowLegacyServiceIds, count, onOverLimit: host.onOverLimit };
   const proofs = new Proofs({ ...shared, issuers: () => rules.tokenIssuers, onAdmitted: host.admit });
   const replaced = new ReplacedConnectors({ plane, registry, peers, count });
+  const endpoint = createEndpoint(plane, plan, handler, rules, admission);
   const signals = new SignalRelay({ ...shared, limits: signalLimits(plan), allowLoopback: rules.allowLoopback });
   return {
     log,
@@ -94,7 +96,8 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       authorization,
       onOver: (stream) => stream.connector !== null && replaced.closeIfIdle(stream.connector.id),
     }),
-    endpoint: createEndpoint(plane, plan, handler, rules, admission),
+    endpoint,
+    departures: new Departures({ engine: plane.platform.engine, layout: plane.platform.layout, endpoint, count }),
   };
 }
 
