@@ -32,9 +32,8 @@ function isSame(one: string, other: string): boolean {
 }
 
 const lack = missing({ tools: ["tar", "sha256sum", "ssh-keygen"], files: ["dist/postern"] }) ?? await lackOfArm64();
-const title = `a release is the same bytes from two folders, and is what its papers say${
-  lack === undefined ? "" : ` [needs ${lack}]`
-}`;
+const PROMISE = "a release is the same bytes from two folders, and is what its papers say";
+const title = lack === undefined ? PROMISE : `${PROMISE} [needs ${lack}]`;
 
 Deno.test(title, { ignore: lack !== undefined }, async (t) => {
   const temporary = Deno.makeTempDirSync({ prefix: "postern-release-" });

@@ -254,10 +254,9 @@ Deno.test("new files are used by the next connection while an open one goes on; 
     while (counted(fixture, "rotationFailures").length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     assertEquals(server.certificates().server.serial, second);
     assertStringIncludes((await tlsExchange(port, identity)).text, "200 OK");
-    assertEquals(fixture.events.map((event) => event.event_type).filter((type) => type.startsWith("certificate_")), [
-      "certificate_reloaded",
-      "certificate_reload_failed",
-    ]);
+    // Who looks between two of the files that are written one after the other takes the new ones in two steps.
+    const types = fixture.events.map((event) => event.event_type).filter((type) => type.startsWith("certificate_"));
+    assertEquals(types.filter((type, i) => type !== types[i - 1]), ["certificate_reloaded", "certificate_reload_failed"]);
   });
 });
 
