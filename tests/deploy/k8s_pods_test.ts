@@ -1,36 +1,54 @@
 /** The pods of deploy/k8s, run as their manifests say: they find their files, pass their probes and reach each other by their names. */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
+import { readManual } from "../../tools/manual_fixture.ts";
 import { needing } from "../../tools/needs.ts";
-import { type CertificateFiles, makePki } from "../e2e/pki_fixture.ts";
+import { makePki } from "../e2e/pki_fixture.ts";
 import { TemporaryFolder } from "../e2e/processes_fixture.ts";
 import { Namespace } from "../e2e/tun_fixture.ts";
 import { Pod, POD_NEEDS } from "./pod_fixture.ts";
 
 const NAMES = ["postern-server.ztna.svc", "gw.example.com", "web.default.svc"];
 
-function secretOf({ cert, key }: CertificateFiles) {
+interface Pair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+function secretOf({ cert, key }: Pair) {
   return { "tls.crt": Deno.readTextFileSync(cert), "tls.key": Deno.readTextFileSync(key) };
+}
+
+/** The manual's words for `postern certs init`, behind the folder. */
+function wordsOfManual(): readonly string[] {
+  const words = /^postern certs init certs (.*postern-server\.ztna\.svc.*)$/m.exec(readManual())?.[1];
+  assert(words !== undefined, "the manual makes no set for a cluster");
+  return words.split(" ");
+}
+
+/** The Secrets and the trust that the manual makes of the files in this folder. */
+function sourcesOfManual(folder: string): Record<string, Record<string, string>> {
+  const manual = readManual();
+  const secrets = [...manual.matchAll(/^kubectl -n ztna create secret tls (\S+) --cert=(\S+) --key=(\S+)$/gm)]
+    .map(([, name = "", cert = "", key = ""]) => [name, secretOf({ cert: join(folder, cert), key: join(folder, key) })]);
+  const [, name = "", files = ""] = /^kubectl -n ztna create configmap (\S+) (.*)$/m.exec(manual) ?? [];
+  const trust = [...files.matchAll(/--from-file=([^=]+)=(\S+)/g)]
+    .map(([, key = "", file = ""]) => [key, Deno.readTextFileSync(join(folder, file))]);
+  return Object.fromEntries([...secrets, [name, Object.fromEntries(trust)]]);
 }
 
 Deno.test({
   ...needing(
     POD_NEEDS,
-    "server, connector and agent as pods: an agent's client gets a page, and a renewed Secret is taken",
+    "server, connector and agent as pods with the manual's certificates: an agent's client gets a page, and a renewed Secret is taken",
     async () => {
       using temporary = new TemporaryFolder();
       const { path: folder } = temporary;
       // Pods' users must come to their volumes.
       Deno.chmodSync(folder, 0o755);
-      const pki = await makePki(join(folder, "pki"));
+      const pki = await makePki(join(folder, "pki"), wordsOfManual());
       const names = { dns: NAMES.slice(0, 2), eku: ["serverAuth"] as const };
-      const authority = Deno.readTextFileSync(pki.caCert);
-      const sources = {
-        "ztna-intermediate-tls": secretOf(await pki.issue("pod-server", names)),
-        "ztna-connector-tls": secretOf(pki.connector),
-        "ztna-agent-tls": secretOf(pki.agent),
-        "ztna-trust": { "client-ca.crt": authority, "server-ca.crt": authority },
-      };
+      const sources = sourcesOfManual(pki.folder);
       await using network = await Namespace.open();
       await network.run("ip", "link", "set", "lo", "up");
       const backend = network.command("python3", "-m", "http.server", "80", "--bind", "127.0.0.1", "--directory", pki.folder)

@@ -38,13 +38,17 @@ let template: Promise<string> | null = null;
 async function makeTemplate(): Promise<string> {
   const folder = Deno.makeTempDirSync({ prefix: "postern-e2e-pki-" });
   globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+  await init(folder, ["--service", "web"]);
+  return folder;
+}
+
+async function init(folder: string, words: readonly string[]): Promise<void> {
   const { code, stderr } = await new Deno.Command(BINARY, {
-    args: ["certs", "init", folder, "--service", "web"],
+    args: ["certs", "init", folder, ...words],
     stdout: "null",
     stderr: "piped",
   }).output();
   if (code !== 0) throw new Error(`postern certs init ended with ${code}: ${new TextDecoder().decode(stderr)}`);
-  return folder;
 }
 
 /** Copies files with their modes, so that keys stay readable for their owner alone. */
@@ -56,9 +60,10 @@ function copyFolder(from: string, to: string): void {
   }
 }
 
-/** Makes a PKI for the service `web` in `folder`, which must not exist. */
-export async function makePki(folder: string): Promise<DevelopmentPki> {
-  copyFolder(await (template ??= makeTemplate()), folder);
+/** Makes a PKI for the service `web` in `folder`, which must not exist; `words` are given to `postern certs init` in the place of its own. */
+export async function makePki(folder: string, words?: readonly string[]): Promise<DevelopmentPki> {
+  if (words === undefined) copyFolder(await (template ??= makeTemplate()), folder);
+  else await init(folder, words);
   const files = (name: string): CertificateFiles => ({
     cert: join(folder, `${name}-cert.pem`),
     key: join(folder, `${name}-key.pem`),
