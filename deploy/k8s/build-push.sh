@@ -8,8 +8,23 @@ readonly root
 registry=${REGISTRY:-ghcr.io}
 owner=${OWNER:-postern}
 tag=${TAG:-latest}
-platforms=${PLATFORMS:-linux/amd64,linux/arm64}
 context=${CONTEXT:-$root}
+
+# The processors for which the image's files are there.
+laid_out() {
+  local folder names=()
+  for folder in "$context"/dist/image/*/; do
+    if [ -d "$folder" ]; then names+=("linux/$(basename "$folder")"); fi
+  done
+  (
+    IFS=,
+    printf '%s' "${names[*]:-none}"
+  )
+}
+
+# An image can only be made of what is laid out.
+platforms=${PLATFORMS:-$(laid_out)}
+if [ "$platforms" = none ]; then platforms=linux/amd64; fi
 
 usage() {
   cat <<USAGE
@@ -40,18 +55,6 @@ wrong() {
   printf 'ERROR: %s\n' "$1" >&2
   usage >&2
   exit 2
-}
-
-# The processors for which the image's files are there.
-laid_out() {
-  local folder names=()
-  for folder in "$context"/dist/image/*/; do
-    if [ -d "$folder" ]; then names+=("linux/$(basename "$folder")"); fi
-  done
-  (
-    IFS=,
-    printf '%s' "${names[*]:-none}"
-  )
 }
 
 push=unsaid

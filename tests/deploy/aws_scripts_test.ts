@@ -71,7 +71,11 @@ Deno.test(
     const none = await runWithStubs(CERTBOT, args, {}, { env });
     assertEquals([none.code, none.stderr], [1, "ERROR: certbot is missing: install certbot and python3-certbot-dns-route53\n"]);
     const noLib = await runWithStubs(CERTBOT, args, { certbot: {} }, { env: { ...env, POSTERN_LIB: "/nonexistent" } });
-    assertEquals([noLib.code, noLib.calls], [1, []]);
+    assertEquals([noLib.code, noLib.calls, noLib.stderr], [
+      1,
+      [],
+      "ERROR: no /nonexistent/install-certificate.sh: run deploy/systemd/install.sh first\n",
+    ]);
     const refused = await runWithStubs(CERTBOT, args, { certbot: { code: 1 } }, { env });
     assertEquals([refused.code, refused.stderr], [1, "ERROR: certbot made no certificate for gateway.example.com\n"]);
     const empty = await runWithStubs(CERTBOT, args, { certbot: {} }, { env });

@@ -45,6 +45,14 @@ Deno.test("build-push.sh --no-push for several processors is refused before Dock
   }
 });
 
+Deno.test("build-push.sh makes the image for what is laid out, unless PLATFORMS names something else", async () => {
+  const { code, stdout } = await build([], {}, {}, ["amd64"]);
+  assertEquals([code, stdout], [0, "Loaded ghcr.io/postern/postern:latest (linux/amd64); nothing was pushed\n"]);
+  const none = await build([], {}, {}, []);
+  const words = "lay it out (deno task image --stage-only), or name in PLATFORMS what there is: none";
+  assertEquals([none.code, none.stderr, none.calls], [1, `ERROR: no folder /dist/image/amd64: ${words}\n`, []]);
+});
+
 Deno.test("build-push.sh needs --push for several processors, or one of them", async () => {
   const { code, stderr, calls } = await build([]);
   assertEquals([code, calls], [1, []]);
@@ -90,7 +98,7 @@ Deno.test("build-push.sh says what is wrong: flags, variables, files, Docker", a
   assertEquals([noBuild.code, noBuild.stderr], [1, "ERROR: docker could not build ghcr.io/postern/postern:latest\n"]);
   const noDocker = await build(["--push"], {}, null);
   assertEquals([noDocker.code, noDocker.stderr], [1, "ERROR: docker is missing\n"]);
-  const notStaged = await build(["--push"], {}, {}, ["amd64"]);
+  const notStaged = await build(["--push"], { PLATFORMS: TWO }, {}, ["amd64"]);
   assertEquals([notStaged.code, notStaged.stderr, notStaged.calls], [
     1,
     "ERROR: no folder /dist/image/arm64: lay it out (deno task image --stage-only), or name in PLATFORMS what there is: linux/amd64\n",
