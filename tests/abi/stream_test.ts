@@ -47,6 +47,18 @@ Deno.test("stream: an end arrives that was written before the acknowledgement of
   assertEquals(client.read(), "|");
 });
 
+/** What `reader` gets when `sender` sends again what was lost. */
+async function readAfterTimeouts(pair: QuicPair, sender: "client" | "server", reader: ReturnType<typeof endOf>): Promise<string> {
+  let got = reader.read();
+  for (let i = 0; got === "" && i < TIMEOUTS_MAX; i++) {
+    await new Promise((resolve) => setTimeout(resolve, library.quiche_conn_timeout_as_millis(pair[sender]) + 1));
+    library.quiche_conn_on_timeout(pair[sender]);
+    pair.run();
+    got = reader.read();
+  }
+  return got;
+}
+
 Deno.test("stream: a lost end is sent again, also when the other direction has ended meanwhile", async () => {
   using pair = await connectedPair();
   const client = endOf(pair, "client"), server = endOf(pair, "server");
@@ -62,14 +74,7 @@ Deno.test("stream: a lost end is sent again, also when the other direction has e
   pair.carry("client");
   assertEquals(server.read(), "|");
   pair.run();
-  let got = client.read();
-  for (let i = 0; got === "" && i < TIMEOUTS_MAX; i++) {
-    await new Promise((resolve) => setTimeout(resolve, library.quiche_conn_timeout_as_millis(pair.server) + 1));
-    library.quiche_conn_on_timeout(pair.server);
-    pair.run();
-    got = client.read();
-  }
-  assertEquals(got, "|");
+  assertEquals(await readAfterTimeouts(pair, "server", client), "|");
 });
 
 /** Sends each letter in a packet of its own. */
@@ -104,6 +109,21 @@ Deno.test("stream: an end arrives that was lost together with bytes further ahea
   sendApart(pair, other, "xyz");
   pair.run();
   assertEquals(server.read(), "ab|");
+});
+
+Deno.test("stream: an end arrives with bytes that are repeated although they were read", async () => {
+  using pair = await connectedPair();
+  const client = endOf(pair, "client"), server = endOf(pair, "server");
+  client.send("a", false);
+  pair.carry("client");
+  assertEquals(server.read(), "a");
+  // That it was read is lost on its way, and so is the end alone: both are sent again as one.
+  pair.carry("server", true);
+  client.send("", true);
+  assertEquals(pair.carry("client", true), 1);
+  assertEquals(await readAfterTimeouts(pair, "client", server), "|");
+  pair.run();
+  assertEquals(server.read(), "");
 });
 
 Deno.test("stream: what is left of a packet may be too little for a frame's header, and the stream goes on in the next one", async () => {
