@@ -6,7 +6,19 @@ import { join } from "node:path";
 import { Gateway } from "./gateway_fixture.ts";
 import { LossyPath, type PathCounts, type PathTrouble } from "./lossy_path_fixture.ts";
 import type { RoleProcess } from "./processes_fixture.ts";
-import { Backend, close, echo, hashToEnd, isClosed, isReset, readExactly, within, writeAll, writePattern } from "./tcp_fixture.ts";
+import {
+  Backend,
+  close,
+  echo,
+  hashToEnd,
+  isClosed,
+  isReset,
+  readExactly,
+  sleep,
+  within,
+  writeAll,
+  writePattern,
+} from "./tcp_fixture.ts";
 import { UdpBackend, UdpClient } from "./udp_fixture.ts";
 
 const LOOPBACK = "127.0.0.1";
@@ -84,12 +96,12 @@ export class BadPathGateway implements AsyncDisposable {
   }
 
   /** Sends so many bytes and compares what comes back. Throws when it hangs. */
-  async transfer(bytes: number, seed: number, way: "forward" | "socks" = "forward"): Promise<TransferEnd> {
+  async transfer(bytes: number, seed: number, way: "forward" | "socks" = "forward", endAfterMs = 0): Promise<TransferEnd> {
     using client = await Deno.connect({ hostname: LOOPBACK, port: this.#ports[way === "forward" ? 0 : 2] ?? 0 });
     return await within(
       HANG_MS,
       `a transfer by ${way}`,
-      way === "forward" ? exchange(client, bytes, seed) : bySocks(client, bytes, seed),
+      way === "forward" ? exchange(client, bytes, seed, endAfterMs) : bySocks(client, bytes, seed),
     );
   }
 
@@ -115,9 +127,10 @@ export class BadPathGateway implements AsyncDisposable {
   }
 }
 
-/** Writes a pattern and reads it back, both at once. */
-export async function exchange(client: Deno.TcpConn, bytes: number, seed: number): Promise<TransferEnd> {
+/** Writes a pattern and reads it back, both at once; the end follows the last byte after a while. */
+export async function exchange(client: Deno.TcpConn, bytes: number, seed: number, endAfterMs = 0): Promise<TransferEnd> {
   const writing = writePattern(client, seed, bytes).then(async (sha256) => {
+    await sleep(endAfterMs);
     await client.closeWrite();
     return sha256;
   }).catch((error: unknown) => {
