@@ -1,6 +1,5 @@
 /** What loading certificates, keys and lists needs of the world, and the reading of one file of theirs in words for a person. */
 import { type LogRecord, messageOf, PosternError } from "../base/mod.ts";
-import type { RevocationFacts } from "./revocation.ts";
 
 /** What of a certificate is looked at here. */
 export interface CertificateFacts {
@@ -11,6 +10,18 @@ export interface CertificateFacts {
   readonly notAfterMs: number;
   /** SHA-256 of the SubjectPublicKeyInfo, base64. */
   readonly spkiSha256: string;
+}
+
+/** What is looked at of one revocation list. */
+export interface RevocationFacts {
+  /** As a certificate's issuer is written. */
+  readonly issuer: string;
+  /** Milliseconds since the epoch. */
+  readonly thisUpdateMs: number;
+  /** Null: it always counts. */
+  readonly nextUpdateMs: number | null;
+  /** Hexadecimal. */
+  readonly serials: readonly string[];
 }
 
 /** What loading needs of the world. */

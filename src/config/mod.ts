@@ -42,7 +42,7 @@ export {
   type ServerMaterial,
 } from "./material.ts";
 export { decodeTokenText, loadToken, type TokenMaterial } from "./token_material.ts";
-export { CRL_WARNING_MS, type RevocationFacts, type RevocationMaterial } from "./revocation.ts";
+export { CRL_WARNING_MS, type RevocationMaterial } from "./revocation.ts";
 export { exampleYaml, flagNames, jsonSchema } from "./example.ts";
 export { parseServerName } from "./value.ts";
 export { loadSystemTrust, loadTrust, SYSTEM_BUNDLES } from "./trust.ts";

@@ -3,20 +3,8 @@
  * say of themselves, out. A list that is past its time is told, and counts on only as long as the settings allow.
  */
 import { concatBytes, type LogRecord, PosternError } from "../base/mod.ts";
-import { type MaterialReader, readMaterial } from "./material_file.ts";
+import { type MaterialReader, readMaterial, type RevocationFacts } from "./material_file.ts";
 import type { ServerSettings } from "./server.ts";
-
-/** What is looked at of one revocation list. */
-export interface RevocationFacts {
-  /** As a certificate's issuer is written. */
-  readonly issuer: string;
-  /** Milliseconds since the epoch. */
-  readonly thisUpdateMs: number;
-  /** Null: it always counts. */
-  readonly nextUpdateMs: number | null;
-  /** Hexadecimal. */
-  readonly serials: readonly string[];
-}
 
 export interface RevocationMaterial {
   /** All lists as one text; null without any. */

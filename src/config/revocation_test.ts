@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { LogRecord } from "../base/mod.ts";
 import type { MaterialReader } from "./material_file.ts";
-import { loadRevocation, type RevocationFacts } from "./revocation.ts";
+import type { RevocationFacts } from "./material_file.ts";
+import { loadRevocation } from "./revocation.ts";
 
 const NOW = Date.UTC(2026, 5, 1);
 const HOUR = 3_600_000;

@@ -11,13 +11,13 @@ import { examineAdmission, examineServices } from "./asked_services.ts";
 import type { Findings } from "./finding.ts";
 import { type DoctorReader, type DoctorSettings, examineOwnFiles, type OwnFiles } from "./own_files.ts";
 import type { Reach } from "./reach.ts";
-import { examineClock, examineDistrust, examineServerCertificate } from "./trust.ts";
-import { examinePath, findWay, resolveServer, tellSilence, type Way } from "./way.ts";
+import { examineClock, examineDistrust, examineServerCertificate, type HandshakeFacts } from "./trust.ts";
+import { examinePath, findWay, type Resolve, resolveServer, tellSilence, type Way } from "./way.ts";
 
 /** What the checks need of the world. */
 export interface DoctorWorld {
   readonly reader: DoctorReader;
-  readonly resolve: (host: string) => Promise<readonly string[]>;
+  readonly resolve: Resolve;
   /** Opens what a connection is made of. */
   readonly openProbe: () => Promise<ProbeWorld>;
 }
@@ -50,7 +50,7 @@ async function examineServer(
   world: DoctorWorld,
   findings: Findings,
 ): Promise<void> {
-  const addresses = await resolveServer(host, world, findings);
+  const addresses = await resolveServer(host, world.resolve, findings);
   if (addresses.length === 0) return;
   const probe = await world.openProbe();
   const found = await findWay(addresses, port, probe, findings);
@@ -156,17 +156,6 @@ function examineBuffers({ socket }: ProbeConnection, findings: Findings): void {
     `${message}: bursts may be lost`,
     `sysctl -w net.core.rmem_max=${wanted} net.core.wmem_max=${wanted}`,
   );
-}
-
-/** What is known when a handshake is judged. */
-export interface HandshakeFacts {
-  /** The name that the server's certificate must have. */
-  readonly name: string;
-  /** The keys that it may have; empty: any. */
-  readonly pins: readonly string[];
-  readonly target: string;
-  readonly files: OwnFiles;
-  readonly nowMs: number;
 }
 
 function tellFailure(dialled: ProbeConnection, reached: Reach, facts: HandshakeFacts, findings: Findings): void {

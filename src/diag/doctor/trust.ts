@@ -6,9 +6,19 @@ import { explainPins, PIN_HINT } from "../../base/mod.ts";
 import { isoTime } from "../../config/mod.ts";
 import type { CertificateSummary } from "../../core/quic/mod.ts";
 import type { ProbeConnection } from "../probe/mod.ts";
-import type { HandshakeFacts } from "./doctor.ts";
 import type { Findings } from "./finding.ts";
-import { judgeValidity, secondsOf, SET_CLOCK } from "./own_files.ts";
+import { judgeValidity, type OwnFiles, secondsOf, SET_CLOCK } from "./own_files.ts";
+
+/** What is known when a handshake is judged. */
+export interface HandshakeFacts {
+  /** The name that the server's certificate must have. */
+  readonly name: string;
+  /** The keys that it may have; empty: any. */
+  readonly pins: readonly string[];
+  readonly target: string;
+  readonly files: OwnFiles;
+  readonly nowMs: number;
+}
 
 type Distrust = NonNullable<ProbeConnection["distrust"]>;
 

@@ -5,14 +5,16 @@
 import { formatSocketAddress, PosternError } from "../../base/mod.ts";
 import { errnoText } from "../../io/mod.ts";
 import { type ProbeConnection, type ProbeWorld, ROLE_TRANSPORT } from "../probe/mod.ts";
-import type { DoctorWorld } from "./doctor.ts";
 import type { Findings } from "./finding.ts";
 import { EMSGSIZE, overheadOf, type Reach, reach } from "./reach.ts";
 
 /** Packets of IPv6 are never smaller (RFC 8200 §5): a tunnel should carry them whole. */
 const INNER_PACKET_BYTES = 1_280;
 
-export async function resolveServer(host: string, { resolve }: DoctorWorld, findings: Findings): Promise<readonly string[]> {
+/** The IP addresses of a name. */
+export type Resolve = (host: string) => Promise<readonly string[]>;
+
+export async function resolveServer(host: string, resolve: Resolve, findings: Findings): Promise<readonly string[]> {
   try {
     const addresses = await resolve(host);
     findings.ok("resolve", host, addresses[0] === host ? "is an address" : `is ${addresses.join(", ")}`);
