@@ -287,6 +287,7 @@ export class QuicheConnection implements EngineConnection {
       packetsLost: number(STATS.lost),
       bytesReceived: number(STATS.recvBytes),
       bytesSent: number(STATS.sentBytes),
+      datagramsReceived: number(STATS.dgramRecv),
     };
     const hasPath = this.#activePath();
     return {

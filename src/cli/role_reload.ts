@@ -209,10 +209,12 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
       "external_ip",
       settings.externalIp,
     ]]
-    : [["server", settings.servers], ["server_name", settings.serverName], [
-      "pin_sha256",
-      settings.pins,
-    ]];
+    : [
+      ["server", settings.servers],
+      ["server_name", settings.serverName],
+      ["pin_sha256", settings.pins],
+      ["packet_queue", settings.packetQueueMax],
+    ];
   const more: [string, unknown][] = settings.role === "connector"
     ? [
       ["exit_on_denied", settings.exitsOnDenied],

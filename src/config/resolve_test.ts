@@ -108,6 +108,7 @@ Deno.test("defaults of each role", async () => {
     caCertPath: null,
     tokenPath: null,
     tokenKeyPath: null,
+    packetQueueMax: 4_096,
   };
   assertEquals(await settings(CONNECTOR, {}), {
     role: "connector",

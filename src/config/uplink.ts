@@ -4,7 +4,7 @@ import * as z from "zod";
 import { parseHostPort, parsePin, PIN_FORM, usageError } from "../base/mod.ts";
 import { settingError } from "./problem.ts";
 import { formatSource, list, onOff, type Resolved, type SettingTable, word } from "./setting.ts";
-import { isUnspecified, path, refuse, serverName, text } from "./value.ts";
+import { isUnspecified, numberFromText, path, refuse, serverName, text } from "./value.ts";
 
 /** The port of a server that names none (UDP). */
 export const DEFAULT_SERVER_PORT = 4433;
@@ -28,6 +28,8 @@ export interface UplinkSettings {
   /** A registration token instead of a certificate, and its holder's key. */
   readonly tokenPath: string | null;
   readonly tokenKeyPath: string | null;
+  /** Packets that wait for the way to be free, or to be read. */
+  readonly packetQueueMax: number;
 }
 
 /** Host and port of `--server`; a null port means that the text has none. */
@@ -53,9 +55,14 @@ function joinHostPort(host: string, port: number | undefined): string {
 }
 
 const SERVERS_MAX = 8;
+/** The engine drops uncounted what overflows a shorter one. */
+const PACKET_QUEUE = { min: 256, fallback: 4_096, max: 65_536 } as const;
 /** Enough for several servers, each with the key that it has and the next one. */
 const PINS_MAX = 32;
 
+const packetQueue = z.int({ error: "must be a whole number of packets" })
+  .min(PACKET_QUEUE.min, { error: `must be at least ${PACKET_QUEUE.min}` })
+  .max(PACKET_QUEUE.max, { error: `must be at most ${PACKET_QUEUE.max}` });
 const pin = text.transform((value, context) => parsePin(value) ?? refuse(context, PIN_FORM));
 
 /** Settings of the connector and the agent. The aliases differ between the two. */
@@ -116,6 +123,11 @@ export function uplinkSettings(
       example: "/etc/postern/agent-token-key.pem",
       summary: "The Ed25519 private key (PEM) of the holder of --token",
     }),
+    packet_queue: word<number>("PACKETS", PACKET_QUEUE.fallback, {
+      schema: packetQueue,
+      fromText: numberFromText,
+      summary: "How many packets of UDP and of the network interface may wait; when more come the oldest are dropped and counted",
+    }),
     verify_peer: onOff(true, {
       summary: "Verify the server's certificate and name",
       offSummary:
@@ -158,6 +170,7 @@ export function finishUplink(resolved: Resolved<UplinkTable>, filePort: number |
     caCertPath: values.ca_cert,
     tokenPath: values.token,
     tokenKeyPath: values.token_key,
+    packetQueueMax: values.packet_queue,
   };
 }
 

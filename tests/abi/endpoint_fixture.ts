@@ -174,10 +174,13 @@ export class MemoryNetwork implements TimerService {
 }
 
 /** A server's and a client's profile that trust each other. */
-export async function createProfiles(engine: Engine): Promise<{ readonly server: EngineProfile; readonly client: EngineProfile }> {
+export async function createProfiles(
+  engine: Engine,
+  transport: Partial<TransportLimits> = {},
+): Promise<{ readonly server: EngineProfile; readonly client: EngineProfile }> {
   const authority = await createAuthority();
   const { certificatePem, privateKeyPem } = await authority.issue({ commonName: "server", dns: ["server.test"] });
-  const common = { protocols: ["ztna-v2"], transport: TRANSPORT };
+  const common = { protocols: ["ztna-v2"], transport: { ...TRANSPORT, ...transport } };
   return {
     server: engine.createProfile({
       side: "server",

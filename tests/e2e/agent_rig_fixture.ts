@@ -9,6 +9,13 @@ import type { ServerRig } from "./server_rig_fixture.ts";
 
 const LOOPBACK = "127.0.0.1";
 
+/** What of the plan is not as usual. */
+type RigPlan = Partial<Omit<AgentPlan, "addresses">> & {
+  /** The server's. */
+  readonly addresses?: readonly string[];
+  readonly packetQueueMax?: number;
+};
+
 export class AgentRig implements Disposable {
   readonly agent: AgentPlane;
   readonly logs: LogRecord[] = [];
@@ -38,7 +45,7 @@ export class AgentRig implements Disposable {
     forwards: readonly string[],
     dns?: readonly string[],
     serverPort = rig.port(),
-    { addresses = [LOOPBACK], ...further }: Partial<Omit<AgentPlan, "addresses">> & { readonly addresses?: readonly string[] } = {},
+    { addresses = [LOOPBACK], packetQueueMax = 4_096, ...further }: RigPlan = {},
   ): Promise<AgentRig> {
     const targets = forwards.map((forward) => ({ service: forward.replace("/udp", ""), isUdp: forward.endsWith("/udp") }));
     const names = dns ?? targets.map(({ service }) => `agent.${service}.ztna`);
@@ -51,6 +58,7 @@ export class AgentRig implements Disposable {
         tls: { certificatePem: identity.certificatePem, keyPem: identity.privateKeyPem, trustPem: rig.authority.certificatePem },
         allowLegacyServiceIds: false,
         cidRotationMs: 300_000,
+        packetQueueMax,
       },
       forwards: targets.map(({ service, isUdp }) => ({
         listen: { address: LOOPBACK, port: 0 },

@@ -100,6 +100,7 @@ export class ConnectorRig implements Disposable {
         tls: tlsOf(rig, identity),
         allowLegacyServiceIds: false,
         cidRotationMs: options.cidRotationMs ?? 300_000,
+        packetQueueMax: 4_096,
       },
       services: options.services,
       ...(options.packetTimes === undefined ? {} : { packetTimes: options.packetTimes }),

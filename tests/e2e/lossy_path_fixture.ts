@@ -70,8 +70,18 @@ export class LossyPath implements AsyncDisposable {
     return new LossyPath(JSON.parse(value ?? "{}").port, child, lines);
   }
 
+  /** Nothing passes until {@linkcode resume}: what comes waits for the path, as far as the kernel has room. */
+  pause(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  resume(): void {
+    this.#child.kill("SIGCONT");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.kill("SIGTERM");
+    this.#child.kill("SIGCONT");
     await this.#child.status;
     await this.#reading;
   }

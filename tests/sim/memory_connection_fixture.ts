@@ -71,6 +71,7 @@ export class MemoryConnection implements EngineConnection {
   readonly #writer: FrameWriter;
   readonly #datagramsOut: Uint8Array[] = [];
   readonly #datagramsIn: Uint8Array[] = [];
+  #datagramsReceived = 0;
   #phase: Phase = "handshake";
   #peer: TransportHello | null = null;
   #protocol = "";
@@ -235,6 +236,7 @@ export class MemoryConnection implements EngineConnection {
       case "datagram":
         if (this.#datagramsIn.length >= this.#options.profile.options.transport.datagramQueueMax) this.#datagramsIn.shift();
         this.#datagramsIn.push(frame.bytes);
+        this.#datagramsReceived++;
         return 0;
       case "new-id":
         this.ids.onNew(frame, this.#pending);
@@ -681,6 +683,7 @@ export class MemoryConnection implements EngineConnection {
       packetsLost: recovery.packetsLost,
       bytesReceived: this.#bytesReceived,
       bytesSent: recovery.bytesSent,
+      datagramsReceived: this.#datagramsReceived,
       rttMs: recovery.rttMs,
       congestionWindowBytes: recovery.windowBytes,
       pathMtuBytes: this.#packetBytes,

@@ -54,6 +54,7 @@ export function uplinkPlan(tls: TlsMaterial, serverAddress: string, cidRotationM
     tls,
     allowLegacyServiceIds: false,
     cidRotationMs,
+    packetQueueMax: 4_096,
   };
 }
 

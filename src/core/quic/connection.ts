@@ -78,6 +78,10 @@ export class Connection {
   needsFlush = false;
   /** Datagrams in the engine's queue that were counted there by who put them in; exact again after each time that it sent. */
   queuedDatagrams = 0;
+  /** Datagrams that were read from it: since its engine last had none, in whole, and those that the engine dropped before. */
+  datagramsInRow = 0;
+  datagramsRead = 0;
+  datagramsLost = 0;
   /** What waits to get there, if anything does. */
   backlog: Backlog | null = null;
   /** Bytes that it may still send in this round of the endpoint; below zero after a packet that was larger. */

@@ -14,6 +14,9 @@ import { emptyLongHeader, firstPacketBytes, LOCAL_CID_BYTES, PacketType, readLon
 import { LocalIds } from "./local_ids.ts";
 import { Sending } from "./sending.ts";
 
+/** The shortest queue of received datagrams that an engine may have: who reads fewer at a time has missed none. */
+const OVERFLOW_ROW = 256;
+
 export class Endpoint {
   readonly counters: EndpointCounters = zeroEndpointCounters();
   readonly #options: EndpointOptions;
@@ -285,10 +288,23 @@ export class Endpoint {
     for (let i = 0; all || i < limits.datagramsPerTurn; i++) {
       if (connection.isClosing) return;
       const length = connection.engine.datagramRecv(datagramAt, limits.datagramBytesMax);
-      if (length < 0) return;
+      if (length < 0) {
+        if (connection.datagramsInRow >= OVERFLOW_ROW) this.#countOverflow(connection);
+        connection.datagramsInRow = 0;
+        return;
+      }
+      connection.datagramsInRow++;
+      connection.datagramsRead++;
       handler.onDatagram(connection, datagramAt, length, nowMs);
     }
     this.#attend(connection);
+  }
+
+  /** So many came in a row that the engine's queue may have been full: then the oldest are missing. */
+  #countOverflow(connection: Connection): void {
+    const lost = connection.engine.stats().datagramsReceived - connection.datagramsRead;
+    this.counters.datagramsOverflowed += lost - connection.datagramsLost;
+    connection.datagramsLost = lost;
   }
 
   /** After a connection has sent: is it over, and when must it be looked at again? */

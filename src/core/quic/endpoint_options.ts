@@ -89,6 +89,8 @@ export interface EndpointCounters {
   /** Refused by the {@linkcode AcceptPolicy}. */
   overPolicy: number;
   undecryptable: number;
+  /** Datagrams that the engine had received and dropped again, the oldest first, because nobody had read them. */
+  datagramsOverflowed: number;
   /** Late packets with an ID that the peer has retired. */
   retiredId: number;
   versionNegotiations: number;
@@ -111,6 +113,7 @@ export function zeroEndpointCounters(): EndpointCounters {
     overHandshakeLimit: 0,
     overPolicy: 0,
     undecryptable: 0,
+    datagramsOverflowed: 0,
     retiredId: 0,
     versionNegotiations: 0,
     retries: 0,

@@ -166,6 +166,8 @@ export interface ConnectionStats {
   readonly packetsLost: number;
   readonly bytesReceived: number;
   readonly bytesSent: number;
+  /** Those that were dropped before they were read too. */
+  readonly datagramsReceived: number;
   readonly rttMs: number;
   readonly congestionWindowBytes: number;
   readonly pathMtuBytes: number;
@@ -177,7 +179,7 @@ export interface TlsIdentity {
   readonly privateKeyPem: Uint8Array;
 }
 
-/** How the other end is verified. There is no default: S0-C1.5 wants the decision stated. */
+/** How the other end is verified. There is no default: who makes a profile decides. */
 export type PeerVerification =
   | ({ readonly kind: "require" } & PeerTrust)
   | ({ readonly kind: "if-given" } & PeerTrust)

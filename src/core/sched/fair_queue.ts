@@ -133,6 +133,11 @@ export class FairQueue {
     return this.#tail === null;
   }
 
+  /** How many packets of a sender wait. */
+  waitingOf(sender: number): number {
+    return this.#senders.get(sender)?.packets ?? 0;
+  }
+
   /** Puts a packet behind the others of its sender. Who has too many loses the oldest. */
   push(sender: number, from: Uint8Array, offset: number, length: number): void {
     const all = this.#all;

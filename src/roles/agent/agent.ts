@@ -18,7 +18,15 @@ import {
   type ProxyPlan,
   type RolePlane,
 } from "../control/mod.ts";
-import { DRAIN_MS, Uplink, UPLINK_TRANSPORT, UplinkHub, type UplinkRole, type UplinkTrouble } from "../uplink/mod.ts";
+import {
+  type DatagramNotes,
+  DRAIN_MS,
+  QueueWarning,
+  Uplink,
+  UplinkHub,
+  type UplinkRole,
+  type UplinkTrouble,
+} from "../uplink/mod.ts";
 import { Direct } from "./direct.ts";
 import {
   CONNECTIONS_MAX,
@@ -35,7 +43,6 @@ import type { AGENT_METRICS, AgentMetric } from "./metrics.ts";
 import { OnlyClient } from "./only_client.ts";
 import { PacketEnd } from "./packet_end.ts";
 import { Proxy } from "./proxy.ts";
-import { QueueWarning } from "./queue_warning.ts";
 import { serviceOfHost, type TargetRules } from "./proxy_target.ts";
 import { AGENT_ADDRESS, AgentServices, STACK_ADDRESS } from "./services.ts";
 import { localFlows, serviceReport } from "./status.ts";
@@ -68,18 +75,14 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#plane = plane;
     this.#counters = counters;
     const { reactor } = plane.platform;
-    const queueWarning = new QueueWarning((...record) => plane.log("warn", ...record));
-    const count = (metric: AgentMetric, amount: number) => {
-      this.#add(metric, amount);
-      if (metric === "droppedQueue") queueWarning.lost("queue", amount, UPLINK_TRANSPORT.datagramQueueMax, reactor.nowMs);
-      if (metric === "droppedWaiting") queueWarning.lost("waiting", amount, WAITING_PACKETS_MAX, reactor.nowMs);
-    };
+    const count = this.#counting(plan.uplink.packetQueueMax);
     const hub: UplinkHub = new UplinkHub(
       plane,
       plan.uplink,
       null,
       (...packet) => this.#direct !== null && this.#direct.takesPacket(...packet),
     );
+    hub.notes = notesOf(count);
     this.#uplink = new Uplink(plane, plan.uplink, this, { hub });
     this.#end = new GracefulEnd(plane, () => this.#connections.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
     this.#services = new AgentServices(plan.addresses, plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS);
@@ -88,7 +91,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
       plane,
       services: this.#services,
       count,
-      flush: (nowMs) => this.#uplink.endpoint.endTurn(nowMs),
+      hub,
       onAnswered: (isAcknowledged, nowMs) => {
         this.#uplink.answered(nowMs);
         if (isAcknowledged) {
@@ -314,6 +317,18 @@ export class AgentPlane implements RolePlane, UplinkRole {
     this.#plane.finish();
   }
 
+  /** Counts, and tells of losses for want of room. */
+  #counting(packetQueueMax: number): (metric: AgentMetric, amount: number) => void {
+    const { reactor } = this.#plane.platform;
+    const warning = new QueueWarning((...record) => this.#plane.log("warn", ...record));
+    return (metric, amount) => {
+      this.#add(metric, amount);
+      if (metric === "droppedQueue") warning.lost("send", "queue", amount, packetQueueMax, reactor.nowMs);
+      if (metric === "droppedReceive") warning.lost("receive", "receive-queue", amount, packetQueueMax, reactor.nowMs);
+      if (metric === "droppedWaiting") warning.lost("registration", "waiting", amount, WAITING_PACKETS_MAX, reactor.nowMs);
+    };
+  }
+
   #add(key: AgentMetric, amount: number): void {
     const { cells, index } = this.#counters;
     const at = index[key];
@@ -323,4 +338,14 @@ export class AgentPlane implements RolePlane, UplinkRole {
   #set(key: AgentMetric, value: number): void {
     this.#counters.cells[this.#counters.index[key]] = value;
   }
+}
+
+function notesOf(count: (metric: AgentMetric, amount: number) => void): DatagramNotes {
+  return {
+    left: () => count("packetsSent", 1),
+    tooLarge: () => count("droppedTooLarge", 1),
+    lost: (amount) => count("droppedQueue", amount),
+    gone: (amount) => count("droppedNoUplink", amount),
+    overflowed: (amount) => count("droppedReceive", amount),
+  };
 }

@@ -23,8 +23,6 @@ export const SERVICES_MAX = 64;
 export const UDP_FLOWS_MAX = 4_096;
 /** Packets of one service that wait for the answer to its registration; the oldest goes. */
 export const WAITING_PACKETS_MAX = 64;
-/** Losses for want of room are told again when there were none for this long. */
-export const QUEUE_WARNING_MS = 60_000;
 /** The largest packet with its ROUTED header, as large as a DATAGRAM can be. */
 export const PACKET_MAX_BYTES = 65_536;
 /** What a DATAGRAM carries before the connection has said it: what fits everywhere (WIRE 3.3). */

@@ -124,6 +124,7 @@ export const AGENT_METRICS = {
   droppedNoUplink: dropped("no-uplink"),
   droppedDenied: dropped("denied"),
   droppedQueue: dropped("queue"),
+  droppedReceive: dropped("receive-queue"),
   droppedWaiting: dropped("waiting"),
   droppedTooManyFlows: dropped("too-many-flows"),
   droppedLocal: dropped("local"),

@@ -15,10 +15,18 @@ import {
   type TcpSession,
   type UdpFlow,
 } from "../../core/netstack/mod.ts";
-import type { Connection } from "../../core/quic/mod.ts";
+import { type Connection, EngineError } from "../../core/quic/mod.ts";
 import { ALPN_V2, ROUTED_ID_AT, routedIdLength, udpHeadroomBytes } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
-import { PacketPump, Registrar, REGISTRATION_FRAME_BYTES, type RegistrationReport } from "../uplink/mod.ts";
+import {
+  PacketPump,
+  Registrar,
+  REGISTRATION_FRAME_BYTES,
+  type RegistrationReport,
+  senderOfFlow,
+  senderOfPath,
+  type UplinkHub,
+} from "../uplink/mod.ts";
 import * as limits from "./limits.ts";
 import type { AgentMetric } from "./metrics.ts";
 import { DirectPackets } from "./direct_packets.ts";
@@ -29,8 +37,7 @@ export interface PacketEndOptions {
   readonly plane: Plane;
   readonly services: AgentServices;
   readonly count: (metric: AgentMetric, amount: number) => void;
-  /** Lets the connection's packets leave now. */
-  readonly flush: (nowMs: number) => void;
+  readonly hub: UplinkHub;
   /** The server has answered a registration. */
   readonly onAnswered: (isAcknowledged: boolean, nowMs: number) => void;
 }
@@ -54,6 +61,8 @@ const ENTROPY_BYTES = 16;
 const PORT_FIRST = 49_152, PORTS = 16_384;
 /** So many taken ports in a row are passed over. */
 const PORT_TRIES = 64;
+/** The guest's packets, among those who share a connection. */
+const GUEST = -1;
 const IPV4_SOURCE_AT = 12, IPV4_HEADER_BYTES = 20;
 
 export class PacketEnd implements NetStackOwner {
@@ -104,7 +113,7 @@ export class PacketEnd implements NetStackOwner {
     this.#pump = new PacketPump({
       stack: this.stack,
       reactor,
-      flush: options.flush,
+      flush: (nowMs) => options.hub.endpoint.endTurn(nowMs),
       queueSome: (connection, links, most, nowMs) => this.#queueSome(connection, links, most, nowMs),
     });
     this.#packetAt = layout.reserve(limits.PACKET_MAX_BYTES);
@@ -196,7 +205,7 @@ export class PacketEnd implements NetStackOwner {
 
   /** Whether packets of the guest can leave now; without a connection they are dropped, so that their senders notice. */
   get hasRoom(): boolean {
-    return this.#connection === null || this.#connection.isOver || !this.#connection.engine.isDatagramQueueFull();
+    return this.#connection === null || this.#connection.isOver || !this.#options.hub.holdsBack(this.#connection, GUEST);
   }
 
   /** Whether the server has refused the service. */
@@ -207,7 +216,7 @@ export class PacketEnd implements NetStackOwner {
   /** Sends the guest's packet at `offset`, in front of which there is room for a ROUTED header. */
   forward(service: AgentService, offset: number, length: number): boolean {
     const link = this.#links.open(service);
-    return this.#offer(link, offset - link.header.length, length);
+    return this.#offer(link, GUEST, offset - link.header.length, length);
   }
 
   /** Begins a UDP flow to a port of the service. Null when a bound is reached. */
@@ -238,7 +247,7 @@ export class PacketEnd implements NetStackOwner {
     if (payloadAt + length > this.#packetAt + limits.PACKET_MAX_BYTES) return this.#drop("droppedTooLarge");
     arena.bytes.copyWithin(payloadAt, offset, offset + length);
     const packetBytes = this.stack.frameDatagram(flow, arena, packetAt, length, nowMs);
-    return packetBytes === 0 ? this.#drop("droppedTooLarge") : this.#offer(link, this.#packetAt, packetBytes);
+    return packetBytes === 0 ? this.#drop("droppedTooLarge") : this.#offer(link, senderOfFlow(flow), this.#packetAt, packetBytes);
   }
 
   onSyn(): null {
@@ -298,8 +307,8 @@ export class PacketEnd implements NetStackOwner {
   }
 
   /** Sends the packet that lies behind the room for its header at `at`, or has it wait for the answer to the registration. */
-  #offer(link: PacketLink, at: number, packetBytes: number): boolean {
-    if (link.connection !== null || this.#isRegistered(link)) return this.#send(link, at, packetBytes);
+  #offer(link: PacketLink, sender: number, at: number, packetBytes: number): boolean {
+    if (link.connection !== null || this.#isRegistered(link)) return this.#send(link, sender, at, packetBytes);
     const { arena } = this.#options.plane.platform.engine;
     if (this.#connection === null) return this.#drop("droppedNoUplink");
     if (this.#registrar.stateOf(link.service.id) !== "pending") return this.#drop("droppedDenied");
@@ -307,7 +316,7 @@ export class PacketEnd implements NetStackOwner {
     return true;
   }
 
-  #send(link: PacketLink, at: number, packetBytes: number): boolean {
+  #send(link: PacketLink, sender: number, at: number, packetBytes: number): boolean {
     const connection = link.connection ?? this.#connection;
     if (connection === null || connection.isOver) return this.#drop("droppedNoUplink");
     if (link.connection !== null) {
@@ -315,11 +324,11 @@ export class PacketEnd implements NetStackOwner {
       this.#options.count("packetsDirect", 1);
     }
     this.#options.plane.platform.engine.arena.bytes.set(link.header, at);
-    const sent = connection.engine.datagramSend(at, link.header.length + packetBytes);
-    connection.touch();
-    if (sent < 0) return this.#drop("droppedQueue");
-    this.#options.count("packetsSent", 1);
-    return true;
+    const sent = this.#options.hub.sendDatagram(connection, sender, at, link.header.length + packetBytes);
+    if (sent === EngineError.bufferTooShort) return this.#drop("droppedTooLarge");
+    // What waits is counted when it leaves, and what finds no room by who has none.
+    if (sent === 0) this.#options.count("packetsSent", 1);
+    return sent >= 0;
   }
 
   #drop(reason: AgentMetric): false {
@@ -336,7 +345,7 @@ export class PacketEnd implements NetStackOwner {
       if (isRegistered) this.direct.ways?.accepted(link.service.id, this.#options.plane.platform.reactor.nowMs);
       while (link.waiting.count > 0) {
         const length = link.waiting.take(arena, this.#packetAt + link.header.length, limits.PACKET_MAX_BYTES - link.header.length);
-        if (isRegistered && length > 0) this.#send(link, this.#packetAt, length);
+        if (isRegistered && length > 0) this.#send(link, senderOfPath(link.path), this.#packetAt, length);
         else this.#drop("droppedDenied");
       }
     }
@@ -364,10 +373,11 @@ export class PacketEnd implements NetStackOwner {
     for (const link of links.all()) {
       if (!link.path.isReady || link.connection === null && !this.#isRegistered(link)) continue;
       const room = limits.PACKET_MAX_BYTES - link.header.length;
-      while (queued < most && !connection.engine.isDatagramQueueFull()) {
+      const sender = senderOfPath(link.path);
+      while (queued < most && !this.#options.hub.holdsBack(connection, sender)) {
         const length = this.stack.pollPacket(link.path, arena, this.#packetAt + link.header.length, room, nowMs);
         if (length === 0) break;
-        this.#send(link, this.#packetAt, length);
+        this.#send(link, sender, this.#packetAt, length);
         queued++;
       }
     }

@@ -7,7 +7,14 @@ import type { MetricCells, StatusExtent } from "../../base/mod.ts";
 import { counterPublisher } from "../../core/netstack/mod.ts";
 import { CloseCode } from "../../core/wire/mod.ts";
 import { type ConnectorPlan, GracefulEnd, type Plane, type PlaneCommand, type RolePlan, type RolePlane } from "../control/mod.ts";
-import { DRAIN_MS, REGISTRATION_FRAME_BYTES, UplinkHub, type UplinkTrouble } from "../uplink/mod.ts";
+import {
+  type DatagramNotes,
+  DRAIN_MS,
+  QueueWarning,
+  REGISTRATION_FRAME_BYTES,
+  UplinkHub,
+  type UplinkTrouble,
+} from "../uplink/mod.ts";
 import { ADDRESS_SLOT_BYTES } from "./backend_stream.ts";
 import { BackendStreams } from "./backend_streams.ts";
 import { BackendWatch } from "./backend_watch.ts";
@@ -20,6 +27,7 @@ import { ServiceTable } from "./services.ts";
 import { backendStatus, flowReports, limitReports } from "./status.ts";
 
 type Counters = MetricCells<typeof CONNECTOR_METRICS>;
+type Count = (metric: ConnectorMetric, amount: number) => void;
 
 export class ConnectorPlane implements RolePlane {
   readonly #plane: Plane;
@@ -44,10 +52,11 @@ export class ConnectorPlane implements RolePlane {
     const services = new ServiceTable(plan);
     this.#services = services;
     const addressSlot = layout.reserve(ADDRESS_SLOT_BYTES);
-    const count = (metric: ConnectorMetric, amount: number) => this.#add(metric, amount);
+    const count: Count = (metric, amount) => this.#add(metric, amount);
     this.#p2p = new P2p(plane, plan, count, () => this.#streams);
     const { listening } = this.#p2p;
     this.#hub = new UplinkHub(plane, plan.uplink, listening);
+    this.#hub.notes = this.#datagramNotes(plan, count);
     this.#end = new GracefulEnd(plane, () => this.#isIdle(), () => this.#finish());
     this.#streams = new BackendStreams({
       plane,
@@ -59,14 +68,8 @@ export class ConnectorPlane implements RolePlane {
       openSignalling: (connection, stream, first) => this.#p2p.signals.open(connection, stream, first),
     });
     // Behind the hub: the packets that its turn brought are answered in the same turn.
-    this.#datagrams = new DatagramEnd({
-      plane,
-      services,
-      addressSlot,
-      times: plan.packetTimes ?? null,
-      count,
-      flush: (nowMs) => this.#hub.endpoint.endTurn(nowMs),
-    });
+    const { packetTimes: times = null } = plan;
+    this.#datagrams = new DatagramEnd({ plane, services, addressSlot, times, count, hub: this.#hub });
     this.#links = new ServerLinks({
       plane,
       plan: plan.uplink,
@@ -106,6 +109,24 @@ export class ConnectorPlane implements RolePlane {
     });
     this.#watch.update(reactor.nowMs);
     this.#links.start(reactor.nowMs);
+  }
+
+  #datagramNotes({ uplink }: ConnectorPlan, count: Count): DatagramNotes {
+    const { reactor } = this.#plane.platform;
+    const warning = new QueueWarning((...record) => this.#plane.log("warn", ...record));
+    return {
+      left: () => {},
+      tooLarge: () => count("droppedTooLarge", 1),
+      gone: (amount) => count("droppedPeerGone", amount),
+      lost: (amount) => {
+        count("droppedQueue", amount);
+        warning.lost("send", "queue-full", amount, uplink.packetQueueMax, reactor.nowMs);
+      },
+      overflowed: (amount) => {
+        count("droppedReceive", amount);
+        warning.lost("receive", "receive-queue", amount, uplink.packetQueueMax, reactor.nowMs);
+      },
+    };
   }
 
   stop(nowMs: number): void {

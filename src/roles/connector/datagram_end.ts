@@ -14,7 +14,7 @@ import {
   type TcpSession,
   type UdpFlow,
 } from "../../core/netstack/mod.ts";
-import type { Connection } from "../../core/quic/mod.ts";
+import { type Connection, EngineError } from "../../core/quic/mod.ts";
 import {
   classifyFrame,
   copyEnds,
@@ -27,7 +27,7 @@ import {
   routedIdLength,
 } from "../../core/wire/mod.ts";
 import type { PacketTimesPlan, Plane } from "../control/mod.ts";
-import { PacketPump, SESSION_CHUNK_BYTES } from "../uplink/mod.ts";
+import { PacketPump, senderOfFlow, senderOfPath, SESSION_CHUNK_BYTES, type UplinkHub } from "../uplink/mod.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import * as limits from "./limits.ts";
 import { type LinkOwner, type PacketLink, PacketLinks } from "./packet_links.ts";
@@ -52,8 +52,7 @@ export interface DatagramEndOptions {
   /** Null: those of the network stack. */
   readonly times: PacketTimesPlan | null;
   readonly count: (metric: ConnectorMetric, amount: number) => void;
-  /** Lets the connection's packets leave now. */
-  readonly flush: (nowMs: number) => void;
+  readonly hub: UplinkHub;
 }
 
 /** By what and from whom packets came: the connection to the server, or that of an agent. */
@@ -109,7 +108,7 @@ export class DatagramEnd implements NetStackOwner {
     this.#pump = new PacketPump({
       stack: this.stack,
       reactor,
-      flush: options.flush,
+      flush: (nowMs) => options.hub.endpoint.endTurn(nowMs),
       queueSome: (connection, links, most, nowMs) => this.#queueSome(connection, links, most, nowMs),
     });
     this.#packetAt = layout.reserve(2 * SESSION_CHUNK_BYTES);
@@ -131,7 +130,7 @@ export class DatagramEnd implements NetStackOwner {
       },
       sendPacket: (flow, offset, length) => {
         const link = this.#links.of(flow.path);
-        if (link !== undefined) this.#send(link, offset, length);
+        if (link !== undefined) this.#send(link, senderOfFlow(flow), offset, length);
       },
       onDropped: () => count("droppedBackend", 1),
       onEnd: (flow) => void this.#flows.delete(flow),
@@ -292,18 +291,19 @@ export class DatagramEnd implements NetStackOwner {
       if (!path.isReady) continue;
       arena.bytes.set(header, this.#packetAt);
       const at = this.#packetAt + header.length;
-      while (queued < most && !connection.engine.isDatagramQueueFull()) {
+      const sender = senderOfPath(path);
+      while (queued < most && !this.#options.hub.holdsBack(connection, sender)) {
         const length = this.stack.pollPacket(path, arena, at, SESSION_CHUNK_BYTES, nowMs);
         if (length === 0) break;
-        this.#count(connection.engine.datagramSend(this.#packetAt, header.length + length));
+        this.#options.hub.sendDatagram(connection, sender, this.#packetAt, header.length + length);
         queued++;
       }
     }
     return queued;
   }
 
-  /** Queues a packet that was not polled. It is a datagram: without room it is lost. */
-  #send(link: PacketLink, offset: number, length: number): void {
+  /** Queues a packet that was not polled. It is a datagram: it may be lost. */
+  #send(link: PacketLink, sender: number, offset: number, length: number): void {
     const { connection, header } = link;
     if (connection.isOver) return;
     const { arena } = this.#options.plane.platform.engine;
@@ -313,12 +313,8 @@ export class DatagramEnd implements NetStackOwner {
       arena.bytes.copyWithin(this.#packetAt + header.length, offset, offset + length);
       from = this.#packetAt;
     }
-    this.#count(connection.engine.datagramSend(from, header.length + length));
-    connection.touch();
-  }
-
-  #count(sent: number): void {
-    if (sent < 0) this.#options.count("droppedQueue", 1);
+    const sent = this.#options.hub.sendDatagram(connection, sender, from, header.length + length);
+    if (sent === EngineError.bufferTooShort) this.#options.count("droppedTooLarge", 1);
   }
 }
 

@@ -80,6 +80,8 @@ export interface UplinkPlan {
   readonly allowLegacyServiceIds: boolean;
   /** How often the connection gets a new connection ID of ours. */
   readonly cidRotationMs: number;
+  /** Packets that wait for connections which cannot send them, and received ones of a connection that wait to be read. */
+  readonly packetQueueMax: number;
   /** What is shown instead of a certificate. Absent: nothing. */
   readonly token?: TokenPlan;
 }

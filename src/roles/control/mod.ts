@@ -1,12 +1,13 @@
 /**
  * How the two isolates of a role talk. `plan` makes what the data plane is started with, `host` starts and steers it from the
  * control plane, `command_ring` is the way down, `messages` what is said, `plane` the data plane's side. `admission` says whom a
- * role that listens lets in, `peer_watch` whether they may stay. `handshake_watch`
+ * role that listens lets in, `peer_watch` whether they may stay, `departures` in which order datagrams leave. `handshake_watch`
  * tells of handshakes, `sampled_log` writes what strangers can cause.
  */
 export { Admission, type AdmissionNotes } from "./admission.ts";
 export * from "./command_ring.ts";
 export { originOf } from "./event_origin.ts";
+export { type DepartureLimits, Departures } from "./departures.ts";
 export * from "./graceful_end.ts";
 export { HandshakeWatch } from "./handshake_watch.ts";
 export * from "./host.ts";

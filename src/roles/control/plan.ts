@@ -84,6 +84,7 @@ async function uplinkPlan(
     tls: tlsOf(material),
     allowLegacyServiceIds: settings.allowLegacyServiceIds,
     cidRotationMs: settings.cidRotationMs,
+    packetQueueMax: settings.packetQueueMax,
     ...(material.token === null ? {} : { token: material.token }),
   };
 }

@@ -12,6 +12,7 @@ import { FlowDrop, type FlowDropName, type FlowTable, type Registry } from "../.
 import { classifyFrame, CloseCode, encodeRoutedHeader, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
 import type { UdpSocket } from "../../io/mod.ts";
 import {
+  type Departures,
   GracefulEnd,
   originOf,
   type Plane,
@@ -20,7 +21,6 @@ import {
   type RolePlane,
   type ServerPlan,
 } from "../control/mod.ts";
-import type { Departures } from "./departures.ts";
 import { Gauges } from "./gauges.ts";
 import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
@@ -185,7 +185,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     this.#forward(connector, agent, slot, "connector", offset, length);
   }
 
-  // 7. Queue on the other connection, in the frame that its version has for packets (WIRE 5.5). See departures.ts.
+  // 7. Queue on the other connection, in the frame that its version has for packets (WIRE 5.5). See control/departures.ts.
 
   #forward(from: Peer, to: Peer, slot: number, side: "agent" | "connector", offset: number, length: number): void {
     let at = offset, size = length;
@@ -195,7 +195,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       at -= ROUTED_ID_AT + id.length;
       size += encodeRoutedHeader(this.#plane.platform.engine.arena.bytes, at, id);
     }
-    const sent = this.#departures.send(from, to, at, size);
+    const sent = this.#departures.send(to.connection, from.id, at, size);
     if (sent < 0) return this.#dropUnsent(from, to, slot, side, offset, length, sent);
     this.#flows.forwarded(slot, side, length);
     // What waits is counted when it leaves.
@@ -214,7 +214,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     length: number,
     error: number,
   ): void {
-    if (error !== EngineError.bufferTooShort) return void this.#departures.refused++;
+    if (error !== EngineError.bufferTooShort) return;
     this.#add("droppedTooLarge", 1);
     if (this.#parts.tooLarge.answer(from, to, slot, side, offset, length)) this.#add("tooLargeAnswered", 1);
   }
@@ -275,7 +275,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
     const peer = this.#peers.get(connection.id);
     if (peer === undefined) return this.#parts.identification.noteRefused(connection, ending);
     this.#peers.delete(connection.id);
-    this.#add("droppedPeerGone", this.#departures.forget(peer));
+    this.#add("droppedPeerGone", this.#departures.forget(connection));
     this.#parts.watch.end(peer);
     for (const stream of [...peer.streams.values()]) stream.connectionLost(connection);
     this.#parts.signals.removePeer(peer);

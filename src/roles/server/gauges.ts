@@ -7,7 +7,7 @@ import type { Endpoint } from "../../core/quic/mod.ts";
 import { LIMIT_NAMES, type ServerLimiter } from "../../core/ratelimit/mod.ts";
 import type { FlowTable } from "../../core/registry/mod.ts";
 import type { UdpSocket } from "../../io/mod.ts";
-import type { Departures } from "./departures.ts";
+import type { Departures } from "../control/mod.ts";
 import { PUBLISH_INTERVAL_MS } from "./limits.ts";
 import type { SERVER_METRICS, ServerMetric } from "./metrics.ts";
 
@@ -84,6 +84,7 @@ export class Gauges {
     this.#set("ignoredRetryLimit", counters.overRetryLimit);
     this.#set("ignoredRetiredId", counters.retiredId);
     this.#set("undecryptable", counters.undecryptable);
+    this.#set("droppedReceive", counters.datagramsOverflowed);
   }
 
   #set(key: ServerMetric, value: number): void {

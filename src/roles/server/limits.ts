@@ -5,6 +5,7 @@ import { type EndpointLimits, ROTATION_DEFAULTS, type RotationOptions, type Tran
 import type { Rate } from "../../core/ratelimit/mod.ts";
 import type { FairQueueLimits } from "../../core/sched/mod.ts";
 import type { UdpSocketLimits } from "../../io/mod.ts";
+import type { DepartureLimits } from "../control/mod.ts";
 import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
 
 /** Memory of the data plane: sockets, the engine, one chunk for all streams. */
@@ -89,16 +90,18 @@ export const SERVER_SOCKET: UdpSocketLimits = {
   kernelBufferBytes: 8 * 1024 * 1024,
 };
 
-/** Datagrams that a connection is given before it sends: about what leaves as one train. */
-export const DATAGRAMS_AT_ONCE = 64;
-/** While a connection cannot send all that it is given: so many are in the engine's queue, where the first to come is the first to go. */
-export const DATAGRAMS_AHEAD = 16;
 /** What waits for such connections, in whole and of one sender. A round gives each sender little more than the largest usual packet. */
 export const FAIR_QUEUES: FairQueueLimits = {
   blocks: 16_384,
   blockBytes: 1_536,
   senderPacketsMax: 4_096,
   quantumBytes: 2_048,
+};
+export const DEPARTURES: DepartureLimits = {
+  atOnce: 64,
+  ahead: 16,
+  bytesMax: SERVER_TRANSPORT.udpPayloadSendMaxBytes,
+  queues: FAIR_QUEUES,
 };
 
 /** How many IDs a connection may have; how often a new one comes is the operator's. */

@@ -98,6 +98,7 @@ export const SERVER_METRICS = {
   droppedTooLarge: dropped("too-large"),
   droppedQueue: dropped("queue-full"),
   droppedQueueMemory: dropped("queue-memory"),
+  droppedReceive: dropped("receive-queue"),
   waitingDatagrams: {
     name: "ztna_datagrams_waiting",
     kind: "gauge",

@@ -5,9 +5,9 @@
 import { Endpoint, type EndpointHandler } from "../../core/quic/mod.ts";
 import type { LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowTable, Registry } from "../../core/registry/mod.ts";
+import { classifyFrame, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
 import { UdpSocket } from "../../io/mod.ts";
-import { Admission, HandshakeWatch, PeerWatch, type Plane, SampledLog, type ServerPlan } from "../control/mod.ts";
-import { Departures } from "./departures.ts";
+import { Admission, Departures, HandshakeWatch, PeerWatch, type Plane, SampledLog, type ServerPlan } from "../control/mod.ts";
 import { Identification } from "./identification.ts";
 import * as limits from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
@@ -97,8 +97,24 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       onOver: (stream) => stream.connector !== null && replaced.closeIfIdle(stream.connector.id),
     }),
     endpoint,
-    departures: new Departures({ engine: plane.platform.engine, layout: plane.platform.layout, endpoint, count }),
+    departures: createDepartures(plane, endpoint, count),
   };
+}
+
+function createDepartures({ platform: { engine, layout } }: Plane, endpoint: Endpoint, count: PartsHost["count"]): Departures {
+  const { bytes } = engine.arena;
+  return new Departures({
+    engine,
+    layout,
+    limits: limits.DEPARTURES,
+    sendNow: (connection) => endpoint.sendNow(connection),
+    onLeft: (offset, length) => {
+      const isRouted = classifyFrame(bytes, offset, length) === FrameKind.routed;
+      count("relayedDatagrams");
+      count("relayedBytes", isRouted ? length - ROUTED_ID_AT - routedIdLength(bytes, offset, length) : length);
+    },
+    onTooLarge: () => count("droppedTooLarge"),
+  });
 }
 
 function createAdmission(plane: Plane, plan: ServerPlan, log: SampledLog): Admission {

@@ -4,7 +4,6 @@ import type { CertificateNumber, Identity } from "../../core/auth/mod.ts";
 import type { CertificateSummary, Connection } from "../../core/quic/mod.ts";
 import type { PeerLimiter, TokenBucket } from "../../core/ratelimit/mod.ts";
 import { ALPN_V2 } from "../../core/wire/mod.ts";
-import type { Backlogged } from "./departures.ts";
 import type { SignalOutbox } from "./signal_outbox.ts";
 
 /** Server-initiated bidirectional streams are 1, 5, 9, … (RFC 9000 §2.1). */
@@ -42,8 +41,6 @@ export class Peer {
   readonly streams = new Map<number, PeerStream>();
   /** When its certificate must be looked at again. */
   validity: Timer | null = null;
-  /** What it is sent and cannot be given yet; null until there was any. */
-  backlog: Backlogged | null = null;
   /** Signalling on its way to it; null until there was any. */
   signals: SignalOutbox | null = null;
   /** Malformed signalling messages since the last good one. */

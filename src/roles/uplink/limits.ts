@@ -5,6 +5,7 @@
 import type { EndpointLimits, TransportLimits } from "../../core/quic/mod.ts";
 import type { UdpSocketLimits } from "../../io/mod.ts";
 import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
+import type { DepartureLimits } from "../control/mod.ts";
 
 /** The first dial after a loss comes soon, later ones ever later. */
 export const RECONNECT_BACKOFF = { firstMs: 500, maxMs: 30_000 } as const;
@@ -76,6 +77,20 @@ export const UPLINK_SOCKET: UdpSocketLimits = {
 /** Signalling bytes that wait to leave on one connection, and that are read at once. */
 export const SIGNAL_QUEUE_BYTES_MAX = 64 * 1024;
 export const SIGNAL_TURN_BYTES = 16 * 1024;
+
+/** Losses are told again after so long without any. */
+export const QUEUE_WARNING_MS = 60_000;
+/** What waits for connections that cannot send what they are given: as many packets as the operator lets wait. */
+export function departureLimits(packetQueueMax: number): DepartureLimits {
+  return {
+    atOnce: 64,
+    ahead: 16,
+    bytesMax: UPLINK_TRANSPORT.udpPayloadSendMaxBytes,
+    queues: { blocks: packetQueueMax, blockBytes: 1_536, senderPacketsMax: packetQueueMax, quantumBytes: 2_048 },
+  };
+}
+/** So many packets of a sender that can be held back wait for a connection, before it is. */
+export const HELD_BACK_FROM = 256;
 
 /** Packets that leave in one turn before others have theirs. */
 export const PACKETS_PER_TURN = 1_024;

@@ -10,6 +10,7 @@ export * from "./direct_control.ts";
 export * from "./limits.ts";
 export * from "./packet_pump.ts";
 export * from "./proof.ts";
+export * from "./queue_warning.ts";
 export * from "./registration.ts";
 export * from "./session_bridge.ts";
 export * from "./signal_stream.ts";

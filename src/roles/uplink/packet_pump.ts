@@ -3,7 +3,7 @@
  * connection stays short and losses are seen soon, and not more in one turn than leaves the others theirs.
  */
 import { Timer } from "../../base/mod.ts";
-import type { NetStack } from "../../core/netstack/mod.ts";
+import type { NetStack, PacketPath, UdpFlow } from "../../core/netstack/mod.ts";
 import type { Connection } from "../../core/quic/mod.ts";
 import type { Reactor } from "../../io/mod.ts";
 import { PACKETS_PER_FLUSH, PACKETS_PER_TURN } from "./limits.ts";
@@ -16,6 +16,15 @@ export interface PacketPumpOptions<Links> {
   readonly flush: (nowMs: number) => void;
   /** Queues up to `most` packets on the connection and returns how many. */
   readonly queueSome: (connection: Connection, links: Links, most: number, nowMs: number) => number;
+}
+
+/** Who sends, among those who share a connection: all sessions of a path together, for they can be held back, and each flow for itself. */
+export function senderOfPath(path: PacketPath): number {
+  return 2 * path.id;
+}
+
+export function senderOfFlow(flow: UdpFlow): number {
+  return 2 * flow.id + 1;
 }
 
 export class PacketPump<Links> {

@@ -25,10 +25,10 @@ import {
   type UdpSocketLimits,
   writeSockaddr,
 } from "../../io/mod.ts";
-import type { Plane, UplinkPlan } from "../control/mod.ts";
+import { Departures, type Plane, type UplinkPlan } from "../control/mod.ts";
 import { ServerHealth } from "./server_health.ts";
 import { WakeWatch } from "./wake_watch.ts";
-import { UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
+import { departureLimits, HELD_BACK_FROM, UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
 
 /** Sees every UDP payload first. True: it was no QUIC packet, and is taken care of. */
 export type PacketTaker = (socket: UdpSocket, offset: number, length: number, from: number) => boolean;
@@ -42,6 +42,20 @@ export interface HubListening {
   /** Told of every connection that was not dialled by us. */
   readonly guests: EndpointHandler;
   readonly takesPacket: PacketTaker;
+}
+
+/** Told of what becomes of datagrams that nobody waits for. */
+export interface DatagramNotes {
+  /** One that had to wait has left. */
+  left(): void;
+  /** One that had to wait is larger than what the path takes by now. */
+  tooLarge(): void;
+  /** There was no room: the oldest went. */
+  lost(count: number): void;
+  /** They waited for a connection that is over. */
+  gone(count: number): void;
+  /** They were received and not read in time: the oldest went. */
+  overflowed(count: number): void;
 }
 
 export class UplinkHub implements EndpointHandler {
@@ -59,6 +73,12 @@ export class UplinkHub implements EndpointHandler {
   #profile: EngineProfile;
   /** What is known of the servers' names. */
   readonly #addresses: Map<string, readonly string[]>;
+  /** In which order datagrams leave that are too many for their connection. */
+  readonly #departures: Departures;
+  /** Null: nobody counts. */
+  notes: DatagramNotes | null = null;
+  /** Of the endpoint's count: what was told of. */
+  #overflowed = 0;
   /** Shared by all connections of this client: what one of them learns about a server, the others need not. */
   readonly health: ServerHealth;
 
@@ -85,13 +105,21 @@ export class UplinkHub implements EndpointHandler {
       datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
       ...(listening === null ? {} : { accepting: listening.accepting, resetHmac: listening.resetHmac }),
     });
+    this.#departures = new Departures({
+      engine,
+      layout,
+      limits: departureLimits(plan.packetQueueMax),
+      sendNow: (connection) => this.endpoint.sendNow(connection),
+      onLeft: () => this.notes?.left(),
+      onTooLarge: () => this.notes?.tooLarge(),
+    });
     this.#network = new NetworkWatch(reactor, layout, (nowMs) => {
       this.#tellPathChange("The network of this machine has changed", nowMs);
     });
     this.#wake = new WakeWatch(reactor, plane.platform.wallClockMs, (sleptMs, nowMs) => {
       this.#tellPathChange(`This machine slept for ${Math.round(sleptMs / 1_000)} s, or its clock was set`, nowMs);
     });
-    reactor.onTurnEnd((nowMs) => this.endpoint.endTurn(nowMs));
+    reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
     for (const bind of listening?.binds ?? []) this.#openSocket(bind, UPLINK_SOCKET);
     // Both sockets' memory is laid out now; which of them is used depends on what the servers' names resolve to.
     for (const address of new Set(plan.servers.flatMap(({ addresses }) => addresses.map(anyAddressLike)))) {
@@ -134,6 +162,22 @@ export class UplinkHub implements EndpointHandler {
     const connection = this.endpoint.connect(socket, this.#profile, expectedName, this.#peerSlot);
     if (connection !== null) this.#owners.set(connection, owner);
     return connection;
+  }
+
+  /**
+   * Sends a datagram of the arena behind what the same `sender` sent before, at once or when its turn comes; of what waits too long in
+   * too great a number the oldest goes. Returns 0; 1 when it waits; or the engine's error when it can never be sent.
+   */
+  sendDatagram(connection: Connection, sender: number, offset: number, length: number): number {
+    const { lost } = this.#departures;
+    const sent = this.#departures.send(connection, sender, offset, length);
+    if (this.#departures.lost > lost) this.notes?.lost(this.#departures.lost - lost);
+    return sent;
+  }
+
+  /** Whether a sender that can be held back should be: as many of its datagrams wait as can leave soon. */
+  holdsBack(connection: Connection, sender: number): boolean {
+    return connection.backlog !== null && this.#departures.waitingOf(connection, sender) >= HELD_BACK_FROM;
   }
 
   /** Certificates and authorities of `plan` are for the next dial. Returns why not, and then nothing has changed; else null. */
@@ -181,6 +225,8 @@ export class UplinkHub implements EndpointHandler {
   onClosed(connection: Connection, ending: Ending, nowMs: number): void {
     const owner = this.#ownerOf(connection);
     this.#owners.delete(connection);
+    const waiting = this.#departures.forget(connection);
+    if (waiting > 0) this.notes?.gone(waiting);
     owner?.onClosed(connection, ending, nowMs);
   }
 
@@ -189,6 +235,14 @@ export class UplinkHub implements EndpointHandler {
     this.#network.close();
     this.#wake.stop();
     for (const socket of this.#sockets.values()) socket.close();
+  }
+
+  #endTurn(nowMs: number): void {
+    this.endpoint.endTurn(nowMs);
+    const { datagramsOverflowed } = this.endpoint.counters;
+    if (datagramsOverflowed === this.#overflowed) return;
+    this.notes?.overflowed(datagramsOverflowed - this.#overflowed);
+    this.#overflowed = datagramsOverflowed;
   }
 
   #tellPathChange(message: string, nowMs: number): void {
@@ -232,6 +286,6 @@ function createUplinkProfile(plane: Plane, plan: UplinkPlan): EngineProfile {
     identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
     verify: plan.verifyPeer ? { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem: null } : { kind: "off" },
     protocols: CLIENT_PROTOCOLS,
-    transport: UPLINK_TRANSPORT,
+    transport: { ...UPLINK_TRANSPORT, datagramQueueMax: plan.packetQueueMax },
   });
 }
