@@ -13,6 +13,7 @@ const ROUNDS = 3;
 const WARM_SECONDS = 6;
 const SIZES = [100, 600, 1200];
 const PAIRS = [1, 8, 100, 1000];
+const ANY_SERVICE = { agent: "agent-wildcard", connector: "connector-wildcard" };
 /** Datagrams per second, and shares of what the server relays at most. */
 const RATES = [1_000, 5_000, 20_000], SHARES = [0.01, 0.1, 0.5];
 
@@ -22,6 +23,8 @@ export interface RelayTarget {
   readonly address: string;
   readonly pid: number;
   readonly pki: string;
+  /** Certificates in there that may reach and offer any service: with them each pair has a service of its own. */
+  readonly anyService?: { readonly agent: string; readonly connector: string };
 }
 
 export interface DatagramOptions {
@@ -56,12 +59,14 @@ export async function measureDatagrams(options: DatagramOptions): Promise<BenchT
   const unlimited = ["datagrams-per-connection=off", "bytes-per-connection=off"].flatMap((limit) => ["--limit", limit]);
   const server = await gateway.startServer(...OPEN_LIMITS, ...unlimited);
   const { pki } = gateway;
-  const relays: RelayTarget[] = [{ name: "postern server", address: gateway.serverAddress, pid: server.pid, pki: pki.folder }];
+  await pki.issue(ANY_SERVICE.connector, { dns: ["connector.*.ztna"] });
+  const common = { pki: pki.folder, anyService: ANY_SERVICE };
+  const relays: RelayTarget[] = [{ name: "postern server", address: gateway.serverAddress, pid: server.pid, ...common }];
   const floor = await Floor.start(pki.server.cert, pki.server.key, pki.caCert);
   if (floor === null) console.error("the native floor is left out: it needs a Rust tool chain");
   else {
     resources.use(floor);
-    relays.push({ name: "native floor", address: `127.0.0.1:${floor.port}`, pid: floor.pid, pki: pki.folder });
+    relays.push({ name: "native floor", address: `127.0.0.1:${floor.port}`, pid: floor.pid, ...common });
   }
   relays.push(...options.further);
   for (const { pid } of relays) pin(pid, 0);
@@ -176,6 +181,9 @@ export async function measure(relay: RelayTarget, { pairs, sizes, rates }: Load,
   const args = ["--relay", relay.address, "--pki", relay.pki, "--seconds", `${seconds}`, "--size", sizes.join(",")];
   args.push("--agents", `${pairs}`, "--connectors", `${pairs}`);
   if (rates !== null) args.push("--per-second", rates.join(","));
+  if (relay.anyService !== undefined && pairs > 1) {
+    args.push("--apart", "--agent", relay.anyService.agent, "--connector", relay.anyService.connector);
+  }
   const figures: Figure[] = [];
   let before = 0;
   for await (const line of scriptLines("./load/datagrams.ts", args, { core: 1 })) {

@@ -51,6 +51,11 @@ const { values: options } = parseArgs({
     name: { type: "string", default: "127.0.0.1" },
     service: { type: "string", default: "web" },
     "per-second": { type: "string" },
+    /** Certificates in the folder of `--pki`, when they are not called as the roles are. */
+    agent: { type: "string", default: "agent" },
+    connector: { type: "string", default: "connector" },
+    /** The n-th agent and the n-th connector have a service of their own, which is called `SERVICE-n`. */
+    apart: { type: "boolean", default: false },
   },
 });
 const sizes = (options.size ?? "").split(",").map(Number), durationMs = Number(options.seconds) * 1000;
@@ -70,8 +75,8 @@ const profileOf = (role: "agent" | "connector"): EngineProfile =>
   engine.createProfile({
     side: "client",
     identity: {
-      certificateChainPem: Deno.readFileSync(`${options.pki}/${role}-cert.pem`),
-      privateKeyPem: Deno.readFileSync(`${options.pki}/${role}-key.pem`),
+      certificateChainPem: Deno.readFileSync(`${options.pki}/${options[role]}-cert.pem`),
+      privateKeyPem: Deno.readFileSync(`${options.pki}/${options[role]}-key.pem`),
     },
     verify: { kind: "require", trustPem: Deno.readFileSync(`${options.pki}/ca-cert.pem`), crlPem: null },
     protocols: [ALPN_V1],
@@ -97,7 +102,8 @@ const handler: EndpointHandler = {
   onEstablished(connection) {
     const end = byConnection.get(connection.id);
     if (end === undefined) return;
-    connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, end.role, options.service ?? ""));
+    const service = options.apart ? `${options.service}-${end.index}` : options.service ?? "";
+    connection.engine.datagramSend(frameAt, encodeRegistration(arena.bytes, frameAt, end.role, service));
     connection.touch();
   },
   onDatagram(connection, offset, length) {
