@@ -41,7 +41,8 @@ Variables, with what holds now:
   PLATFORMS=$platforms
   CONTEXT=$context
 
-The image is called REGISTRY/OWNER/postern:TAG, and is made of CONTEXT/dist/image (deno task image --stage-only).
+The image is called REGISTRY/OWNER/postern:TAG, and is made of CONTEXT/dist/image, which
+deploy/container/image.sh --stage-only lays out.
 Exit code 0 when it is done, 1 when it cannot be, 2 for a wrong command line.
 USAGE
 }
@@ -84,7 +85,7 @@ containerfile=$context/deploy/container/Containerfile
 [ -f "$containerfile" ] || fail "no file $containerfile"
 for platform in ${platforms//,/ }; do
   staged=$context/dist/image/${platform#linux/}
-  [ -d "$staged" ] || fail "no folder $staged: lay it out (deno task image --stage-only), or name in PLATFORMS what there is: $(laid_out)"
+  [ -d "$staged" ] || fail "no folder $staged: lay it out (deploy/container/image.sh --stage-only), or name in PLATFORMS what there is: $(laid_out)"
 done
 command -v docker >/dev/null || fail "docker is missing"
 docker buildx version >/dev/null 2>&1 || fail "docker has no buildx here"

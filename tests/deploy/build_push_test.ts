@@ -49,7 +49,7 @@ Deno.test("build-push.sh makes the image for what is laid out, unless PLATFORMS 
   const { code, stdout } = await build([], {}, {}, ["amd64"]);
   assertEquals([code, stdout], [0, "Loaded ghcr.io/postern/postern:latest (linux/amd64); nothing was pushed\n"]);
   const none = await build([], {}, {}, []);
-  const words = "lay it out (deno task image --stage-only), or name in PLATFORMS what there is: none";
+  const words = "lay it out (deploy/container/image.sh --stage-only), or name in PLATFORMS what there is: none";
   assertEquals([none.code, none.stderr, none.calls], [1, `ERROR: no folder /dist/image/amd64: ${words}\n`, []]);
 });
 
@@ -101,7 +101,7 @@ Deno.test("build-push.sh says what is wrong: flags, variables, files, Docker", a
   const notStaged = await build(["--push"], { PLATFORMS: TWO }, {}, ["amd64"]);
   assertEquals([notStaged.code, notStaged.stderr, notStaged.calls], [
     1,
-    "ERROR: no folder /dist/image/arm64: lay it out (deno task image --stage-only), or name in PLATFORMS what there is: linux/amd64\n",
+    "ERROR: no folder /dist/image/arm64: lay it out (deploy/container/image.sh --stage-only), or name in PLATFORMS what there is: linux/amd64\n",
     [],
   ]);
 });

@@ -2,13 +2,14 @@
  * The image and containers of it, in a storage of their own that is gone at the end, images, containers and all; so nothing is left on
  * the machine, and nothing there can be taken for what was built here.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { sourceDate } from "../../tools/build_record.ts";
 import { ROOT } from "./unit_fixture.ts";
 
 /** Programs and rights without which there is no image here. */
 export const IMAGE_NEEDS = {
   root: true,
-  tools: ["buildah", "podman", "runc"],
+  tools: ["buildah", "podman", "runc", "unshare"],
   files: ["dist/postern", "/usr/share/ca-certificates/mozilla"],
 };
 
@@ -49,6 +50,20 @@ export class ImageStore implements AsyncDisposable {
     return stdout;
   }
 
+  /** Builds it from what an unpacked release has, in `folder`, where there is no network. */
+  async buildInRelease(folder: string): Promise<void> {
+    for (const path of ["deploy/container/image.sh", "deploy/container/Containerfile"]) {
+      Deno.mkdirSync(join(folder, dirname(path)), { recursive: true });
+      Deno.copyFileSync(join(ROOT, path), join(folder, path));
+    }
+    const [binary, seconds] = [join(folder, "postern"), await sourceDate(ROOT)];
+    Deno.copyFileSync(join(ROOT, "dist", "postern"), binary);
+    // As tar unpacks it.
+    Deno.utimeSync(binary, seconds, seconds);
+    const { code, stderr } = await this.command("unshare", "--net", join(folder, "deploy/container/image.sh"));
+    if (code !== 0) throw new Error(`image.sh ended with ${code}: ${stderr}`);
+  }
+
   /** Runs podman to its end. */
   podman(...args: readonly string[]): Promise<CommandEnd> {
     return this.command("podman", "--runtime=runc", ...args);
@@ -56,11 +71,11 @@ export class ImageStore implements AsyncDisposable {
 
   /**
    * A command for `RoleProcess` in front of the binary: runs the same arguments in a container that is named after the role, with the
-   * host's network and `folder` to read at its own place.
+   * host's network, or another, and `folder` to read at its own place.
    */
-  wrapper(image: string, folder: string): readonly string[] {
+  wrapper(image: string, folder: string, network: readonly string[] = ["--network=host"]): readonly string[] {
     const variables = Object.entries(this.env).map(([name, value]) => `${name}='${value}'`).join(" ");
-    const options = [...CONFINED, "--rm", "--network=host", `--volume='${folder}:${folder}:ro'`, '--name="postern-$1"'].join(" ");
+    const options = [...CONFINED, "--rm", ...network, `--volume='${folder}:${folder}:ro'`, '--name="postern-$1"'].join(" ");
     return ["/bin/sh", "-c", `shift; export ${variables}; exec podman --runtime=runc run ${options} ${image} "$@"`, "sh"];
   }
 

@@ -1,12 +1,14 @@
 /** The image: what is in it, and what containers of it do with no writable folder, no capability and no user of the machine. */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
 import denoConfig from "../../deno.json" with { type: "json" };
-import { needing } from "../../tools/needs.ts";
+import { missing, needing } from "../../tools/needs.ts";
 import { sourceFiles } from "../../tools/suites.ts";
+import { Gateway } from "../e2e/gateway_fixture.ts";
 import { makePki } from "../e2e/pki_fixture.ts";
 import { TemporaryFolder } from "../e2e/processes_fixture.ts";
 import { CONFINED, IMAGE_NEEDS, ImageStore } from "./image_fixture.ts";
+import { NAME_SERVER_NEEDS, NameServer } from "./name_server_fixture.ts";
 import { giveAway, relayThrough } from "./relay_fixture.ts";
 
 const { version } = denoConfig;
@@ -49,6 +51,17 @@ Deno.test(
       assertEquals(health?.Test, ["CMD", "/postern", "health"]);
     });
 
+    await t.step("an unpacked release gives the same layer to the bit, with no network", async () => {
+      // The image's own name cannot be compared: buildah notes the names of its working containers in it.
+      const layers = async () => (await store.podman("image", "inspect", "--format={{.RootFS.Layers}}", IMAGE)).stdout;
+      const before = await layers();
+      await store.podman("rmi", "--force", IMAGE);
+      using release = new TemporaryFolder();
+      await store.buildInRelease(release.path);
+      assertMatch(before, /^\[sha256:[0-9a-f]{64}\]\n$/);
+      assertEquals(await layers(), before);
+    });
+
     const alone = ["run", "--rm", "--network=none", "--read-only-tmpfs=false", ...CONFINED];
 
     await t.step("with no network and no folder to write to it says its version", async () => {
@@ -74,6 +87,24 @@ Deno.test(
       const { code, stdout, stderr } = await store.podman(...alone, ...args);
       assertEquals(code, 0, stderr);
       assertStringIncludes(stdout, "localhost");
+    });
+
+    await t.step({
+      name: "containers find their server by the name server of their /etc/resolv.conf",
+      ignore: missing(NAME_SERVER_NEEDS) !== undefined,
+      fn: async () => {
+        await using names = await NameServer.start("gateway.test", "127.0.0.1");
+        await using gateway = await Gateway.empty({ wrapper: (folder) => store.wrapper(IMAGE, folder, names.network) });
+        giveAway(gateway.folder);
+        await gateway.startServer();
+        const [, port] = gateway.serverAddress.split(":");
+        const { connector: files } = gateway.pki;
+        // The server's certificate has the name that it has on one machine.
+        const flags = [...gateway.uplinkFlags(files, `gateway.test:${port}`), "--server-name", "localhost"];
+        const connector = gateway.run(["connector", "--service", "web=127.0.0.1:9", ...flags]);
+        await connector.until("registered", { service: "web" });
+        for (const role of [connector, gateway.server]) assertEquals((await role.stop()).code, 0, role.tail());
+      },
     });
 
     await t.step("three containers relay a transfer, and each says that it is well", async () => {

@@ -20,7 +20,7 @@ export interface StubRun {
 
 /** What a script may call beside its stubs. Nothing else is on its PATH, so a test cannot reach a real Docker or service manager. */
 const HARMLESS =
-  "awk basename bash cat chmod chown cmp cp cut date dirname env expr find grep head id install ln ls mkdir mktemp mv od readlink rm rmdir sed sh sleep sort stat tail tr uname wc"
+  "awk basename bash cat chmod chown cmp cp cut date dirname env expr find grep head id install ldd ln ls mkdir mktemp mv od readelf readlink rm rmdir sed sh sleep sort stat tail touch tr uname wc xargs"
     .split(" ");
 
 /** Runs a script from the folder `/` with these stubs and harmless programs, and no others. */
