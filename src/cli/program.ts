@@ -9,6 +9,7 @@ import { addConnectCommand } from "./connect_command.ts";
 import type { CliContext } from "./context.ts";
 import { addDemoCommand } from "./demo_command.ts";
 import { addDoctorCommand } from "./doctor_command.ts";
+import { refuseRepeatedFlags } from "./flags_once.ts";
 import type { OpsCommand } from "../ops/commands/mod.ts";
 import { addOpsCommands } from "./ops_commands.ts";
 import { addProbeCommand } from "./probe_command.ts";
@@ -66,5 +67,6 @@ export function createProgram(context: CliContext, opsCommands: readonly OpsComm
   addDemoCommand(program, context);
   addCompletionsCommand(program, context);
   addVersionCommand(program, context);
+  refuseRepeatedFlags(program);
   return program;
 }

@@ -45,6 +45,11 @@ async function makePki(directory: string, { daysAgo = 0, days = 30 } = {}): Prom
 
 const SERVER = ["server", "--cert", "pki/server-cert.pem", "--key", "pki/server-key.pem", "--ca-cert", "pki/ca-cert.pem"];
 
+/** The same with another file for some of its flags. */
+function serverWith(files: Readonly<Record<string, string>>): string[] {
+  return SERVER.map((word, i) => files[SERVER[i - 1] ?? ""] ?? word);
+}
+
 /** A role that is started and must be ended. Its standard error is read until `event` stands in it. */
 async function startUntil(
   directory: string,
@@ -139,24 +144,24 @@ const REFUSED: readonly (readonly [what: string, args: readonly string[], code: 
     1,
     /^(?:\{.*\}\n)*postern: error: Certificate file not found: none\.pem\n/,
   ],
-  ["a key that is missing", [...SERVER, "--key", "none.pem"], 1, /postern: error: Private key file not found: none\.pem\n/],
+  ["a key that is missing", serverWith({ "--key": "none.pem" }), 1, /postern: error: Private key file not found: none\.pem\n/],
   [
     "a key of another certificate",
-    [...SERVER, "--key", "pki/agent-key.pem"],
+    serverWith({ "--key": "pki/agent-key.pem" }),
     1,
     /pki\/agent-key\.pem does not belong to certificate pki\/server-cert\.pem/,
   ],
-  ["a key as a certificate", [...SERVER, "--cert", "pki/server-key.pem"], 1, /No certificate in pki\/server-key\.pem/],
+  ["a key as a certificate", serverWith({ "--cert": "pki/server-key.pem" }), 1, /No certificate in pki\/server-key\.pem/],
   [
     "an expired certificate",
-    [...SERVER, "--cert", "old/server-cert.pem", "--key", "old/server-key.pem"],
+    serverWith({ "--cert": "old/server-cert.pem", "--key": "old/server-key.pem" }),
     1,
     /Certificate expired on \d{4}-/,
   ],
-  ["an expired authority", [...SERVER, "--ca-cert", "old/ca-cert.pem"], 1, /CA certificate expired on \d{4}-/],
+  ["an expired authority", serverWith({ "--ca-cert": "old/ca-cert.pem" }), 1, /CA certificate expired on \d{4}-/],
   [
     "a certificate of tomorrow",
-    [...SERVER, "--cert", "new/server-cert.pem", "--key", "new/server-key.pem"],
+    serverWith({ "--cert": "new/server-cert.pem", "--key": "new/server-key.pem" }),
     1,
     /Certificate is not valid before/,
   ],
