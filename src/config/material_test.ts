@@ -143,8 +143,9 @@ Deno.test("key and certificate in one file, EC PARAMETERS before the key, Ed2551
   await load("server", SERVER_FLAGS, withFiles({ "c.pem": edwards.cert, "k.pem": edwards.key }));
 });
 
-const ENCRYPTED = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIH\n-----END ENCRYPTED PRIVATE KEY-----\n";
-const BROKEN_KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+const blockOf = (label: string, text: string) => `-----BEGIN ${label}-----\n${text}\n-----END ${label}-----\n`;
+const ENCRYPTED = blockOf("ENCRYPTED PRIVATE KEY", "MIH");
+const BROKEN_KEY = blockOf("PRIVATE KEY", "AAAA");
 const BROKEN_CERT = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
 const WRONG: readonly (readonly [what: string, files: Record<string, string | undefined>, message: string])[] = [
@@ -202,6 +203,9 @@ Deno.test("warnings: a key that others may read, an end that is near, one expire
   assertEquals(messages(near, "warn"), ["Certificate c.pem expires on 2026-11-25T00:00:00Z"]);
   const mixed = await load("connector", CLIENT_FLAGS, withFiles({ "ca.pem": other.cert + expired.cert }));
   assertEquals(messages(mixed, "warn"), ["CA certificate CN=expired in ca.pem has expired"]);
+  // A bundle of a system may have many: they are counted.
+  const many = await load("connector", CLIENT_FLAGS, withFiles({ "ca.pem": other.cert + expired.cert + expired.cert }));
+  assertEquals(messages(many, "warn"), ["2 of the 3 CA certificates in ca.pem have expired, CN=expired among them"]);
 });
 
 Deno.test("a server without --ca-cert does not start, but a missing file is told first", async () => {

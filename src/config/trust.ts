@@ -30,7 +30,11 @@ export async function loadTrust(path: string, reader: MaterialReader, notices: L
       "name the certificate of the authority (CA:TRUE) that signed those of the peers; `postern certs inspect` shows what is in it",
     );
   }
-  for (const authority of expired) notices.push(warning(`CA certificate ${authority.subject} in ${path} has expired`, path));
+  const [first] = expired;
+  if (first !== undefined) {
+    const count = `${expired.length} of the ${authorities.length} CA certificates in ${path} have expired, ${first.subject} among them`;
+    notices.push(warning(expired.length === 1 ? `CA certificate ${first.subject} in ${path} has expired` : count, path));
+  }
   notices.push({ level: "info", event: "trust-loaded", message: `Loaded CA certificate from ${path}`, fields: { path } });
   return pem;
 }

@@ -164,7 +164,7 @@ async function readTrust(settings: DoctorSettings, reader: MaterialReader, findi
     const pem = caCertPath === null ? await loadSystemTrust(reader, notices) : await loadTrust(caCertPath, reader, notices);
     for (const { level, message } of notices) {
       if (level === "warn") {
-        findings.warn("authorities", subject, message, `take it out of the file: postern certs inspect ${subject}`);
+        findings.warn("authorities", subject, message, `take what has expired out of the file: postern certs inspect ${subject}`);
       }
     }
     findings.ok("authorities", subject, "can be read");
