@@ -192,7 +192,7 @@ export function publicKeyDigest(path: string, pem: Uint8Array): string {
   const text = new TextDecoder().decode(pem);
   // Other blocks may stand before the key (EC PARAMETERS, certificates); the key's own block is all that counts.
   // Headers of an encrypted one have hyphens (RFC 1421), the key itself has none.
-  const block = /-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----(?:[^-]|-(?!----))+-----END \1PRIVATE KEY-----/.exec(text)?.[0];
+  const block = /-----BEGIN ([A-Z0-9 ]*)PRIVATE[ ]KEY-----(?:[^-]|-(?!----))+-----END \1PRIVATE[ ]KEY-----/.exec(text)?.[0];
   if (block === undefined) throw damaged(`No private key in ${path}`, "it must be an EC, RSA or Ed25519 key as PEM");
   if (block.includes("ENCRYPTED")) {
     throw damaged(`Private key ${path} is encrypted`, "store it without a passphrase, mode 0600: openssl pkey -in FILE -out NEW");

@@ -184,7 +184,7 @@ Deno.test("nothing in deploy is anybody's: no account, image, address or key", (
     /(?<![0-9a-f])[0-9]{12}(?![0-9a-f])/, // an account
     /\b(?:ami|i|vpc|subnet|sg|eipalloc)-[0-9a-f]{8,17}\b/,
     /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/,
-    /-----BEGIN [A-Z ]*PRIVATE KEY-----/,
+    /-----BEGIN [A-Z ]*PRIVATE[ ]KEY-----/,
   ];
   const documentation =
     /^(?:0\.0\.0\.0|127\.|10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|169\.254\.|192\.0\.2\.|198\.51\.100\.|203\.0\.113\.)/;

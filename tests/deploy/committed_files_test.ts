@@ -2,6 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "node:path";
 import { needing } from "../../tools/needs.ts";
+import { TemporaryFolder } from "../e2e/processes_fixture.ts";
 import { ROOT, run } from "./unit_fixture.ts";
 
 const CHECKOUT = { tools: ["git"], files: [".git"] };
@@ -10,6 +11,16 @@ Deno.test(needing(CHECKOUT, "certificates that a person makes while trying thing
   for (const path of ["certs/x.pem", "certs/server-key.pem", "certs/metrics/ca.crt", "docs/x.key", "x.pem"]) {
     assertEquals((await run("git", ["check-ignore", "--quiet", "--no-index", path], { cwd: ROOT })).code, 0, path);
   }
+}));
+
+Deno.test(needing(CHECKOUT, "no file has the first line of a private key in it, not even as an example", async () => {
+  const find = (folder: string) => run("git", ["grep", "-l", ["BEGIN .*PRIVATE", "KEY"].join(" ")], { cwd: folder });
+  assertEquals(await find(ROOT), { code: 1, stdout: "", stderr: "" });
+  // It does look: a committed key is found.
+  using folder = new TemporaryFolder();
+  Deno.writeTextFileSync(join(folder.path, "x.txt"), ["-----BEGIN EC PRIVATE", "KEY-----\n"].join(" "));
+  for (const args of [["init", "--quiet"], ["add", "x.txt"]]) assertEquals((await run("git", args, { cwd: folder.path })).code, 0);
+  assertEquals((await find(folder.path)).stdout, "x.txt\n");
 }));
 
 Deno.test(needing(CHECKOUT, "no file names a folder of one person's machine", async () => {

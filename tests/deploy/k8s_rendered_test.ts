@@ -105,8 +105,8 @@ await row("kubernetes-validate has nothing to say against any object of Kubernet
   }
   const env = pythonEnvironment("kubernetes");
   const good = await run("python3", ["-m", "kubernetes_validate", "--strict", ...files], { env });
-  assertEquals(good.code, 0, good.stdout + good.stderr);
-  assertStringIncludes(good.stdout + good.stderr, "passed for resource deployment/postern-agent");
+  assertEquals([good.code, good.stderr], [0, ""], good.stdout);
+  assertStringIncludes(good.stdout, "passed for resource deployment/postern-agent");
   // It does look: a word that Kubernetes does not know is found.
   const planted = `${folder}/planted.yaml`;
   const text = Deno.readTextFileSync(rendered.get("server") ?? "").replace("enableServiceLinks", "enableServiceLinkz");

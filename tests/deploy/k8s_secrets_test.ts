@@ -6,7 +6,7 @@ import { ROOT, run } from "./unit_fixture.ts";
 const SCRIPT = join(ROOT, "deploy", "k8s", "validate-secrets.sh");
 const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
 // In two pieces: the words of a key's first line stand in no file.
-const KEY = `-----BEGIN ${"PRIVATE KEY"}-----\nAA==\n-----END ${"PRIVATE KEY"}-----\n`;
+const KEY = ["BEGIN", "END"].map((word) => `-----${word} PRIVATE KEY-----\n`).join("AA==\n");
 const WHOLE = { "tls.crt": CERTIFICATE, "tls.key": KEY };
 
 /** Answers `get secret NAME -n NAMESPACE [-o jsonpath={.data.FIELD}]` out of files; notes what it was asked. */

