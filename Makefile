@@ -27,7 +27,8 @@ build: tools ## Builds dist/postern, one file that runs anywhere
 	@deno task --quiet build
 
 .PHONY: native
-native: tools ## Rebuilds the native library lib/ from ffi/native (needs Rust, cmake, libclang); ARM64=1 for that processor (needs root, Debian 12)
+native: tools ## Rebuilds the native library lib/ from ffi/native (needs Rust, cmake, git, libclang); ARM64=1 for that processor (needs root, Debian 12)
+	@command -v git >/dev/null || { echo "postern: error: the native build needs git: apt-get install git" >&2; exit 1; }
 	@sh tools/native/$(if $(ARM64),arm64,build).sh
 	@deno run -A --no-check tools/native/components.ts
 

@@ -32,8 +32,9 @@ export async function loadTrust(path: string, reader: MaterialReader, notices: L
   }
   const [first] = expired;
   if (first !== undefined) {
-    const count = `${expired.length} of the ${authorities.length} CA certificates in ${path} have expired, ${first.subject} among them`;
-    notices.push(warning(expired.length === 1 ? `CA certificate ${first.subject} in ${path} has expired` : count, path));
+    const all =
+      `${expired.length} of the ${authorities.length} CA certificates in ${path} have expired, ${first.subject} among them`;
+    notices.push(warning(expired.length === 1 ? `CA certificate ${first.subject} in ${path} has expired` : all, path));
   }
   notices.push({ level: "info", event: "trust-loaded", message: `Loaded CA certificate from ${path}`, fields: { path } });
   return pem;

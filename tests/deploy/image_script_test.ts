@@ -14,11 +14,12 @@ const SECONDS = 1_700_000_000;
 const PROGRAM = "/usr/bin/true";
 
 /** A folder as a release unpacks, with `program` as its binary, beside authorities of two files. */
-class Release extends TemporaryFolder {
+class Release implements Disposable {
+  readonly #folder = new TemporaryFolder();
+  readonly path = this.#folder.path;
   readonly stage = join(this.path, "dist", "image", "amd64");
 
   constructor(program: string | null = PROGRAM) {
-    super();
     for (const name of ["deploy/container", "authorities"]) Deno.mkdirSync(join(this.path, name), { recursive: true });
     for (const name of ["image.sh", "Containerfile"]) {
       Deno.copyFileSync(join(ROOT, "deploy", "container", name), join(this.path, "deploy", "container", name));
@@ -36,6 +37,10 @@ class Release extends TemporaryFolder {
     const result = await runWithStubs(script, words, buildah === null ? {} : { buildah }, { env });
     const here = (text: string) => text.replaceAll(this.path, "");
     return { code: result.code, stdout: here(result.stdout), stderr: here(result.stderr), calls: result.calls.map(here) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#folder[Symbol.dispose]();
   }
 }
 

@@ -104,6 +104,16 @@ Deno.test(title, { ignore: lack !== undefined }, async (t) => {
       assertMatch(quiche, /^\d+\.\d+\.\d+$/);
     });
 
+    await t.step("its own script lays out the image of it, with the time of its files", async () => {
+      const bundle = join(temporary, "bundle.crt");
+      Deno.writeTextFileSync(bundle, "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n");
+      const { code, stderr } = await run(inside("deploy/container/image.sh"), ["--stage-only", "--authorities", bundle]);
+      assertEquals(code, 0, stderr);
+      assert(isSame(inside("dist/image/amd64/postern"), inside("postern")));
+      const times = ["postern", "etc/nsswitch.conf", "etc"].map((name) => Deno.statSync(inside(`dist/image/amd64/${name}`)).mtime);
+      assertEquals(times.map((time) => time?.getTime()), times.map(() => SECONDS * 1000));
+    });
+
     for (const machine of MACHINES) {
       await t.step(`the bill of materials for ${machine} names every package and every crate of the lock files`, () => {
         const bom = JSON.parse(Deno.readTextFileSync(inside("postern.cdx.json", machine)));

@@ -4,7 +4,7 @@
 # those packages in it, and tools/native/build.sh runs in there on a copy of the sources.
 #
 # Needs Linux on x86-64 as root, Debian 12 in the settings of apt, debootstrap and 5 GB. The folder is .tools/arm64, or what
-# POSTERN_ARM64_ROOT says; it is made once, in about five minutes, and a build in it takes about ten on two cores.
+# POSTERN_ARM64_ROOT says; it is made once. That and a cold build take about ten minutes on two cores.
 set -eu
 export LC_ALL=C
 root=$(cd "$(dirname "$0")/../.." && pwd)
