@@ -1,8 +1,10 @@
 /** Clients with several servers, and servers with several addresses: which one is used, and what happens when it goes. */
 import { assertEquals } from "@std/assert";
+import { join } from "node:path";
+import { needing } from "../../tools/needs.ts";
 import { AgentRig } from "./agent_rig_fixture.ts";
 import { Gateway } from "./gateway_fixture.ts";
-import { type RoleProcess, runPostern } from "./processes_fixture.ts";
+import { RoleProcess, runPostern } from "./processes_fixture.ts";
 import { ServerRig } from "./server_rig_fixture.ts";
 import { Backend, close, closedPort, echo, readExactly, writeAll } from "./tcp_fixture.ts";
 
@@ -82,3 +84,33 @@ Deno.test("several addresses: the server is reached at the one that works, whate
     assertEquals(agent.logs.filter(({ event }) => event === "uplink-failed"), []);
   }
 });
+
+const MOUNT_NEEDS = { root: true, tools: ["unshare", "mount"], files: ["/proc/net/if_inet6", "dist/postern"] };
+
+Deno.test(
+  needing(MOUNT_NEEDS, "a server's name that goes from IPv4 to IPv6 and back is found there, without a new start", async () => {
+    await using gateway = await Gateway.empty();
+    const first = await gateway.startServer();
+    const port = Number(gateway.serverAddress.split(":").at(-1));
+    const { server, agent: files, caCert } = gateway.pki;
+    const trust = ["--cert", server.cert, "--key", server.key, "--ca-cert", caCert];
+    const hosts = join(gateway.folder, "hosts");
+    Deno.writeTextFileSync(hosts, "127.0.0.1 moving.test\n");
+    const mount = ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" /etc/hosts && shift && exec "$@"', "sh", hosts];
+    const way = [...gateway.uplinkFlags(files, `moving.test:${port}`), "--server-name", "127.0.0.1"];
+    await using agent = new RoleProcess(["agent", "--forward", "127.0.0.1:0=web", ...way], gateway.folder, {}, mount);
+    await agent.until("uplink-connected");
+    await first.stop();
+    // The file itself is mounted: it is changed in place.
+    Deno.writeTextFileSync(hosts, "::1 moving.test\n");
+    let seen = agent.lines.length;
+    const second = gateway.run(["server", "--bind", `[::1]:${port}`, ...trust]);
+    await agent.until("uplink-connected", {}, { from: seen, ms: 60_000 });
+    assertEquals(await serversOf(agent, "agent", gateway.folder), [`moving.test:${port} works in use`]);
+    await second.stop();
+    Deno.writeTextFileSync(hosts, "127.0.0.1 moving.test\n");
+    seen = agent.lines.length;
+    await gateway.startServer();
+    await agent.until("uplink-connected", {}, { from: seen, ms: 60_000 });
+  }),
+);

@@ -57,6 +57,8 @@ export interface RawClientOptions {
   readonly pathMaxBytes: number;
   readonly rotationMs: number;
   readonly activeIdLimit: number;
+  /** Datagrams that came and wait to be read. */
+  readonly datagramQueueMax: number;
 }
 
 const CHUNK_BYTES = 65_536;
@@ -101,7 +103,7 @@ export class RawClient implements EndpointHandler {
         streamWindowBytes: 1_000_000,
         streamWindowMaxBytes: 1_000_000,
         streamsBidiMax: 100,
-        datagramQueueMax: 1_000,
+        datagramQueueMax: options.datagramQueueMax ?? 1_000,
         activeConnectionIdLimit: options.activeIdLimit ?? 2,
         congestionControl: "cubic",
       },

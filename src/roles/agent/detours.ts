@@ -153,10 +153,11 @@ export class Detours {
   }
 
   #pathOf(service: string, localAddress: number): DetourPath {
-    const { plane, count } = this.#options;
+    const { plane, count, hub } = this.#options;
     const path = new DetourPath({
       plane,
       memory: this.#memory,
+      hub,
       localAddress,
       wayTo: () => this.#wayOf(service),
       onPacket: (hasLeft) => count(hasLeft ? "directDetourSent" : "directDetourDropped", 1),

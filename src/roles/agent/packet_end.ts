@@ -19,6 +19,7 @@ import { type Connection, EngineError } from "../../core/quic/mod.ts";
 import { ALPN_V2, ROUTED_ID_AT, routedIdLength, udpHeadroomBytes } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
 import {
+  GUEST_SENDER,
   PacketPump,
   Registrar,
   REGISTRATION_FRAME_BYTES,
@@ -61,8 +62,6 @@ const ENTROPY_BYTES = 16;
 const PORT_FIRST = 49_152, PORTS = 16_384;
 /** So many taken ports in a row are passed over. */
 const PORT_TRIES = 64;
-/** The guest's packets, among those who share a connection. */
-const GUEST = -1;
 const IPV4_SOURCE_AT = 12, IPV4_HEADER_BYTES = 20;
 
 export class PacketEnd implements NetStackOwner {
@@ -205,7 +204,7 @@ export class PacketEnd implements NetStackOwner {
 
   /** Whether packets of the guest can leave now; without a connection they are dropped, so that their senders notice. */
   get hasRoom(): boolean {
-    return this.#connection === null || this.#connection.isOver || !this.#options.hub.holdsBack(this.#connection, GUEST);
+    return this.#connection === null || this.#connection.isOver || !this.#options.hub.holdsBack(this.#connection, GUEST_SENDER);
   }
 
   /** Whether the server has refused the service. */
@@ -216,7 +215,7 @@ export class PacketEnd implements NetStackOwner {
   /** Sends the guest's packet at `offset`, in front of which there is room for a ROUTED header. */
   forward(service: AgentService, offset: number, length: number): boolean {
     const link = this.#links.open(service);
-    return this.#offer(link, GUEST, offset - link.header.length, length);
+    return this.#offer(link, GUEST_SENDER, offset - link.header.length, length);
   }
 
   /** Begins a UDP flow to a port of the service. Null when a bound is reached. */

@@ -4,7 +4,7 @@
  */
 import { messageOf } from "../../base/mod.ts";
 import type { DenyEntry } from "../../core/auth/mod.ts";
-import type { Connection, Endpoint, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
+import type { Connection, EndpointHandler, EngineProfile } from "../../core/quic/mod.ts";
 import { Admission, type ConnectorPlan, type P2pPlan, type PeerStatus, type Plane } from "../control/mod.ts";
 import { type ControlEvent, DirectControl, type HubListening, type UplinkHub } from "../uplink/mod.ts";
 import type { BackendStreams } from "./backend_streams.ts";
@@ -60,7 +60,7 @@ export class P2p {
       onBindingRequest: () => true,
       onBindingResponse: (response, from) => this.signals.onBindingResponse(response, from),
     });
-    this.#detours = this.#plan === null ? null : new P2pDetours({ plane, endpoint: () => this.#endpoint, count });
+    this.#detours = this.#plan === null ? null : new P2pDetours({ plane, hub: () => this.#hub, count });
     this.signals = new P2pSignals({
       plane,
       plan: this.#plan,
@@ -159,9 +159,9 @@ export class P2p {
     return this.#listener?.disconnect(id) ?? false;
   }
 
-  get #endpoint(): Endpoint {
-    if (this.#parts === null) throw new Error("postern: internal error: no endpoint yet");
-    return this.#parts.hub.endpoint;
+  get #hub(): UplinkHub {
+    if (this.#parts === null) throw new Error("postern: internal error: no hub yet");
+    return this.#parts.hub;
   }
 
   /** Brings the endpoint's counts among the role's. */

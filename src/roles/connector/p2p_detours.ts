@@ -5,7 +5,7 @@
  *
  *   server's DATAGRAM ─► part ─► packet ─► endpoint        endpoint ─► DetourPath ─► DATAGRAM to the server
  */
-import type { Connection, Endpoint } from "../../core/quic/mod.ts";
+import type { Connection } from "../../core/quic/mod.ts";
 import {
   copyEnds,
   decodeIp,
@@ -23,14 +23,14 @@ import {
 } from "../../core/wire/mod.ts";
 import { SOCKADDR_SLOT_BYTES, writeSockaddr } from "../../io/mod.ts";
 import type { Plane } from "../control/mod.ts";
-import { type DetourMemory, DetourPath, type DetourWay, reserveDetourMemory } from "../uplink/mod.ts";
+import { type DetourMemory, DetourPath, type DetourWay, reserveDetourMemory, type UplinkHub } from "../uplink/mod.ts";
 import { DETOUR_IDLE_MS, DETOURS_MAX } from "./limits.ts";
 import type { ConnectorMetric } from "./metrics.ts";
 import type { Service } from "./services.ts";
 
 export interface P2pDetoursOptions {
   readonly plane: Plane;
-  readonly endpoint: () => Endpoint;
+  readonly hub: () => UplinkHub;
   readonly count: (metric: ConnectorMetric, amount: number) => void;
 }
 
@@ -79,6 +79,7 @@ export class P2pDetours {
     this.#path = new DetourPath({
       plane,
       memory: this.#memory,
+      hub: options.hub,
       localAddress,
       wayTo: (slot) => this.#detourAt(slot),
       onPacket: (hasLeft) => count(hasLeft ? "p2pDetourSent" : "p2pDetourDropped", 1),
@@ -107,7 +108,7 @@ export class P2pDetours {
     arena.view.setUint16(this.#fromSlot + PORT_AT, detour.turn);
     arena.view.setUint16(this.#fromSlot + PLACE_AT, detour.place);
     this.#options.count("p2pDetourReceived", 1);
-    this.#options.endpoint().handlePacket(this.#path, at, bytes, this.#fromSlot);
+    this.#options.hub().endpoint.handlePacket(this.#path, at, bytes, this.#fromSlot);
     return true;
   }
 

@@ -16,6 +16,8 @@ import {
   udpHeadroomBytes,
 } from "../../core/wire/mod.ts";
 import type { Plane } from "../control/mod.ts";
+import { DETOUR_SENDER } from "./packet_pump.ts";
+import type { UplinkHub } from "./uplink_hub.ts";
 
 /** To whom parts go. */
 export interface DetourWay {
@@ -51,6 +53,8 @@ export function reserveDetourMemory({ platform }: Plane): DetourMemory {
 export interface DetourPathOptions {
   readonly plane: Plane;
   readonly memory: DetourMemory;
+  /** By which parts leave. */
+  readonly hub: () => UplinkHub;
   /** The sockaddr slot from which the engine believes its packets to leave. */
   readonly localAddress: number;
   /** The way to the sockaddr in this slot; null when there is none now. */
@@ -72,7 +76,7 @@ export class DetourPath implements PacketPath {
     return bytes > DETOUR_PACKET_MAX_BYTES ? -1 : this.#options.memory.packetAt;
   }
 
-  /** What does not fit into the server's queue is lost, as on any path: the connection inside notices. */
+  /** What waits too long behind others' packets is lost, as on any path: the connection inside notices. */
   commit(length: number, to: number): void {
     const way = this.#options.wayTo(to);
     this.#options.onPacket(way !== null && !way.connection.isOver && this.#send(way, length));
@@ -83,7 +87,7 @@ export class DetourPath implements PacketPath {
   }
 
   #send(way: DetourWay, length: number): boolean {
-    const { plane, memory: { packetAt, partAt } } = this.#options;
+    const { plane, hub, memory: { packetAt, partAt } } = this.#options;
     const { arena } = plane.platform.engine;
     const { connection, header, ends } = way;
     const roomBytes = connection.engine.datagramMax() - header.length - HEADROOM_BYTES;
@@ -103,9 +107,8 @@ export class DetourPath implements PacketPath {
       const payloadBytes = DETOUR_HEADER_BYTES + bytes;
       // What QUIC protects needs no sum of ours.
       const packetBytes = encodeUdp(arena, ipAt, ends, way.sourcePort, way.destinationPort, payloadBytes, "none");
-      hasLeft = connection.engine.datagramSend(partAt, header.length + packetBytes) >= 0;
+      hasLeft = hub().sendDatagram(connection, DETOUR_SENDER, partAt, header.length + packetBytes) >= 0;
     }
-    connection.touch();
     // It may be that the turn has sent what that connection has already.
     plane.platform.reactor.again();
     return hasLeft;

@@ -18,6 +18,9 @@ export interface PacketPumpOptions<Links> {
   readonly queueSome: (connection: Connection, links: Links, most: number, nowMs: number) => number;
 }
 
+/** Neither a path nor a flow: the interface of this machine, and what goes to the other end of a direct path behind the server. */
+export const GUEST_SENDER = -1, DETOUR_SENDER = -2;
+
 /** Who sends, among those who share a connection: all sessions of a path together, for they can be held back, and each flow for itself. */
 export function senderOfPath(path: PacketPath): number {
   return 2 * path.id;

@@ -121,10 +121,8 @@ export class UplinkHub implements EndpointHandler {
     });
     reactor.onTurnEnd((nowMs) => this.#endTurn(nowMs));
     for (const bind of listening?.binds ?? []) this.#openSocket(bind, UPLINK_SOCKET);
-    // Both sockets' memory is laid out now; which of them is used depends on what the servers' names resolve to.
-    for (const address of new Set(plan.servers.flatMap(({ addresses }) => addresses.map(anyAddressLike)))) {
-      if (!this.#sockets.has(familyOf(address))) this.#openSocket({ address, port: 0 }, UPLINK_SOCKET);
-    }
+    const problem = this.#openTowards(plan.servers.flatMap(({ addresses }) => addresses));
+    if (problem !== null) throw problem;
   }
 
   /** Where it is bound. */
@@ -199,7 +197,10 @@ export class UplinkHub implements EndpointHandler {
 
   /** New addresses of `host`, for the next dial, if that is one of the servers' names. */
   setAddressesOf(host: string, addresses: readonly string[]): void {
-    if (this.#addresses.has(host) && addresses.length > 0) this.#addresses.set(host, addresses);
+    if (!this.#addresses.has(host) || addresses.length === 0) return;
+    this.#addresses.set(host, addresses);
+    const problem = this.#openTowards(addresses);
+    if (problem !== null) this.#plane.log("warn", "uplink-failed", messageOf(problem), { host });
   }
 
   onEstablished(connection: Connection, nowMs: number): void {
@@ -252,6 +253,23 @@ export class UplinkHub implements EndpointHandler {
 
   #ownerOf(connection: Connection): EndpointHandler | undefined {
     return connection.isServerSide ? this.#listening?.guests : this.#owners.get(connection);
+  }
+
+  /**
+   * Sees to a socket of each family that the addresses have: a name may get its first address of the other one at any time. Returns what
+   * was wrong when none of them can be reached, for a machine may well have one family only.
+   */
+  #openTowards(addresses: readonly string[]): unknown {
+    let problem: unknown = null;
+    for (const address of new Set(addresses.map(anyAddressLike))) {
+      if (this.#sockets.has(familyOf(address))) continue;
+      try {
+        this.#openSocket({ address, port: 0 }, UPLINK_SOCKET);
+      } catch (error) {
+        problem = error;
+      }
+    }
+    return addresses.some((address) => this.#sockets.has(familyOf(address))) ? null : problem;
   }
 
   #openSocket(bind: IpEndpoint, limits: UdpSocketLimits): void {
