@@ -18,10 +18,16 @@ async function startGateway(port: number) {
   await connector.until("registered", { service: "echo" });
   const flags = gateway.uplinkFlags(agentFiles);
   const probe = async (...args: readonly string[]) => {
-    const { code, stdout, said } = await runPostern(["probe", ...flags, "--wait", "3000", ...args], gateway.folder);
+    const { code, stdout, said } = await runPostern(["probe", ...flags, ...waiting(args)], gateway.folder);
     return { code, lines: stdout.split("\n").filter((line) => line !== ""), said };
   };
   return { gateway, flags, probe, [Symbol.asyncDispose]: () => gateway[Symbol.asyncDispose]() };
+}
+
+/** The words with one `--wait`: the last of them, or three seconds. */
+function waiting(args: readonly string[]): readonly string[] {
+  const ms = args.findLast((_, i) => args[i - 1] === "--wait") ?? "3000";
+  return [...args.filter((word, i) => word !== "--wait" && args[i - 1] !== "--wait"), "--wait", ms];
 }
 
 const numberIn = (lines: readonly string[], name: string) =>
