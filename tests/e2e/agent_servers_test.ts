@@ -88,7 +88,7 @@ Deno.test("several addresses: the server is reached at the one that works, whate
 const MOUNT_NEEDS = { root: true, tools: ["unshare", "mount"], files: ["/proc/net/if_inet6", "dist/postern"] };
 
 Deno.test(
-  needing(MOUNT_NEEDS, "a server's name that goes from IPv4 to IPv6 and back is found there, without a new start", async () => {
+  needing(MOUNT_NEEDS, "a server's name that goes from IPv4 to IPv6 is found there, without a new start", async () => {
     await using gateway = await Gateway.empty();
     const first = await gateway.startServer();
     const port = Number(gateway.serverAddress.split(":").at(-1));
@@ -103,14 +103,9 @@ Deno.test(
     await first.stop();
     // The file itself is mounted: it is changed in place.
     Deno.writeTextFileSync(hosts, "::1 moving.test\n");
-    let seen = agent.lines.length;
-    const second = gateway.run(["server", "--bind", `[::1]:${port}`, ...trust]);
+    const seen = agent.lines.length;
+    gateway.run(["server", "--bind", `[::1]:${port}`, ...trust]);
     await agent.until("uplink-connected", {}, { from: seen, ms: 60_000 });
     assertEquals(await serversOf(agent, "agent", gateway.folder), [`moving.test:${port} works in use`]);
-    await second.stop();
-    Deno.writeTextFileSync(hosts, "127.0.0.1 moving.test\n");
-    seen = agent.lines.length;
-    await gateway.startServer();
-    await agent.until("uplink-connected", {}, { from: seen, ms: 60_000 });
   }),
 );
