@@ -1,7 +1,7 @@
 /** What `deno task bench report` does to the document: its own part is new, what a person wrote stays. */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { BEGIN_MARK, END_MARK, withReport } from "./document.ts";
-import type { BenchReport } from "./report.ts";
+import { type BenchReport, failedTable } from "./report.ts";
 
 function reportOf(value: number): BenchReport {
   return {
@@ -34,6 +34,13 @@ Deno.test("the next report takes the place of the last one; words around it stay
   assertStringIncludes(second, "| **not met** | Start: ms | 11.0 | at most 10 |");
   assertEquals(second.includes("5.00"), false);
   assertEquals(withReport(second, reportOf(5)), first, "nothing gathers from report to report");
+});
+
+Deno.test("a part that failed stands in the document with its reason, and without what lies where on this machine", () => {
+  const failed = failedTable("wire", "nothing at /home/somebody/programs/rathole\n    at Object.run (file:///somewhere.ts)");
+  const document = withReport(null, { ...reportOf(5), tables: [...reportOf(5).tables, failed] }) ?? "";
+  assertStringIncludes(document, "### wire: not measured\n\nIt failed: nothing at rathole.\n");
+  assertStringIncludes(document, "| server | 5.00 |");
 });
 
 Deno.test("a document without the marks is not touched", () => {

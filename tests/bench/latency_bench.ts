@@ -18,7 +18,7 @@ interface LatencyPlan {
 
 const WHOLE: LatencyPlan = { rounds: 7, kept: 1_000, fresh: 200, beside: 1_000 };
 const SHORT: LatencyPlan = { rounds: 2, kept: 200, fresh: 50, beside: 200 };
-const BULK_CONNECTIONS = 8;
+export const BULK_CONNECTIONS = 8;
 /** More than is moved before it is ended. */
 const BULK_BYTES = 1e12;
 /** Until bulk transfers have filled what lies in their way. */
@@ -96,13 +96,7 @@ async function besideTable(ways: readonly Way[], { rounds, beside }: LatencyPlan
   for (let round = 0; round < rounds; round++) {
     for (const [i, { ask, bulk }] of ways.entries()) {
       times[i]?.alone.push(...await requests(ask, "kept", beside));
-      const transfers = scriptCommand("./blast.ts", ["source", `${bulk}`, `${BULK_BYTES}`, `${BULK_CONNECTIONS}`]).spawn();
-      try {
-        await new Promise((resolve) => setTimeout(resolve, BULK_BEGIN_MS));
-        times[i]?.beside.push(...await requests(ask, "kept", beside));
-      } finally {
-        await stopProcess(transfers);
-      }
+      times[i]?.beside.push(...await besideBulk(bulk, () => requests(ask, "kept", beside)));
     }
   }
   return {
@@ -118,13 +112,25 @@ async function besideTable(ways: readonly Way[], { rounds, beside }: LatencyPlan
   };
 }
 
-async function requests(port: number, kind: "kept" | "new", count: number): Promise<number[]> {
+/** Does something while bulk transfers go to a port. */
+export async function besideBulk<T>(port: number, what: () => Promise<T>): Promise<T> {
+  const transfers = scriptCommand("./blast.ts", ["source", `${port}`, `${BULK_BYTES}`, `${BULK_CONNECTIONS}`]).spawn();
+  try {
+    await new Promise((resolve) => setTimeout(resolve, BULK_BEGIN_MS));
+    return await what();
+  } finally {
+    await stopProcess(transfers);
+  }
+}
+
+/** Asks what answers there, one request after the other; microseconds of each. */
+export async function requests(port: number, kind: "kept" | "new", count: number): Promise<number[]> {
   const [line = "[]"] = await runScript("./round_trip.ts", ["ask", `${port}`, kind, `${count}`]);
   return JSON.parse(line);
 }
 
 /** The value below which that share of them lies; NaN of none. */
-function percentile(values: readonly number[], share: number): number {
+export function percentile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? NaN;
 }

@@ -2,23 +2,27 @@
  * `deno task bench`: the figures of the data plane, each beside its reference in the same run. Times depend on the machine; the
  * ratios are what counts. `dist/postern` must be built.
  *
- *   deno task bench [startup] [connections] [streams] [latency] [datagrams] [wire] [packets] [--bytes 1073741824] [--seconds 5]
- *                   [--relay NAME,HOST:PORT,PID,PKI]... [--wireguard PROGRAM] [--rathole PROGRAM] [--short] [--json FILE] [--markdown FILE]
+ *   deno task bench [startup] [connections] [streams] [latency] [datagrams] [fairness] [choices] [wire] [packets]
+ *                   [--bytes 1073741824] [--seconds 5] [--relay NAME,HOST:PORT,PID,PKI]... [--wireguard PROGRAM] [--rathole PROGRAM] [--short] [--json FILE] [--markdown FILE]
  *   deno task bench report [--short] [--document docs/BENCHMARKS.md] [as above]
  *
  * Without names all of them run; `--short` measures less of each. `report` runs all of them and puts what it found into the document,
- * whose other parts it leaves as they are. A reference whose program is missing is told, and left out.
+ * whose other parts it leaves as they are; a part that fails stands in it with its reason. A reference whose program is missing is told,
+ * and left out.
  * `--relay` adds a ztna-v1 relay that already runs, with a development PKI that it trusts, to the datagram figures.
  */
+import { within } from "../e2e/tcp_fixture.ts";
 import { cpus, loadavg } from "node:os";
 import { basename } from "node:path";
 import { parseArgs } from "node:util";
+import { measureChoices } from "./choices_bench.ts";
 import { measureConnections } from "./connections_bench.ts";
 import { measureDatagrams, type RelayTarget } from "./datagrams_bench.ts";
 import { withReport } from "./document.ts";
+import { measureFairness } from "./fairness_bench.ts";
 import { measureLatency } from "./latency_bench.ts";
 import { measurePackets } from "./packets_bench.ts";
-import { type BenchReport, type BenchTable, reportMarkdown, tableText } from "./report.ts";
+import { type BenchReport, type BenchTable, failedTable, reportMarkdown, tableText } from "./report.ts";
 import { measureStartup } from "./startup_bench.ts";
 import { measureStreams } from "./streams_bench.ts";
 import { measureWire } from "./wire_bench.ts";
@@ -47,10 +51,23 @@ const SECTIONS: Readonly<Record<string, () => Promise<readonly BenchTable[]>>> =
   connections: () => measureConnections(isShort),
   streams: () => measureStreams(bytes, isShort),
   latency: () => measureLatency(isShort),
-  datagrams: () => measureDatagrams({ seconds, further: (values.relay ?? []).map(parseRelay), isShort }),
+  datagrams: () =>
+    measureDatagrams({ seconds: isReport ? seconds / 2 : seconds, further: (values.relay ?? []).map(parseRelay), isShort }),
+  fairness: () => measureFairness({ seconds, isShort }),
+  choices: () => measureChoices({ seconds: isReport ? 3 : 5 }),
   wire: () => measureWire({ seconds, rathole: values.rathole ?? "", isShort }),
   packets: () => measurePackets(seconds, values.wireguard ?? ""),
 };
+
+/** A part of a report that takes longer than this will not end. */
+const SECTION_MS = 600_000;
+// What a part leaves behind when it is given up may fail later.
+if (isReport) {
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    console.error(`later: ${event.reason}`);
+  });
+}
 
 const unknown = positionals.filter((name) => !Object.hasOwn(SECTIONS, name) && name !== "report");
 if (unknown.length > 0) {
@@ -63,7 +80,7 @@ for (const [name, section] of Object.entries(SECTIONS)) {
   if (positionals.length > 0 && !isReport && !positionals.includes(name)) continue;
   const begun = performance.now();
   try {
-    for (const table of await section()) {
+    for (const table of await (isReport ? within(SECTION_MS, name, section()) : section())) {
       tables.push(table);
       console.log(tableText(table));
     }
@@ -71,6 +88,7 @@ for (const [name, section] of Object.entries(SECTIONS)) {
     // What has been measured until then is worth more than an end without a report.
     if (!isReport) throw error;
     left.push(name);
+    tables.push(failedTable(name, error instanceof Error ? error.message : `${error}`));
     console.error(`${name} failed: ${error instanceof Error ? error.stack : error}`);
   }
   console.error(`${name}: ${((performance.now() - begun) / 1000).toFixed(0)} s`);

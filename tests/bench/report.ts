@@ -25,6 +25,12 @@ export interface BenchReport {
   readonly tables: readonly BenchTable[];
 }
 
+/** In place of what could not be measured. Where something lies on this machine is nobody's business. */
+export function failedTable(name: string, reason: string): BenchTable {
+  const [words = ""] = reason.replaceAll(/\/\S+\//g, "").split("\n");
+  return { title: `${name}: not measured`, columns: [], rows: [], notes: [`It failed: ${words}.`], targets: [] };
+}
+
 /** Three digits that count: 0.0123, 1.23, 123, 12300. */
 export function formatFigure(value: number | null): string {
   if (value === null || !Number.isFinite(value)) return "-";
@@ -40,9 +46,11 @@ export function isMet({ value, bound, kind }: BenchTarget): boolean {
 export function tableText(table: BenchTable): string {
   const cells = [table.columns, ...table.rows.map(([name, ...values]) => [name, ...values.map(formatFigure)])];
   const widths = table.columns.map((_, i) => Math.max(...cells.map((row) => (row[i] ?? "").length)));
-  const lines = cells.map((row) =>
-    `  ${row.map((cell, i) => i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)).join("  ")}`
-  );
+  const lines = table.rows.length === 0
+    ? []
+    : cells.map((row) =>
+      `  ${row.map((cell, i) => i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)).join("  ")}`
+    );
   const targets = table.targets.map((target) => `  ${isMet(target) ? "met   " : "MISSED"}  ${targetText(target)}`);
   return [`\n${table.title}`, ...lines, ...table.notes.map((note) => `  ${note}`), ...targets].join("\n");
 }
@@ -53,11 +61,13 @@ export function reportMarkdown({ date, machine, command, tables }: BenchReport):
   for (const { title, columns, rows, notes, targets } of tables) {
     const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
     parts.push(`### ${title}`);
-    parts.push([
-      line(columns),
-      line(columns.map((_, i) => i === 0 ? "---" : "---:")),
-      ...rows.map(([name, ...values]) => line([name, ...values.map(formatFigure)])),
-    ].join("\n"));
+    if (rows.length > 0) {
+      parts.push([
+        line(columns),
+        line(columns.map((_, i) => i === 0 ? "---" : "---:")),
+        ...rows.map(([name, ...values]) => line([name, ...values.map(formatFigure)])),
+      ].join("\n"));
+    }
     if (notes.length > 0) parts.push(notes.join("\n"));
     if (targets.length > 0) {
       parts.push(targets.map((target) => `- ${isMet(target) ? "met" : "**not met**"}: ${targetText(target)}`).join("\n"));
