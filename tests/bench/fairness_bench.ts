@@ -15,7 +15,7 @@ const ROUNDS = 3;
 const PAIRS = 8, PER_SECOND = 2_000, DATAGRAM_BYTES = 1_200, WARM_SECONDS = 3;
 /** What the bulk sender has to send in a second: a part of what a relay can, and more than anything takes. */
 const BULKS = [20_000, 1_000_000_000];
-const REQUESTS = 1_000;
+const REQUESTS = 300;
 /** How much later others may be. */
 const LATER_MOST = 2;
 

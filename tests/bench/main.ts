@@ -53,8 +53,8 @@ const SECTIONS: Readonly<Record<string, () => Promise<readonly BenchTable[]>>> =
   latency: () => measureLatency(isShort),
   datagrams: () =>
     measureDatagrams({ seconds: isReport ? seconds / 2 : seconds, further: (values.relay ?? []).map(parseRelay), isShort }),
-  fairness: () => measureFairness({ seconds, isShort }),
-  choices: () => measureChoices({ seconds: isReport ? 3 : 5 }),
+  fairness: () => measureFairness({ seconds: isReport ? seconds / 2 : seconds, isShort }),
+  choices: () => measureChoices({ seconds: isReport ? 3 : Number(values.seconds ?? "5") }),
   wire: () => measureWire({ seconds, rathole: values.rathole ?? "", isShort }),
   packets: () => measurePackets(seconds, values.wireguard ?? ""),
 };
