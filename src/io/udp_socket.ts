@@ -142,7 +142,8 @@ export class UdpSocket implements EventSource {
   /** Offset with room for one packet of `bytes`, or -1 while the kernel takes nothing: {@linkcode commit} what was written. */
   room(bytes: number): number {
     if (this.#blocked) return -1;
-    if (this.#tail + bytes > this.#limits.sendBufferBytes) {
+    // One packet can end the open train and be one of its own: both must still have their place when it is committed.
+    if (this.#tail + bytes > this.#limits.sendBufferBytes || this.#trains > this.#limits.sendTrains - 2) {
       this.flush();
       if (this.#blocked) return -1;
     }
@@ -301,7 +302,7 @@ export class UdpSocket implements EventSource {
     if (isTrain) view.setUint16(this.#tx.control + this.#trains * TX_CONTROL_BYTES + 16, this.#openSegment, true);
     this.#openBytes = 0;
     this.#openCount = 0;
-    if (++this.#trains === this.#limits.sendTrains) this.#send(0);
+    this.#trains++;
   }
 
   /** Sends trains from `first` on. A full kernel buffer keeps the rest until it is writable again. */
