@@ -37,7 +37,7 @@ Deno.test("the next report takes the place of the last one; words around it stay
 });
 
 Deno.test("a part that failed stands in the document with its reason, and without what lies where on this machine", () => {
-  const failed = failedTable("wire", "nothing at /home/somebody/programs/rathole\n    at Object.run (file:///somewhere.ts)");
+  const failed = failedTable("wire", "nothing at /home/user/programs/rathole\n    at Object.run (file:///somewhere.ts)");
   const document = withReport(null, { ...reportOf(5), tables: [...reportOf(5).tables, failed] }) ?? "";
   assertStringIncludes(document, "### wire: not measured\n\nIt failed: nothing at rathole.\n");
   assertStringIncludes(document, "| server | 5.00 |");
