@@ -49,6 +49,7 @@ const { createArena, createCertificateReader, createLibc, createTlsEngine, LIBC_
 /** Where the data plane could not open the library, this isolate finds out why. */
 const preparedPath = dataPlane === null ? null : await dataPlane.nativePath;
 const nativePath = () => preparedPath ?? loadNative().path;
+let isDataPlaneTaken = false;
 let tls: ReturnType<typeof createTlsEngine> | null = null;
 const openTls = () => tls ??= createTlsEngine(nativePath());
 
@@ -81,9 +82,11 @@ function spawnWorker(role: RolePlan["role"]): DataPlane {
   return { worker, nativePath };
 }
 
-/** The worker of the role that the command line names. */
+/** The worker of the role that the command line names, and further ones like it. */
 function takeWorker(): Worker {
-  if (dataPlane === null) throw new Error("no data plane was prepared");
+  if (dataPlane === null || role === null) throw new Error("no data plane was prepared");
+  if (isDataPlaneTaken) return spawnWorker(role).worker;
+  isDataPlaneTaken = true;
   return dataPlane.worker;
 }
 

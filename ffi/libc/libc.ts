@@ -51,6 +51,7 @@ export function createLibc(arena: Arena, scratch: number): Libc {
       view.setInt32(valueAt, number, true);
       return result(c.setsockopt(fd, level, option, value, 4));
     },
+    setsockopt: (fd, level, option, at, bytes) => result(c.setsockopt(fd, level, option, address.at(at), bytes)),
     getsockoptInt(fd, level, option) {
       view.setInt32(valueAt, 0, true);
       view.setUint32(lengthAt, 4, true);

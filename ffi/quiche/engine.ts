@@ -89,6 +89,10 @@ class QuicheEngine implements Engine {
     return this.#context.streamFin;
   }
 
+  set streamFin(isEnd: boolean) {
+    this.#context.streamFin = isEnd;
+  }
+
   get streamErrorCode(): number {
     return this.#context.streamErrorCode;
   }

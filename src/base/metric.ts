@@ -10,6 +10,8 @@ export interface MetricDefinition {
   readonly help: string;
   /** Fixed label set of this cell; one cell per label combination, all known in advance. */
   readonly labels?: Readonly<Record<string, string>>;
+  /** How the cells of several workers become one: the sum, or 1 if any is. Default: `sum`. */
+  readonly combine?: "sum" | "any";
 }
 
 /** A table of metrics: the key is the name in the code, the value says what is exposed. */

@@ -208,7 +208,7 @@ function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: 
     ? [["bind", settings.listen], ["allow_connector_takeover", settings.allowConnectorTakeover], [
       "external_ip",
       settings.externalIp,
-    ]]
+    ], ["workers", settings.workers]]
     : [
       ["server", settings.servers],
       ["server_name", settings.serverName],

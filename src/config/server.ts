@@ -21,6 +21,9 @@ export interface ListenAddress {
   readonly port: number;
 }
 
+/** Connection IDs have room for more; nobody has tried more. */
+const WORKERS_MAX = 16;
+
 /** What a server is started with: plain data, it crosses isolates. Files are named, not loaded (see `material.ts`). */
 export interface ServerSettings extends CommonSettings {
   readonly role: "server";
@@ -59,6 +62,8 @@ export interface ServerSettings extends CommonSettings {
   /** Null: beside the admin socket. */
   readonly resyncPath: string | null;
   readonly resyncGraceMs: number;
+  /** Data planes, each on a core of its own. */
+  readonly workers: number;
   /** In the order given: the last of a name counts. */
   readonly limits: readonly LimitSetting[];
 }
@@ -172,6 +177,13 @@ const serverTable = {
     example: "10s",
     summary: "How long after a restart it waits for them before it is ready without them",
   }),
+  workers: word<number>("NUMBER", 1, {
+    schema: z.int({ error: "must be a whole number" }).min(1, { error: "must be at least 1" }).max(WORKERS_MAX, {
+      error: `must be at most ${WORKERS_MAX}`,
+    }),
+    fromText: numberFromText,
+    summary: "Data planes that share the work, each with a thread of its own; the first decides for all",
+  }),
   limit: list<readonly LimitSetting[]>("NAME=VALUE", [], {
     schema: limitList,
     example: ["datagrams-per-connection=50000/10000", "connections-per-source=100"],
@@ -242,6 +254,7 @@ function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
     resync: values.resync,
     resyncPath: values.resync_file,
     resyncGraceMs: values.resync_grace,
+    workers: values.workers,
     limits: values.limit,
   };
 }

@@ -20,6 +20,8 @@ export interface Libc {
   /** `how` 0 read, 1 write, 2 both. */
   shutdown(fd: number, how: number): number;
   setsockoptInt(fd: number, level: number, option: number, value: number): number;
+  /** With `length` bytes at `offset` as the value. */
+  setsockopt(fd: number, level: number, option: number, offset: number, length: number): number;
   getsockoptInt(fd: number, level: number, option: number): number;
   /** Sets SO_LINGER {1, 0}: the next close sends RST. */
   setLingerZero(fd: number): number;

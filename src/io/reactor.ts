@@ -33,6 +33,14 @@ export interface Deferred {
   resume(nowMs: number): void;
 }
 
+/** Shared memory in which others leave work: looked at in every turn, and asked before the loop sleeps. */
+export interface Inbox {
+  /** Takes what is there. */
+  take(nowMs: number): void;
+  /** Tells the others that the loop is about to sleep. False when something has come meanwhile: then it does not. */
+  maySleep(): boolean;
+}
+
 export class Reactor {
   readonly libc: Libc;
   readonly #timers = new TimerHeap();
@@ -46,6 +54,7 @@ export class Reactor {
   readonly #turnEnds: ((nowMs: number) => void)[] = [];
   #deferred: Deferred[] = [];
   #resuming: Deferred[] = [];
+  #inbox: Inbox | null = null;
   #stopped = false;
   #again = false;
   #nowMs: number;
@@ -107,6 +116,11 @@ export class Reactor {
     this.#turnEnds.push(callback);
   }
 
+  /** There is one inbox at most. */
+  setInbox(inbox: Inbox): void {
+    this.#inbox = inbox;
+  }
+
   /** Asks for another turn without sleeping: somebody has work left that no event will announce. */
   again(): void {
     this.#again = true;
@@ -139,6 +153,7 @@ export class Reactor {
       const source = this.#sources[view.getUint32(at + EPOLL_TOKEN_AT, true)];
       if (source) source.onEvents(view.getUint32(at, true), this.#nowMs);
     }
+    if (this.#inbox !== null) this.#inbox.take(this.#nowMs);
     this.#timers.run(this.#nowMs);
     if (this.#deferred.length > 0) this.#resume();
     for (const end of this.#turnEnds) end(this.#nowMs);
@@ -161,6 +176,7 @@ export class Reactor {
       this.#again = false;
       return 0;
     }
+    if (this.#inbox !== null && !this.#inbox.maySleep()) return 0;
     const next = this.#timers.nextMs;
     if (next === Infinity) return SLEEP_MAX_MS;
     return Math.min(SLEEP_MAX_MS, Math.max(0, Math.ceil(next - this.#clock())));

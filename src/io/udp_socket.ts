@@ -12,6 +12,7 @@ import { PosternError } from "../base/mod.ts";
 import { errnoText } from "./errno.ts";
 
 const SOL_SOCKET = 1, SO_RCVBUF = 8, SO_SNDBUF = 7, SO_RCVBUFFORCE = 33, SO_SNDBUFFORCE = 32;
+const SO_REUSEPORT = 15, SO_ATTACH_REUSEPORT_CBPF = 51, SOCK_FILTER_BYTES = 8, SOCK_FPROG_BYTES = 16;
 const SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
 const IPPROTO_IP = 0, IP_MTU_DISCOVER = 10, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 26, IPV6_MTU_DISCOVER = 23, PMTUDISC_PROBE = 3;
 const EAGAIN = 11, EIO = 5, EINVAL = 22, EMSGSIZE = 90;
@@ -36,6 +37,12 @@ export interface UdpSocketLimits {
   /** What is asked of the kernel by SO_RCVBUF and SO_SNDBUF; it may grant less. */
   readonly kernelBufferBytes: number;
 }
+
+/**
+ * One address for several sockets, in the order in which they are bound: the first binds for itself alone, so that no other process has
+ * the address, and then lets the others join. Those bring the program (classic BPF) that says which socket gets a packet.
+ */
+export type SocketSharing = { readonly kind: "first" } | { readonly kind: "joins"; readonly program: Uint8Array };
 
 /** Takes one packet. `offset` is valid during the call. */
 export type PacketHandler = (socket: UdpSocket, offset: number, length: number, fromAddress: number) => void;
@@ -91,6 +98,7 @@ export class UdpSocket implements EventSource {
     limits: UdpSocketLimits,
     onPacket: PacketHandler,
     onWritable: (socket: UdpSocket) => void,
+    sharing: SocketSharing | null = null,
   ) {
     this.#reactor = reactor;
     this.#libc = reactor.libc;
@@ -100,7 +108,8 @@ export class UdpSocket implements EventSource {
     this.localAddress = layout.reserve(SOCKADDR_SLOT_BYTES);
     this.family = writeSockaddr(layout.arena, this.localAddress, endpoint);
     if (this.family === 0) throw new PosternError(`not an IP address: ${endpoint.address}`, { code: "bind", exitCode: 2 });
-    this.#fd = this.#open(endpoint);
+    const programAt = sharing?.kind === "joins" ? layout.reserve(SOCK_FPROG_BYTES + sharing.program.length) : 0;
+    this.#fd = this.#open(endpoint, sharing, programAt);
     const { receiveSlots, sendTrains, sendBufferBytes } = limits;
     this.#rx = {
       headers: layout.reserve(receiveSlots * (MMSGHDR_BYTES + IOVEC_BYTES)),
@@ -178,7 +187,7 @@ export class UdpSocket implements EventSource {
     this.#libc.close(this.#fd);
   }
 
-  #open(endpoint: IpEndpoint): number {
+  #open(endpoint: IpEndpoint, sharing: SocketSharing | null, programAt: number): number {
     const libc = this.#libc;
     const fd = libc.socket(this.family, 2);
     const refuse = (step: string, errno: number): never => {
@@ -205,10 +214,24 @@ export class UdpSocket implements EventSource {
     // Packets are never fragmented, and the kernel's own idea of the path's MTU does not stop probes.
     if (this.family === AF_INET) libc.setsockoptInt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);
     else libc.setsockoptInt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE);
+    if (sharing?.kind === "joins") libc.setsockoptInt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     const bound = libc.bind(fd, this.localAddress, sockaddrBytes(libc.arena, this.localAddress));
     if (bound < 0) refuse("bind", -bound);
+    const shared = sharing === null ? 0 : this.#share(fd, sharing, programAt);
+    if (shared < 0) refuse("share (more than one worker needs SO_REUSEPORT with a program: --workers 1)", -shared);
     libc.getsockname(fd, this.localAddress);
     return fd;
+  }
+
+  #share(fd: number, sharing: SocketSharing, programAt: number): number {
+    const libc = this.#libc;
+    if (sharing.kind === "first") return libc.setsockoptInt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    const { bytes, view, address } = libc.arena;
+    const filtersAt = programAt + SOCK_FPROG_BYTES;
+    bytes.set(sharing.program, filtersAt);
+    view.setBigUint64(programAt, BigInt(sharing.program.length / SOCK_FILTER_BYTES), true);
+    view.setBigUint64(programAt + 8, address + BigInt(filtersAt), true);
+    return libc.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, programAt, SOCK_FPROG_BYTES);
   }
 
   #layoutHeaders(): void {

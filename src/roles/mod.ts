@@ -3,7 +3,7 @@ import { metricCells } from "../base/mod.ts";
 import { AGENT_ARENA_BYTES, AGENT_METRICS, AgentPlane } from "./agent/mod.ts";
 import { CONNECTOR_ARENA_BYTES, CONNECTOR_METRICS, ConnectorPlane } from "./connector/mod.ts";
 import type { Plane, PlaneStart, RolePlan, RolePlane } from "./control/mod.ts";
-import { SERVER_ARENA_BYTES, SERVER_METRICS, ServerPlane } from "./server/mod.ts";
+import { CarrierPlane, SERVER_ARENA_BYTES, SERVER_METRICS, ServerPlane } from "./server/mod.ts";
 
 /** Memory of each role's data plane. */
 export const ROLE_ARENA_BYTES: Readonly<Record<RolePlan["role"], number>> = {
@@ -13,10 +13,12 @@ export const ROLE_ARENA_BYTES: Readonly<Record<RolePlan["role"], number>> = {
 };
 
 /** Builds the data plane of a role. Throws when it cannot bind, or the TLS material does not fit. */
-export function createRolePlane(plane: Plane, { plan, cells }: PlaneStart): RolePlane {
+export function createRolePlane(plane: Plane, { plan, cells, group }: PlaneStart): RolePlane {
   switch (plan.role) {
     case "server":
-      return new ServerPlane(plane, plan, metricCells(SERVER_METRICS, cells));
+      return group === undefined || group.worker === 0
+        ? new ServerPlane(plane, plan, metricCells(SERVER_METRICS, cells), group)
+        : new CarrierPlane(plane, plan, metricCells(SERVER_METRICS, cells), group);
     case "connector":
       return new ConnectorPlane(plane, plan, metricCells(CONNECTOR_METRICS, cells));
     case "agent":

@@ -150,7 +150,7 @@ export class Gateway implements AsyncDisposable {
     const { server, caCert } = this.pki;
     const certificates = ["--cert", server.cert, "--key", server.key, "--ca-cert", caCert];
     const bind = ["--bind", `${this.#host}:${this.#serverPort}`];
-    this.#server = this.run(["server", ...bind, ...certificates, ...this.#level, ...flags]);
+    this.#server = this.run(["server", ...bind, ...certificates, ...this.#level, ...workerFlags(), ...flags]);
     this.#serverPort = (await this.#server.ports())[0] ?? 0;
     return this.#server;
   }
@@ -202,6 +202,12 @@ export class Gateway implements AsyncDisposable {
     ]);
     await Promise.all([this.startConnector(services, connectorFiles), this.startAgent(ids, agentFiles)]);
   }
+}
+
+/** Any test of a gateway can be run with a server of several workers. */
+function workerFlags(): readonly string[] {
+  const workers = Deno.env.get("POSTERN_TEST_WORKERS");
+  return workers === undefined ? [] : ["--workers", workers];
 }
 
 function started(role: RoleProcess | null): RoleProcess {

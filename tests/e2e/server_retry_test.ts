@@ -87,7 +87,7 @@ Deno.test("a server that was killed ends its old connections at once when it is 
   const before = await ServerRig.start({ resetKey });
   const client = await before.registered("agent", "web");
   const port = before.port();
-  before.server.dispose();
+  before.kill();
   await using after = await ServerRig.start({ resetKey, binds: [{ address: "127.0.0.1", port }] });
   const started = performance.now();
   client.send(new Uint8Array(200));
@@ -111,7 +111,7 @@ Deno.test("a client that has nothing to say knocks: a server that knows it stays
   assertEquals(await before.register(client, "agent", "web"), "ack");
   assertEquals(client.ending, null);
   const port = before.port();
-  before.server.dispose();
+  before.kill();
   await using after = await ServerRig.start({ resetKey, binds: [{ address: "127.0.0.1", port }] });
   knock(engine, client.connection, fill);
   await after.until(() => {

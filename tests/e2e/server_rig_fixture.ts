@@ -2,6 +2,7 @@
  * The server's data plane as it is, with the real engine and sockets on loopback, in the process of the test: its counters, its
  * logs and events can be read, its clock for certificates set. Raw clients of either version of the protocol talk to it.
  */
+import { assertEquals } from "@std/assert";
 import { createArena, createCertificateReader, createLibc, createQuicheEngine, loadNative } from "../../ffi/mod.ts";
 import { ENGINE_SCRATCH_BYTES, LIBC_SCRATCH_BYTES } from "../../ffi/mod.ts";
 import { type LogRecord, type MetricCells, metricCells, type SecurityEventInput, Timer } from "../../src/base/mod.ts";
@@ -9,14 +10,16 @@ import { RATE_LIMITS } from "../../src/core/ratelimit/mod.ts";
 import { ArenaLayout, createPlaneCrypto, Reactor } from "../../src/io/mod.ts";
 import { readRevocationLists } from "../../src/platform/revocation/mod.ts";
 import {
+  type CommandChannel,
   createCommandChannel,
+  createWorkerGroup,
   Plane,
   type PlaneMessage,
   type PlaneStatus,
   type RevocationPlan,
   type ServerPlan,
 } from "../../src/roles/control/mod.ts";
-import { SERVER_METRICS, type ServerMetric, ServerPlane } from "../../src/roles/server/mod.ts";
+import { CarrierPlane, SERVER_METRICS, type ServerMetric, ServerPlane } from "../../src/roles/server/mod.ts";
 import { type Authority, type CertificateOptions, createAuthority, type Issued } from "../pki/mod.ts";
 import { RawClient, type RawClientOptions, type RawWorld } from "./raw_client_fixture.ts";
 
@@ -35,6 +38,8 @@ const engine = createQuicheEngine(nativePath, layout.arena, layout.reserve(ENGIN
 });
 
 const LOOPBACK = "127.0.0.1";
+/** Any test of the server's data plane can be run with several workers. */
+const WORKERS = Number(Deno.env.get("POSTERN_TEST_WORKERS") ?? "1");
 const WAIT_MS = 10_000;
 
 export class ServerRig implements AsyncDisposable {
@@ -48,9 +53,16 @@ export class ServerRig implements AsyncDisposable {
   wallClockAheadMs = 0;
   /** Added to the clock of the server and its clients: whatever lasts until then is over. The engine's own times stay as they are. */
   clockAheadMs = 0;
+  /** The other workers have no turns: they are as if busy for long. */
+  areCarriersIdle = false;
   readonly #reactor: Reactor;
-  readonly #plane: Plane;
   readonly #metrics: MetricCells<typeof SERVER_METRICS>;
+  /** Further workers, in turns with the first. */
+  readonly #carriers: {
+    readonly plane: CarrierPlane;
+    readonly reactor: Reactor;
+    readonly metrics: MetricCells<typeof SERVER_METRICS>;
+  }[] = [];
   readonly #clients: RawClient[] = [];
   #ports: readonly number[] = [];
   #status: PlaneStatus | null = null;
@@ -60,8 +72,25 @@ export class ServerRig implements AsyncDisposable {
     this.authority = authority;
     this.plan = plan;
     this.#reactor = new Reactor(libc, layout, () => performance.now() + this.clockAheadMs);
-    this.#plane = new Plane({
-      reactor: this.#reactor,
+    this.#metrics = metricCells(SERVER_METRICS);
+    const createProfile = engine.createProfile.bind(engine);
+    if (protocols !== undefined) engine.createProfile = (options) => createProfile({ ...options, protocols });
+    const channels = Array.from({ length: plan.workers ?? 1 }, () => createCommandChannel(libc.eventfd()));
+    const [first, ...others] = createWorkerGroup(channels.map(({ eventFd }) => eventFd));
+    const planeOf = (reactor: Reactor, at: number) => this.#planeOf(reactor, channels[at] as CommandChannel);
+    this.server = new ServerPlane(planeOf(this.#reactor, 0), plan, this.#metrics, others.length > 0 ? first : undefined);
+    for (const group of others) {
+      const reactor = new Reactor(libc, layout, () => performance.now() + this.clockAheadMs), metrics = metricCells(SERVER_METRICS);
+      const binds = this.#ports.map((port, at) => ({ address: plan.binds[at]?.address ?? LOOPBACK, port }));
+      const plane = new CarrierPlane(planeOf(reactor, group.worker), { ...plan, binds }, metrics, group);
+      this.#carriers.push({ plane, reactor, metrics });
+    }
+    if (protocols !== undefined) engine.createProfile = createProfile;
+  }
+
+  #planeOf(reactor: Reactor, channel: CommandChannel): Plane {
+    return new Plane({
+      reactor,
       layout,
       engine,
       crypto: createPlaneCrypto(),
@@ -69,19 +98,15 @@ export class ServerRig implements AsyncDisposable {
       random: Math.random,
       wallClockMs: () => Date.now() + this.wallClockAheadMs,
       post: (message) => this.#onMessage(message),
-    }, createCommandChannel(libc.eventfd()));
-    this.#metrics = metricCells(SERVER_METRICS);
-    const createProfile = engine.createProfile.bind(engine);
-    if (protocols !== undefined) engine.createProfile = (options) => createProfile({ ...options, protocols });
-    this.server = new ServerPlane(this.#plane, plan, this.#metrics);
-    if (protocols !== undefined) engine.createProfile = createProfile;
+    }, channel);
   }
 
   /** `protocols`: what it speaks, if it is not both; as a server of ztna-v1 does. */
   static async start(changes: Partial<ServerPlan> = {}, protocols?: readonly string[]): Promise<ServerRig> {
     const authority = await createAuthority({ commonName: "Rig CA" });
     const identity = await authority.issue({ commonName: "ztna-server", dns: ["ztna-server"] });
-    return new ServerRig(authority, { ...serverPlan(authority, identity), ...changes }, protocols);
+    const plan = { ...serverPlan(authority, identity), workers: WORKERS, ...changes };
+    return new ServerRig(authority, plan.workers > 1 ? { ...plan, ...sharedKeys(plan) } : plan, protocols);
   }
 
   /** What else may run in the server's reactor. */
@@ -94,8 +119,15 @@ export class ServerRig implements AsyncDisposable {
     return this.#ports[at] ?? 0;
   }
 
+  /** What all workers count together. */
   count(metric: ServerMetric): number {
-    return this.#metrics.cells[this.#metrics.index[metric]] ?? NaN;
+    const all = [this.#metrics, ...this.#carriers.map(({ metrics }) => metrics)];
+    return all.reduce((sum, { cells, index }) => sum + (cells[index[metric]] ?? NaN), 0);
+  }
+
+  /** The worker that carries a client's connection, known by the number that the server has for it. */
+  workerOf(peer: number): number {
+    return (peer - 1) % (this.#carriers.length + 1);
   }
 
   /** A client with a certificate for these DNS names; not connected yet. */
@@ -147,7 +179,7 @@ export class ServerRig implements AsyncDisposable {
         throw new Error(`it did not come to that\n${this.logs.slice(-10).map((log) => JSON.stringify(log)).join("\n")}`);
       }
       this.#reactor.setTimer(tick, this.#reactor.clockMs + 5);
-      this.#reactor.turn();
+      this.#turnAll();
       await new Promise((resolve) => setTimeout(resolve, 0));
     }
     this.#reactor.cancelTimer(tick);
@@ -156,7 +188,18 @@ export class ServerRig implements AsyncDisposable {
   /** One turn, for a test that drives two servers. */
   turn(): void {
     this.#reactor.setTimer(new Timer(() => {}), this.#reactor.clockMs + 1);
+    this.#turnAll();
+  }
+
+  /** With several workers nobody sleeps while another may have something to do. */
+  #turnAll(): void {
+    if (this.#carriers.length > 0) this.#reactor.again();
     this.#reactor.turn();
+    if (this.areCarriersIdle) return;
+    for (const { reactor } of this.#carriers) {
+      reactor.again();
+      reactor.turn();
+    }
   }
 
   async pause(ms: number): Promise<void> {
@@ -172,12 +215,26 @@ export class ServerRig implements AsyncDisposable {
   reload(changes: Partial<ServerPlan>): { readonly count: number; readonly error: string | null } {
     const id = this.#number++;
     this.server.onCommand({ type: "reload", id, plan: { ...this.plan, ...changes } }, this.#reactor.nowMs);
-    return this.answers.get(id) ?? { count: 0, error: "no answer" };
+    const answer = this.answers.get(id) ?? { count: 0, error: "no answer" };
+    if (answer.error !== null) return answer;
+    for (const { plane, reactor } of this.#carriers) {
+      plane.onCommand({ type: "reload", id: this.#number, plan: { ...this.plan, ...changes } });
+      assertEquals(this.answers.get(this.#number++)?.error, null);
+      reactor.again();
+    }
+    return answer;
   }
 
   deny(serial: string): number {
     const id = this.#number++;
     this.server.onCommand({ type: "deny", id, entry: { serial, issuer: null } }, this.#reactor.nowMs);
+    return this.answers.get(id)?.count ?? -1;
+  }
+
+  /** Ends the connection with this number of the server's; returns how many there were. */
+  disconnect(peer: number): number {
+    const id = this.#number++;
+    this.server.onCommand({ type: "disconnect", id, peer }, this.#reactor.nowMs);
     return this.answers.get(id)?.count ?? -1;
   }
 
@@ -187,11 +244,17 @@ export class ServerRig implements AsyncDisposable {
     return this.#status;
   }
 
+  /** Gives the server's sockets back without a word to anybody. */
+  kill(): void {
+    this.server.dispose();
+    for (const { plane } of this.#carriers) plane.dispose();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const client of this.#clients) client.close();
     await this.pause(20);
     for (const client of this.#clients) client.dispose();
-    this.server.dispose();
+    this.kill();
   }
 
   #onMessage(message: PlaneMessage): void {
@@ -199,8 +262,14 @@ export class ServerRig implements AsyncDisposable {
     if (message.type === "event") this.events.push(message.event);
     if (message.type === "answer") this.answers.set(message.id, message);
     if (message.type === "status") this.#status = message.status;
-    if (message.type === "ready") this.#ports = message.addresses.map(({ port }) => port);
+    if (message.type === "ready" && message.addresses.length > 0) this.#ports = message.addresses.map(({ port }) => port);
   }
+}
+
+/** What the control plane gives all workers alike, unless the operator does. */
+function sharedKeys({ retryKeys, resetKey }: ServerPlan): Pick<ServerPlan, "retryKeys" | "resetKey"> {
+  const key = () => crypto.getRandomValues(new Uint8Array(32));
+  return { retryKeys: retryKeys?.length === 0 ? [{ id: 0, key: key() }] : retryKeys, resetKey: resetKey ?? key() };
 }
 
 /** The plan of a server with defaults. */

@@ -267,6 +267,7 @@ export class SimProcess {
       accept: (fd, at) => this.#accept(this.files.get(fd), at),
       close: (fd) => this.#close(fd),
       shutdown: (fd, how) => tcpOf(fd)?.shutdown(how) ?? -ENOTSOCK,
+      setsockopt: () => 0,
       setsockoptInt: (fd, level, option, value) => udpOf(fd)?.setOption(level, option, value) ?? (this.files.has(fd) ? 0 : -EBADF),
       getsockoptInt: (fd, level, option) => tcpOf(fd)?.getOption(level, option) ?? udpOf(fd)?.getOption(level, option) ?? -ENOTSOCK,
       setLingerZero: (fd) => tcpOf(fd)?.setLingerZero() ?? -ENOTSOCK,

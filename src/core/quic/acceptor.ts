@@ -62,7 +62,10 @@ export class Acceptor {
     }
     const { accepting } = this.#options;
     const retry = accepting?.retry ?? null;
-    if (accepting === undefined || retry === null) return this.#accept(profile, path, header, from, null);
+    if (accepting === undefined || retry === null) {
+      const connection = this.#accept(profile, path, header, from, null);
+      return connection === "later" ? undefined : connection;
+    }
     if (header.tokenLength === 0) {
       this.#sendRetry(path, header, from, accepting, retry);
       return undefined;
@@ -114,7 +117,7 @@ export class Acceptor {
     const { bytes } = engine.arena;
     const destination = bytes.slice(header.destinationOffset, header.destinationOffset + header.destinationLength);
     const source = bytes.slice(header.sourceOffset, header.sourceOffset + header.sourceLength);
-    const newSource = this.#ids.table.issue();
+    const newSource = this.#ids.table.issue(this.#options.steering?.place(bytes[header.destinationOffset + 1] ?? 0));
     const token = retry.seal(contextOf(accepting, from, newSource, header.version), destination, accepting.epochMs());
     const written = engine.writeRetry(at, REPLY_BYTES, destination, source, newSource, token, header.version);
     if (written <= 0) return;
@@ -140,8 +143,9 @@ export class Acceptor {
       accepting.policy.onTokenRefused(opened.why, from, this.#options.timers.nowMs);
       return undefined;
     }
-    this.#counters.tokensValidated++;
     const connection = this.#accept(profile, path, header, from, { id, original: opened.originalDestinationId });
+    if (connection === "later") return undefined;
+    this.#counters.tokensValidated++;
     // Refused for want of room, the token stays good for the client's next attempt.
     if (connection !== undefined) retry.spend(token, accepting.epochMs());
     return connection;
@@ -153,7 +157,7 @@ export class Acceptor {
     header: LongHeader,
     from: number,
     retried: { readonly id: Uint8Array; readonly original: Uint8Array } | null,
-  ): Connection | undefined {
+  ): Connection | "later" | undefined {
     const { limits, engine, accepting, timers } = this.#options;
     const counters = this.#counters;
     if (this.#host.size >= limits.connectionsMax) {
@@ -164,7 +168,9 @@ export class Acceptor {
       counters.overHandshakeLimit++;
       return undefined;
     }
-    if (accepting !== undefined && !accepting.policy.admit(from, timers.nowMs)) {
+    const admitted = accepting?.policy.admit(from, timers.nowMs) ?? true;
+    if (admitted === "later") return admitted;
+    if (!admitted) {
       counters.overPolicy++;
       return undefined;
     }

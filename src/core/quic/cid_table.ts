@@ -5,6 +5,7 @@
  * live in a second table, keyed by all their bytes, and only while the connection lives.
  */
 import { LOCAL_CID_BYTES } from "./header.ts";
+import { steerId, type Steering } from "./steering.ts";
 
 const TWO_POW_32 = 4_294_967_296;
 
@@ -15,9 +16,11 @@ export class CidTable<T> {
   /** The last answer: packets come in trains of one connection, and a look-up under so large a number is a call and an object. */
   #foundKey = -1;
   #found: T | null | undefined;
+  readonly #steering: Steering | null;
 
-  constructor(entropy: (bytes: Uint8Array) => void) {
+  constructor(entropy: (bytes: Uint8Array) => void, steering: Steering | null = null) {
     this.#entropy = entropy;
+    this.#steering = steering;
   }
 
   /** Number of our IDs in the table, retired ones included. */
@@ -29,13 +32,14 @@ export class CidTable<T> {
     return this.#initial.size;
   }
 
-  /** Makes an ID that no live connection has. {@linkcode enter} it before the next one is made. */
-  issue(): Uint8Array {
+  /** Makes an ID that no live connection of ours has, for this worker or another. {@linkcode enter} it before the next one is made. */
+  issue(worker: number = this.#steering?.worker ?? 0): Uint8Array {
     const id = new Uint8Array(LOCAL_CID_BYTES);
     do {
       this.#entropy(id);
       // At or above 0x40, a packet to us can never look like a ztna-v1 control packet.
       id[0] = (id[0] as number) | 0x40;
+      if (this.#steering !== null) steerId(id, worker, this.#steering.workers);
     } while (this.#local.has(keyOf(id)));
     return id;
   }

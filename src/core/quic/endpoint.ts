@@ -13,6 +13,7 @@ import type { Engine, EngineConnection, EngineProfile, ExpectedName } from "./en
 import { emptyLongHeader, firstPacketBytes, LOCAL_CID_BYTES, PacketType, readLongHeader } from "./header.ts";
 import { LocalIds } from "./local_ids.ts";
 import { Sending } from "./sending.ts";
+import { isForeign } from "./steering.ts";
 
 /** The shortest queue of received datagrams that an engine may have: who reads fewer at a time has missed none. */
 const OVERFLOW_ROW = 256;
@@ -30,7 +31,7 @@ export class Endpoint {
   readonly #sending: Sending;
   #attention: Connection[] = [];
   readonly #ready: number[] = [];
-  #nextId = 1;
+  #nextId: number;
   #handshakes = 0;
   readonly #touch = (connection: Connection) => this.#sending.add(connection);
   readonly #onTimer = (connection: Connection) => {
@@ -51,7 +52,8 @@ export class Endpoint {
   constructor(options: EndpointOptions) {
     this.#options = options;
     this.#engine = options.engine;
-    this.#ids = new LocalIds(options.entropy, options.resetHmac ?? null, options.rotation);
+    this.#nextId = 1 + (options.steering?.worker ?? 0);
+    this.#ids = new LocalIds(options.entropy, options.resetHmac ?? null, options.rotation, options.steering);
     this.#sending = new Sending(options, (connection, nowMs) => this.#settle(connection, nowMs));
     const handshakes = () => this.handshakes;
     const connections = this.#connections;
@@ -107,6 +109,8 @@ export class Endpoint {
   /** Step 2: takes in one UDP payload at `offset` of the arena, from the sockaddr in the slot `fromAddress`. */
   handlePacket(path: PacketPath, offset: number, length: number, fromAddress: number): void {
     const { view } = this.#engine.arena;
+    const { steering } = this.#options;
+    if (steering !== undefined && isForeign(steering, this.counters, view, path, offset, length, fromAddress)) return;
     let connection: Connection | undefined;
     if (length > LOCAL_CID_BYTES && (view.getUint8(offset) & 0x80) === 0) {
       connection = this.#fromShortHeader(path, offset, length, fromAddress);
@@ -210,7 +214,9 @@ export class Endpoint {
 
   #add(engine: EngineConnection, isServerSide: boolean, path: PacketPath, id: Uint8Array): Connection {
     const rotation = this.#ids.rotationOf(id);
-    const connection = new Connection(this.#nextId++, {
+    const number = this.#nextId;
+    this.#nextId += this.#options.steering?.workers ?? 1;
+    const connection = new Connection(number, {
       engine,
       isServerSide,
       path,
@@ -267,6 +273,7 @@ export class Endpoint {
     for (let stream = engine.streamWritableNext(); stream >= 0; stream = engine.streamWritableNext()) {
       handler.onWritable(connection, stream, nowMs);
     }
+    handler.onHeard?.(connection, nowMs);
   }
 
   /** After a packet from elsewhere: tells the handler once the engine has validated that path and moved there. */

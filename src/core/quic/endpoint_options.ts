@@ -4,6 +4,7 @@ import type { RotationOptions } from "./cid_rotation.ts";
 import type { Connection, Ending } from "./connection.ts";
 import type { Engine } from "./engine.ts";
 import type { ResetHmac } from "./reset_token.ts";
+import type { Steering } from "./steering.ts";
 import type { RetryTokenProblem, RetryTokens } from "./retry_token.ts";
 
 /** What the role does with its connections. Offsets are valid during the call. */
@@ -14,6 +15,8 @@ export interface EndpointHandler {
   onWritable(connection: Connection, stream: number, nowMs: number): void;
   /** The peer's address has changed, and it was seen to receive at the new one (RFC 9000 §9). */
   onMigrated?(connection: Connection, nowMs: number): void;
+  /** Something came from the peer, or a timer fired, and everything else was told. */
+  onHeard?(connection: Connection, nowMs: number): void;
   /** Called once, also for connections that were never established. The engine's state is still readable. */
   onClosed(connection: Connection, ending: Ending, nowMs: number): void;
 }
@@ -43,8 +46,8 @@ export interface EndpointLimits {
 export interface AcceptPolicy {
   /** The client's address and port in a form that all servers with the same token keys use. At most 255 bytes. */
   addressOf(slot: number): Uint8Array;
-  /** Whether one more connection may come from there. */
-  admit(slot: number, nowMs: number): boolean;
+  /** Whether one more connection may come from there; `later`: who knows is being asked, and the packet comes again with the answer. */
+  admit(slot: number, nowMs: number): boolean | "later";
   /** The connection that was just admitted; null when it came to nothing. Its end comes by {@linkcode EndpointHandler.onClosed}. */
   onAccepted(connection: Connection | null): void;
   onTokenRefused(why: RetryTokenProblem, slot: number, nowMs: number): void;
@@ -77,12 +80,17 @@ export interface EndpointOptions {
   readonly resetHmac?: ResetHmac;
   /** Absent: it takes in whoever comes, as a client's endpoint never does. */
   readonly accepting?: AcceptOptions;
+  /** With others behind the same address. Its connections have numbers that no other's have. */
+  readonly steering?: Steering;
 }
 
 /** Why a packet went nowhere, and what was done without a connection. The role maps these to its counters. */
 export interface EndpointCounters {
   malformed: number;
   unknownConnection: number;
+  /** To an ID of another worker: given to it, and lost on the way. */
+  handedOver: number;
+  foreignId: number;
   shortInitial: number;
   overConnectionLimit: number;
   overHandshakeLimit: number;
@@ -108,6 +116,8 @@ export function zeroEndpointCounters(): EndpointCounters {
   return {
     malformed: 0,
     unknownConnection: 0,
+    handedOver: 0,
+    foreignId: 0,
     shortInitial: 0,
     overConnectionLimit: 0,
     overHandshakeLimit: 0,

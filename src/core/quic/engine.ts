@@ -235,7 +235,7 @@ export interface Engine {
   /** Offset of the sockaddr slot that it fills with the source. */
   readonly sendFrom: number;
   /** Whether the last {@linkcode EngineConnection.streamRecv} reached the end of the stream. */
-  readonly streamFin: boolean;
+  streamFin: boolean;
   /** The code of the last `streamReset` or `streamStopped` result. */
   readonly streamErrorCode: number;
 

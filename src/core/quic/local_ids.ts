@@ -6,6 +6,7 @@ import { CidRotation, ROTATION_DEFAULTS, type RotationOptions } from "./cid_rota
 import { CidTable } from "./cid_table.ts";
 import type { Connection } from "./connection.ts";
 import type { EngineConnection } from "./engine.ts";
+import type { Steering } from "./steering.ts";
 import { RESET_TOKEN_BYTES, type ResetHmac, resetToken } from "./reset_token.ts";
 
 /** IDs that a peer gets beside its first, when it allows so many: 8 is the most that known peers ask for. */
@@ -22,8 +23,13 @@ export class LocalIds {
   readonly #retired = new Map<Connection, Uint8Array[]>();
 
   /** Without `hmac` the tokens are random: nobody will be able to use them, which is right for ends that send no resets. */
-  constructor(entropy: (bytes: Uint8Array) => void, hmac: ResetHmac | null, rotation: RotationOptions | undefined) {
-    this.table = new CidTable(entropy);
+  constructor(
+    entropy: (bytes: Uint8Array) => void,
+    hmac: ResetHmac | null,
+    rotation: RotationOptions | undefined,
+    steering: Steering | null = null,
+  ) {
+    this.table = new CidTable(entropy, steering);
     this.#entropy = entropy;
     this.#hmac = hmac;
     this.#rotation = rotation ?? ROTATION_DEFAULTS;

@@ -13,5 +13,6 @@ export * from "./knock.ts";
 export * from "./leaving_streams.ts";
 export * from "./reset_token.ts";
 export * from "./retry_token.ts";
+export * from "./steering.ts";
 export * from "./stream_header.ts";
 export * from "./stream_rest.ts";

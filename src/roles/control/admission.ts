@@ -2,7 +2,7 @@
  * Who may connect: asked by the endpoint before anything is kept of a client, and once a connection stands it holds the limits
  * that the connection lives under.
  */
-import type { AcceptPolicy, Connection, RetryTokenProblem } from "../../core/quic/mod.ts";
+import type { AcceptPolicy, Arena, Connection, RetryTokenProblem } from "../../core/quic/mod.ts";
 import { type LimitName, type PeerLimiter, type RateLimits, ServerLimiter, sourcePrefixKey } from "../../core/ratelimit/mod.ts";
 import { AF_INET, formatEndpoint, readSockaddr } from "../../io/mod.ts";
 import type { Plane } from "./plane.ts";
@@ -31,25 +31,28 @@ export class Admission implements AcceptPolicy {
   }
 
   addressOf(slot: number): Uint8Array {
-    const { bytes } = this.#plane.platform.engine.arena;
-    const isV4 = bytes[slot] === AF_INET;
-    const address = new Uint8Array(isV4 ? 6 : 18);
-    address.set(bytes.subarray(slot + PORT_AT, slot + PORT_AT + 2));
-    const at = slot + (isV4 ? IPV4_AT : IPV6_AT);
-    address.set(bytes.subarray(at, at + address.length - 2), 2);
-    return address;
+    return socketAddressBytes(this.#plane.platform.engine.arena, slot);
   }
 
   admit(slot: number, nowMs: number): boolean {
-    const { bytes } = this.#plane.platform.engine.arena;
+    this.#next = this.reserve(slot, nowMs);
+    return this.#next !== null;
+  }
+
+  /** Lets one more connection in from the address in the slot, under the limits that are returned; null: it may not. */
+  reserve(slot: number, nowMs: number): PeerLimiter | null {
+    const { arena } = this.#plane.platform.engine;
+    const { bytes } = arena;
     const isV4 = bytes[slot] === AF_INET;
     const admission = this.limiter.admit(sourcePrefixKey(bytes, slot + (isV4 ? IPV4_AT : IPV6_AT), isV4 ? 4 : 16), nowMs);
-    if (admission.kind === "refused") {
-      this.#notes?.onRefused(admission.by, this.#nameOf(slot));
-      return false;
-    }
-    this.#next = admission.peer;
-    return true;
+    if (admission.kind === "admitted") return admission.peer;
+    this.#notes?.onRefused(admission.by, socketAddressText(arena, slot));
+    return null;
+  }
+
+  /** A connection that was let in stands at last. */
+  adopt(connection: Connection, peer: PeerLimiter): void {
+    this.#limiters.set(connection, peer);
   }
 
   onAccepted(connection: Connection | null): void {
@@ -61,7 +64,7 @@ export class Admission implements AcceptPolicy {
   }
 
   onTokenRefused(why: RetryTokenProblem, slot: number): void {
-    this.#notes?.onTokenRefused(why, this.#nameOf(slot));
+    this.#notes?.onTokenRefused(why, socketAddressText(this.#plane.platform.engine.arena, slot));
   }
 
   /** The limits of a live connection; null for one that was never admitted. */
@@ -76,9 +79,20 @@ export class Admission implements AcceptPolicy {
     this.#limiters.delete(connection);
     this.limiter.release(peer);
   }
+}
 
-  #nameOf(slot: number): string {
-    const endpoint = readSockaddr(this.#plane.platform.engine.arena, slot);
-    return endpoint === null ? "?" : formatEndpoint(endpoint);
-  }
+/** Port and address of a sockaddr slot, in a form that all servers with the same token keys use. */
+export function socketAddressBytes({ bytes }: Arena, slot: number): Uint8Array {
+  const isV4 = bytes[slot] === AF_INET;
+  const address = new Uint8Array(isV4 ? 6 : 18);
+  address.set(bytes.subarray(slot + PORT_AT, slot + PORT_AT + 2));
+  const at = slot + (isV4 ? IPV4_AT : IPV6_AT);
+  address.set(bytes.subarray(at, at + address.length - 2), 2);
+  return address;
+}
+
+/** The same for people. */
+export function socketAddressText(arena: Arena, slot: number): string {
+  const endpoint = readSockaddr(arena, slot);
+  return endpoint === null ? "?" : formatEndpoint(endpoint);
 }

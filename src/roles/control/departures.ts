@@ -79,7 +79,7 @@ export class Departures {
 
   /** A connection is gone. Returns how many datagrams waited for it. */
   forget(connection: Connection): number {
-    connection.backlog = null;
+    if (!(connection.backlog instanceof FarBacklog)) connection.backlog = null;
     const waiting = this.#backlogs.get(connection);
     if (waiting === undefined) return 0;
     this.#backlogs.delete(connection);
@@ -87,6 +87,7 @@ export class Departures {
   }
 
   #wait(connection: Connection, sender: number, offset: number, length: number): number {
+    if (connection.backlog instanceof FarBacklog) return connection.backlog.send(sender, offset, length);
     const max = connection.engine.datagramMax();
     if (length > max) return max < 0 ? max : EngineError.bufferTooShort;
     let waiting = this.#backlogs.get(connection);
@@ -111,6 +112,18 @@ export class Departures {
     onLeft(this.#packetAt, length);
     return true;
   }
+}
+
+/** Of a connection that another worker carries: everything goes there at once, and waits there if it must. */
+export class FarBacklog implements Backlog {
+  /** As {@linkcode Departures.send}. */
+  readonly send: (sender: number, offset: number, length: number) => number;
+
+  constructor(send: (sender: number, offset: number, length: number) => number) {
+    this.send = send;
+  }
+
+  refill(): void {}
 }
 
 /** What waits for one connection. */

@@ -19,12 +19,14 @@ import type { DenyEntry } from "../../core/auth/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
 import { type CommandChannel, CommandWriter, createCommandChannel } from "./command_ring.ts";
 import type { BoundAddress, PlaneCommand, PlaneMessage, PlaneStart, PlaneStatus, RolePlan } from "./messages.ts";
+import type { WorkerGroup } from "./worker_group.ts";
 import type { Resolve } from "./plan.ts";
 
 /** What a host needs of the platform. */
 export interface HostPlatform {
   /** Starts `worker.ts` and has it prepare itself. */
   readonly spawnWorker: () => Worker;
+
   /** A new eventfd, and the way to signal one. */
   readonly eventfd: () => number;
   readonly signalEventfd: (fd: number) => void;
@@ -72,20 +74,8 @@ export interface Surroundings {
   readonly listening: Readonly<Record<string, string>>;
 }
 
-/** Starts the data plane of `plan`. Resolves when every address is bound; rejects with the reason when one cannot be. */
-export async function startHost(
-  platform: HostPlatform,
-  plan: RolePlan,
-  table: MetricTable,
-  log: HostLog,
-  surroundings: Surroundings,
-): Promise<RoleHost> {
-  const host = new Host(platform, plan, table, log, surroundings);
-  await host.ready;
-  return host;
-}
-
-class Host implements RoleHost {
+/** One data plane. */
+export class Host implements RoleHost {
   readonly metrics: MetricCells<MetricTable>;
   readonly ready: Promise<void>;
   readonly finished: Promise<void>;
@@ -109,6 +99,8 @@ class Host implements RoleHost {
     table: MetricTable,
     log: HostLog,
     surroundings: Surroundings,
+    channel: CommandChannel = createCommandChannel(platform.eventfd()),
+    group?: WorkerGroup,
   ) {
     this.#platform = platform;
     this.#log = log.sink;
@@ -119,8 +111,7 @@ class Host implements RoleHost {
     // Who only waits for `ready` is told by that; nobody need listen to both.
     this.finished.catch(() => {});
     this.ready.catch(() => {});
-    const commands: CommandChannel = createCommandChannel(platform.eventfd());
-    this.#commands = new CommandWriter(commands, () => platform.signalEventfd(commands.eventFd));
+    this.#commands = new CommandWriter(channel, () => platform.signalEventfd(channel.eventFd));
     this.#worker = platform.spawnWorker();
     this.#worker.onmessage = (event: MessageEvent<PlaneMessage>) => this.#onMessage(event.data);
     this.#worker.onerror = (event) => {
@@ -130,9 +121,10 @@ class Host implements RoleHost {
     const start: PlaneStart = {
       type: "start",
       plan,
-      commands,
+      commands: channel,
       cells: this.metrics.cells.buffer,
       logThresholds: log.thresholds.buffer,
+      ...(group === undefined ? {} : { group }),
     };
     this.#worker.postMessage(start);
   }
@@ -189,13 +181,17 @@ class Host implements RoleHost {
     this.#end(null);
   }
 
+  /** Ends at once with this error. */
+  fail(error: PosternError): void {
+    this.#end(error);
+  }
+
   #onMessage(message: PlaneMessage): void {
     switch (message.type) {
       case "log":
         return this.#log(message.record);
       case "ready":
         this.addresses = message.addresses;
-        this.#log(readyRecord(message.addresses, this.#surroundings.listening));
         return this.#ready.resolve();
       case "status":
         return this.#statusWaiters.get(message.id)?.(message.status);
@@ -258,7 +254,7 @@ class Host implements RoleHost {
 }
 
 /** The one record by which scripts and people learn that the role is at work, and where. */
-function readyRecord(addresses: readonly BoundAddress[], besides: Readonly<Record<string, string>>): LogRecord {
+export function readyRecord(addresses: readonly BoundAddress[], besides: Readonly<Record<string, string>>): LogRecord {
   const where = addresses.map((bound) => `${bound.name} on ${bound.transport} ${formatEndpoint(bound)}`);
   const fields = Object.fromEntries(addresses.flatMap((bound, i) => [
     [`listen_${i}`, `${bound.transport}:${formatEndpoint(bound)}`],

@@ -8,6 +8,7 @@ import type { RateLimits } from "../../core/ratelimit/mod.ts";
 import type { IpEndpoint } from "../../io/mod.ts";
 import type { CertificateSummary } from "../../core/quic/mod.ts";
 import type { CommandChannel } from "./command_ring.ts";
+import type { WorkerGroup } from "./worker_group.ts";
 
 /** PEM texts of one end. */
 export interface TlsMaterial {
@@ -40,6 +41,8 @@ export interface ServerPlan {
   readonly limits: RateLimits;
   /** How often a connection gets a new connection ID of ours. */
   readonly cidRotationMs: number;
+  /** Data planes that share the addresses. Default: 1. */
+  readonly workers?: number;
 }
 
 /** Certificates that count no more though their authority is trusted. */
@@ -219,6 +222,8 @@ export interface PlaneStart {
   readonly cells: SharedArrayBuffer;
   /** Of `LogThresholds`: records that nobody wants are not sent up. */
   readonly logThresholds: SharedArrayBuffer;
+  /** Absent: it is the only one. */
+  readonly group?: WorkerGroup;
 }
 
 /** An address that the data plane bound. */

@@ -4,10 +4,10 @@
  * role that listens lets in, `peer_watch` whether they may stay, `departures` in which order datagrams leave. `handshake_watch`
  * tells of handshakes, `sampled_log` writes what strangers can cause.
  */
-export { Admission, type AdmissionNotes } from "./admission.ts";
+export { Admission, type AdmissionNotes, socketAddressBytes, socketAddressText } from "./admission.ts";
 export * from "./command_ring.ts";
 export { originOf } from "./event_origin.ts";
-export { type DepartureLimits, Departures } from "./departures.ts";
+export { type DepartureLimits, Departures, FarBacklog } from "./departures.ts";
 export * from "./graceful_end.ts";
 export { HandshakeWatch } from "./handshake_watch.ts";
 export * from "./host.ts";
@@ -16,5 +16,8 @@ export { PeerWatch, type WatchedPeer } from "./peer_watch.ts";
 export * from "./plan.ts";
 export * from "./plane.ts";
 export { SampledLog } from "./sampled_log.ts";
+export * from "./record_ring.ts";
+export * from "./start_host.ts";
+export * from "./worker_group.ts";
 export { rateLimits } from "./server_plan.ts";
 export { type SnapshotParts, takeSnapshot, trafficTotals } from "./snapshot.ts";

@@ -17,11 +17,14 @@ interface Window {
 
 export class SampledLog {
   readonly #plane: Plane;
+  readonly #linesMax: number;
   readonly #windows = new Map<LogEvent, Window>();
   readonly #eventWindows = new Map<SecurityEventType, Window>();
 
-  constructor(plane: Plane) {
+  /** One of `workers` that write into the same log. */
+  constructor(plane: Plane, workers = 1) {
     this.#plane = plane;
+    this.#linesMax = Math.ceil(LINES_MAX / workers);
   }
 
   warn(event: LogEvent, message: string, fields: LogFields): void {
@@ -60,7 +63,7 @@ export class SampledLog {
       window.sinceMs = nowMs;
       window.written = 0;
     }
-    if (window.written >= LINES_MAX) {
+    if (window.written >= this.#linesMax) {
       window.leftOut++;
       return -1;
     }

@@ -20,14 +20,16 @@ import {
   type RolePlan,
   type RolePlane,
   type ServerPlan,
+  type WorkerGroup,
 } from "../control/mod.ts";
 import { Gauges } from "./gauges.ts";
 import * as limits from "./limits.ts";
 import { SERVER_METRICS, type ServerMetric } from "./metrics.ts";
-import { bindSockets, createParts, type ServerParts } from "./parts.ts";
+import { createParts, type ServerParts } from "./parts.ts";
 import type { Peer } from "./peer.ts";
 import { flowLimits, registryLimits, signalLimits } from "./rules.ts";
 import { serverStatus } from "./status.ts";
+import { bindSockets } from "./transport.ts";
 
 /** By the number of a drop less one: its counter, and the limit that an operator sets if one is the reason. */
 const FLOW_DROPS = Object.keys(FlowDrop) as FlowDropName[];
@@ -62,7 +64,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   #toldEpoch = 0;
 
   /** Throws a PosternError when it cannot bind, or the TLS material does not fit. */
-  constructor(plane: Plane, plan: ServerPlan, counters: Counters) {
+  constructor(plane: Plane, plan: ServerPlan, counters: Counters, group: WorkerGroup | null = null) {
     this.#plane = plane;
     this.#counters = counters;
     const parts = createParts(plane, plan, this, {
@@ -70,22 +72,37 @@ export class ServerPlane implements EndpointHandler, RolePlane {
       count: (metric, amount = 1) => this.#add(metric, amount),
       admit: (peer, nowMs) => this.#admit(peer, nowMs),
       onOverLimit: (peer, limit) => this.#noteOverLimit(peer, limit),
-    });
+      endpoint: {
+        socketOf: (path) => this.#sockets.findIndex((socket) => socket === path),
+        handle: (socket, offset, length, from) => {
+          const path = this.#sockets[socket];
+          if (path !== undefined) this.#endpoint.handlePacket(path, offset, length, from);
+        },
+      },
+    }, group);
     this.#parts = parts;
-    const { endpoint, streams, signals, flows, admission } = parts;
+    const { endpoint, streams, signals, flows, admission, remote } = parts;
     this.#endpoint = endpoint;
     this.#departures = parts.departures;
     this.#registry = parts.registry;
     this.#flows = flows;
     const { reactor, post } = plane.platform;
-    this.#end = new GracefulEnd(plane, () => streams.active === 0 && !endpoint.isDelivering, () => this.#finish());
-    this.#sockets = bindSockets(plane, plan, endpoint);
+    const isDelivering = () => endpoint.isDelivering || remote?.isDelivering === true;
+    this.#end = new GracefulEnd(plane, () => streams.active === 0 && !isDelivering(), () => this.#finish());
+    this.#sockets = bindSockets(
+      plane,
+      plan,
+      (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
+      () => endpoint.pathWritable(),
+      group === null ? null : { kind: "first" },
+    );
     this.#gauges = new Gauges(counters, {
       endpoint,
       flows,
       departures: parts.departures,
       limiter: admission.limiter,
       sockets: this.#sockets,
+      remote,
       streams: () => streams.active,
       signals,
     }, reactor.nowMs);
@@ -266,6 +283,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
 
   #endTurn(nowMs: number): void {
     this.#endpoint.endTurn(nowMs);
+    this.#parts.remote?.endTurn(this.#endpoint.size, this.#endpoint.handshakes);
     this.#gauges.publish(nowMs);
   }
 
@@ -293,6 +311,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
   stop(nowMs: number): void {
     this.#plane.log("info", "stopping", "Finishing open streams", { streams: this.#parts.streams.active });
     this.#endpoint.accept(null);
+    this.#parts.remote?.refuse();
     this.#end.begin(nowMs, limits.DRAIN_MS);
   }
 

@@ -17,6 +17,7 @@ export interface GaugeSources {
   readonly flows: FlowTable;
   readonly limiter: ServerLimiter;
   readonly sockets: readonly UdpSocket[];
+  readonly remote: { readonly dropped: number } | null;
   readonly streams: () => number;
   readonly signals: { readonly sessions: number; readonly heldBytes: number };
 }
@@ -38,12 +39,10 @@ export class Gauges {
     if (nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + PUBLISH_INTERVAL_MS;
     this.#set("uptimeSeconds", Math.floor((nowMs - this.#beganMs) / 1000));
-    this.#publishEndpoint();
-    const { departures, flows, limiter, sockets, streams, signals } = this.#sources;
-    const { queues } = departures;
-    this.#set("waitingDatagrams", queues.waiting);
-    this.#set("droppedQueue", queues.counters.senderFull + departures.refused);
-    this.#set("droppedQueueMemory", queues.counters.memoryFull);
+    const { endpoint, departures, flows, limiter, remote, sockets, streams, signals } = this.#sources;
+    publishTransport(this.#counters, endpoint, sockets);
+    publishDepartures(this.#counters, departures);
+    this.#set("droppedRing", remote?.dropped ?? 0);
     this.#set("activeStreams", streams());
     this.#set("activeSignalSessions", signals.sessions);
     this.#set("heldSignalBytes", signals.heldBytes);
@@ -52,42 +51,57 @@ export class Gauges {
     this.#set("flowsRewritten", flows.counters.rewritten);
     this.#set("flowsExpired", flows.counters.expired);
     for (const limit of LIMIT_NAMES) this.#set(`limit:${limit}`, limiter.refused[limit]);
-    let sendErrors = 0, gsoOff = 0;
-    for (const socket of sockets) {
-      sendErrors += socket.sendErrors;
-      if (socket.gsoOff) gsoOff = 1;
-    }
-    this.#set("sendErrors", sendErrors);
-    this.#set("gsoOff", gsoOff);
-  }
-
-  #publishEndpoint(): void {
-    const { endpoint } = this.#sources;
-    const { counters, localIds } = endpoint;
-    this.#set("activeConnections", endpoint.size);
-    this.#set("accepted", counters.accepted);
-    this.#set("retries", counters.retries);
-    this.#set("retryTokensValidated", counters.tokensValidated);
-    this.#set("retryTokenFailures", counters.tokensRefused);
-    this.#set("versionNegotiations", counters.versionNegotiations);
-    this.#set("resets", counters.resets);
-    this.#set("migrations", counters.migrations);
-    this.#set("handshakeTimeouts", counters.handshakeTimeouts);
-    this.#set("rotations", localIds.rotations);
-    this.#set("connectionIds", localIds.size);
-    this.#set("ignoredMalformed", counters.malformed);
-    this.#set("ignoredUnknown", counters.unknownConnection);
-    this.#set("ignoredShort", counters.shortInitial);
-    this.#set("ignoredConnectionLimit", counters.overConnectionLimit);
-    this.#set("ignoredHandshakeLimit", counters.overHandshakeLimit);
-    this.#set("ignoredPolicy", counters.overPolicy);
-    this.#set("ignoredRetryLimit", counters.overRetryLimit);
-    this.#set("ignoredRetiredId", counters.retiredId);
-    this.#set("undecryptable", counters.undecryptable);
-    this.#set("droppedReceive", counters.datagramsOverflowed);
   }
 
   #set(key: ServerMetric, value: number): void {
     this.#counters.cells[this.#counters.index[key]] = value;
   }
+}
+
+/** What each worker counts of its own endpoint and sockets. */
+export function publishTransport(
+  metrics: MetricCells<typeof SERVER_METRICS>,
+  endpoint: Endpoint,
+  sockets: readonly UdpSocket[],
+): void {
+  const set = (key: ServerMetric, value: number) => metrics.cells[metrics.index[key]] = value;
+  let sendErrors = 0, gsoOff = 0;
+  for (const socket of sockets) {
+    sendErrors += socket.sendErrors;
+    if (socket.gsoOff) gsoOff = 1;
+  }
+  set("sendErrors", sendErrors);
+  set("gsoOff", gsoOff);
+  const { counters, localIds } = endpoint;
+  set("activeConnections", endpoint.size);
+  set("accepted", counters.accepted);
+  set("retries", counters.retries);
+  set("retryTokensValidated", counters.tokensValidated);
+  set("retryTokenFailures", counters.tokensRefused);
+  set("versionNegotiations", counters.versionNegotiations);
+  set("resets", counters.resets);
+  set("migrations", counters.migrations);
+  set("handshakeTimeouts", counters.handshakeTimeouts);
+  set("rotations", localIds.rotations);
+  set("connectionIds", localIds.size);
+  set("ignoredMalformed", counters.malformed);
+  set("ignoredUnknown", counters.unknownConnection);
+  set("ignoredShort", counters.shortInitial);
+  set("ignoredConnectionLimit", counters.overConnectionLimit);
+  set("ignoredHandshakeLimit", counters.overHandshakeLimit);
+  set("ignoredPolicy", counters.overPolicy);
+  set("ignoredRetryLimit", counters.overRetryLimit);
+  set("ignoredRetiredId", counters.retiredId);
+  set("ignoredForeignId", counters.foreignId);
+  set("handedOver", counters.handedOver);
+  set("undecryptable", counters.undecryptable);
+  set("droppedReceive", counters.datagramsOverflowed);
+}
+
+/** What each worker counts of the datagrams that leave by it. */
+export function publishDepartures(metrics: MetricCells<typeof SERVER_METRICS>, { queues, refused }: Departures): void {
+  const set = (key: ServerMetric, value: number) => metrics.cells[metrics.index[key]] = value;
+  set("waitingDatagrams", queues.waiting);
+  set("droppedQueue", queues.counters.senderFull + refused);
+  set("droppedQueueMemory", queues.counters.memoryFull);
 }

@@ -21,6 +21,19 @@ export interface IdentificationOptions {
   readonly count: (metric: ServerMetric) => void;
 }
 
+/** Tells of a connection that ended with nobody known behind it. */
+export function noteRefusedConnection(
+  { plane, log, handshakes, count }: Pick<IdentificationOptions, "plane" | "log" | "handshakes" | "count">,
+  connection: Connection,
+  ending: Ending,
+): void {
+  count("refusedConnections");
+  const { why, subject, isRefusal } = handshakes.failed(connection, ending);
+  const fields = { by: ending.by, code: ending.info?.code ?? 0, subject };
+  if (isRefusal) log.warn("connection-refused", `A handshake failed: ${why}`, fields);
+  else plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
+}
+
 export class Identification {
   readonly #options: IdentificationOptions;
 
@@ -52,12 +65,7 @@ export class Identification {
 
   /** A connection ended whose peer was never identified, or was refused. */
   noteRefused(connection: Connection, ending: Ending): void {
-    const { plane, log, handshakes, count } = this.#options;
-    count("refusedConnections");
-    const { why, subject, isRefusal } = handshakes.failed(connection, ending);
-    const fields = { by: ending.by, code: ending.info?.code ?? 0, subject };
-    if (isRefusal) log.warn("connection-refused", `A handshake failed: ${why}`, fields);
-    else plane.log("debug", "connection-refused", `A handshake failed: ${why}`, fields);
+    noteRefusedConnection(this.#options, connection, ending);
   }
 
   #refuse(connection: Connection, reason: string): null {

@@ -48,6 +48,20 @@ export const REPLACED_ASK_MS = 1_000;
 export const REPLACED_SILENCE_MS = 5_000;
 /** From the refusal of a registration token to the close of its connection. */
 export const REFUSAL_LINGER_MS = 100;
+/** What datagrams and bytes of streams leave free of a ring between two workers, for what must arrive. */
+export const LINK_DATAGRAM_SPARE_BYTES = 4 * 1024 * 1024;
+export const LINK_STREAM_SPARE_BYTES = 2 * 1024 * 1024;
+/** Records that are taken from a ring before the sockets have their turn. */
+export const LINK_RECORDS_PER_TURN = 4_096;
+/** Bytes of one stream, and of all streams of one connection, that are on their way to another worker, each way. */
+export const LINK_STREAM_BYTES_MAX = 256 * 1024;
+export const LINK_CONNECTION_BYTES_MAX = 8 * 1024 * 1024;
+/** Clients that a worker remembers, for a moment, to have asked worker 0 about. */
+export const LINK_ASKED_MAX = 1_024;
+/** What must arrive and waits for room in a ring. Flow control and the ring's spare part keep it far below: more is a defect. */
+export const LINK_WAITING_BYTES_MAX = 256 * 1024 * 1024;
+/** What another worker knows of a connection's counters is no older, while something comes from its peer. */
+export const LINK_FACTS_MS = 1_000;
 /** Counters and gauges are published this often. */
 export const PUBLISH_INTERVAL_MS = 100;
 /** A handshake must have ended by then. */

@@ -99,6 +99,7 @@ export const SERVER_METRICS = {
   droppedQueue: dropped("queue-full"),
   droppedQueueMemory: dropped("queue-memory"),
   droppedReceive: dropped("receive-queue"),
+  droppedRing: dropped("ring-full"),
   waitingDatagrams: {
     name: "ztna_datagrams_waiting",
     kind: "gauge",
@@ -217,9 +218,16 @@ export const SERVER_METRICS = {
   ignoredPolicy: ignored("not-admitted"),
   ignoredRetryLimit: ignored("retry-limit"),
   ignoredRetiredId: ignored("retired-id"),
+  ignoredForeignId: ignored("foreign-id"),
   undecryptable: ignored("undecryptable"),
+  handedOver: {
+    name: "ztna_packets_handed_over_total",
+    kind: "counter",
+    help: "UDP payloads that the kernel gave to another worker than that of their connection, and that were passed on.",
+  },
   sendErrors: { name: "ztna_udp_send_errors_total", kind: "counter", help: "UDP packets that the kernel refused to send." },
   gsoOff: {
+    combine: "any",
     name: "ztna_udp_gso_off",
     kind: "gauge",
     help: "1 when the kernel refused segmentation offload and packets leave one by one.",

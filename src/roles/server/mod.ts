@@ -2,3 +2,4 @@
 export * from "./datapath.ts";
 export { BINDS_MAX, SERVER_ARENA_BYTES } from "./limits.ts";
 export * from "./metrics.ts";
+export { CarrierPlane } from "./workers/mod.ts";

@@ -2,14 +2,11 @@
  * Builds the parts of the server's data plane and tells each of them of the others that it needs. What happens to a packet is in
  * `datapath.ts`; here nothing happens.
  */
-import { Endpoint, type EndpointHandler } from "../../core/quic/mod.ts";
+import type { EndpointHandler } from "../../core/quic/mod.ts";
 import type { LimitName } from "../../core/ratelimit/mod.ts";
 import { FlowTable, Registry } from "../../core/registry/mod.ts";
-import { classifyFrame, FrameKind, ROUTED_ID_AT, routedIdLength } from "../../core/wire/mod.ts";
-import { UdpSocket } from "../../io/mod.ts";
-import { Admission, Departures, HandshakeWatch, PeerWatch, type Plane, SampledLog, type ServerPlan } from "../control/mod.ts";
+import { Admission, HandshakeWatch, PeerWatch, type Plane, SampledLog, type ServerPlan, type WorkerGroup } from "../control/mod.ts";
 import { Identification } from "./identification.ts";
-import * as limits from "./limits.ts";
 import type { ServerMetric } from "./metrics.ts";
 import type { Peer } from "./peer.ts";
 import { Proofs } from "./proofs.ts";
@@ -21,6 +18,8 @@ import { flowLimits, registryLimits, ServerRules, signalLimits } from "./rules.t
 import { SignalRelay } from "./signal_relay.ts";
 import { StreamService } from "./stream_service.ts";
 import { TooLarge } from "./too_large.ts";
+import { createDepartures, createEndpoint } from "./transport.ts";
+import { type OwnEndpoint, RemoteConnections } from "./workers/mod.ts";
 
 /** What the data plane does for its parts. */
 export interface PartsHost {
@@ -28,6 +27,7 @@ export interface PartsHost {
   readonly count: (metric: ServerMetric, amount?: number) => void;
   /** A peer that had to prove a token has done so. */
   readonly admit: (peer: Peer, nowMs: number) => void;
+  readonly endpoint: OwnEndpoint;
   /** A peer asks for more than it may: told once for each limit. */
   readonly onOverLimit: (peer: Peer, limit: LimitName) => void;
 }
@@ -35,10 +35,16 @@ export interface PartsHost {
 export type ServerParts = ReturnType<typeof createParts>;
 
 /** Throws a PosternError when the material of the plan does not fit together. */
-export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHandler, host: PartsHost) {
+export function createParts(
+  plane: Plane,
+  plan: ServerPlan,
+  handler: EndpointHandler,
+  host: PartsHost,
+  group: WorkerGroup | null,
+) {
   const { peers, count } = host;
   const { allowLegacyServiceIds } = plan;
-  const log = new SampledLog(plane);
+  const log = new SampledLog(plane, group?.workers);
   const rules = new ServerRules(plane, plan);
   const registry = new Registry({
     allowLegacyServiceIds,
@@ -48,11 +54,11 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
   const flows = new FlowTable(registry, random32Of(plane), flowLimits(plan));
   const admission = createAdmission(plane, plan, log);
   const handshakes = new HandshakeWatch({ plane, log, count });
-  const authorization = () => rules.authorization;
   const shared = { plane, registry, peers, log, allowLegacyServiceIds, count, onOverLimit: host.onOverLimit };
   const proofs = new Proofs({ ...shared, issuers: () => rules.tokenIssuers, onAdmitted: host.admit });
   const replaced = new ReplacedConnectors({ plane, registry, peers, count });
-  const endpoint = createEndpoint(plane, plan, handler, rules, admission);
+  const remote = group === null ? null : new RemoteConnections(plane, group, handler, admission, host.endpoint);
+  const endpoint = createEndpoint(plane, plan, handler, rules, admission, remote?.steering);
   const signals = new SignalRelay({ ...shared, limits: signalLimits(plan), allowLoopback: rules.allowLoopback });
   return {
     log,
@@ -72,16 +78,11 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       takesTokens: () => rules.tokenIssuers.length > 0,
       count,
     }),
-    watch: new PeerWatch({
-      plane,
-      peers,
-      denied: plan.revocation.denied,
-      onClosed: (why) => count(why === "expired" ? "closedExpired" : "closedRevoked"),
-    }),
+    watch: createWatch(plane, plan, host),
     rights: new Rights({ plane, rules, registry, peers, count }),
     registrar: new Registrar(plane, {
       registry,
-      authorization,
+      authorization: () => rules.authorization,
       serviceIds: { legacy: allowLegacyServiceIds },
       log,
       count,
@@ -93,73 +94,24 @@ export function createParts(plane: Plane, plan: ServerPlan, handler: EndpointHan
       ...shared,
       signals,
       proofs,
-      authorization,
+      authorization: () => rules.authorization,
       onOver: (stream) => stream.connector !== null && replaced.closeIfIdle(stream.connector.id),
     }),
+    remote,
     endpoint,
     departures: createDepartures(plane, endpoint, count),
   };
 }
 
-function createDepartures({ platform: { engine, layout } }: Plane, endpoint: Endpoint, count: PartsHost["count"]): Departures {
-  const { bytes } = engine.arena;
-  return new Departures({
-    engine,
-    layout,
-    limits: limits.DEPARTURES,
-    sendNow: (connection) => endpoint.sendNow(connection),
-    onLeft: (offset, length) => {
-      const isRouted = classifyFrame(bytes, offset, length) === FrameKind.routed;
-      count("relayedDatagrams");
-      count("relayedBytes", isRouted ? length - ROUTED_ID_AT - routedIdLength(bytes, offset, length) : length);
-    },
-    onTooLarge: () => count("droppedTooLarge"),
-  });
+function createWatch(plane: Plane, plan: ServerPlan, { peers, count }: PartsHost): PeerWatch {
+  const { denied } = plan.revocation;
+  return new PeerWatch({ plane, peers, denied, onClosed: (why) => count(why === "expired" ? "closedExpired" : "closedRevoked") });
 }
 
 function createAdmission(plane: Plane, plan: ServerPlan, log: SampledLog): Admission {
   return new Admission(plane, plan.limits, {
     onRefused: (limit, from) => log.warn("limit-exceeded", `A client was not let in: ${limit}`, { limit, from }),
     onTokenRefused: (why, from) => log.warn("retry-token-refused", `Invalid retry token from ${from}: ${why}`, { from, why }),
-  });
-}
-
-function createEndpoint(
-  plane: Plane,
-  plan: ServerPlan,
-  handler: EndpointHandler,
-  rules: ServerRules,
-  admission: Admission,
-): Endpoint {
-  const { layout, engine, reactor, entropy, crypto } = plane.platform;
-  const { datagramBytesMax } = limits.SERVER_ENDPOINT;
-  return new Endpoint({
-    engine,
-    timers: reactor,
-    entropy,
-    handler,
-    limits: limits.SERVER_ENDPOINT,
-    datagramAt: layout.reserve(limits.ROUTED_HEADROOM_BYTES + datagramBytesMax) + limits.ROUTED_HEADROOM_BYTES,
-    rotation: { ...limits.ROTATION, intervalMs: plan.cidRotationMs },
-    resetHmac: crypto.hmacSha256(rules.resetKey),
-    accepting: rules.acceptOptions(admission),
-  });
-}
-
-/** Binds every address of the plan. Throws a PosternError that names the one that cannot be. */
-export function bindSockets(plane: Plane, plan: ServerPlan, endpoint: Endpoint): UdpSocket[] {
-  const { layout, reactor } = plane.platform;
-  return plan.binds.map((bind) => {
-    const socket = new UdpSocket(
-      reactor,
-      layout,
-      bind,
-      limits.SERVER_SOCKET,
-      (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
-      () => endpoint.pathWritable(),
-    );
-    plane.noteBuffers(socket, limits.SERVER_SOCKET.kernelBufferBytes);
-    return socket;
   });
 }
 

@@ -41,8 +41,8 @@ export class ServerRules {
     this.#isRetryOn = plan.retryKeys !== null;
   }
 
-  /** How the endpoint takes connections in. */
-  acceptOptions(policy: AcceptPolicy): AcceptOptions {
+  /** How the endpoint takes connections in, one of `workers` that share what strangers may cost. */
+  acceptOptions(policy: AcceptPolicy, workers: number): AcceptOptions {
     const tokens = () => this.#isRetryOn ? this.#tokens : null;
     return {
       policy,
@@ -51,8 +51,8 @@ export class ServerRules {
       },
       epochMs: this.#plane.platform.wallClockMs,
       handshakeMs: HANDSHAKE_MS,
-      retriesPerSecondMax: RETRIES_PER_SECOND_MAX,
-      resetsPerSecondMax: RESETS_PER_SECOND_MAX,
+      retriesPerSecondMax: Math.ceil(RETRIES_PER_SECOND_MAX / workers),
+      resetsPerSecondMax: Math.ceil(RESETS_PER_SECOND_MAX / workers),
     };
   }
 

@@ -36,7 +36,7 @@ function limitReports(parts: ServerParts, flows: FlowTable): LimitReport[] {
   const { limiter } = parts.admission;
   return [
     { name: "connections", used: limiter.connections, max: limiter.connectionsMax },
-    { name: "handshakes", used: parts.endpoint.handshakes, max: SERVER_ENDPOINT.handshakesMax },
+    { name: "handshakes", used: parts.endpoint.handshakes + (parts.remote?.handshakes ?? 0), max: SERVER_ENDPOINT.handshakesMax },
     { name: "sources", used: limiter.sources, max: limiter.sourcesMax },
     { name: "services", used: parts.registry.serviceCount, max: REGISTRY_LIMITS.servicesMax },
     { name: "registered-peers", used: parts.registry.registered, max: REGISTRY_LIMITS.peersMax },
