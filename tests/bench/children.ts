@@ -18,6 +18,18 @@ export function cpuSecondsExactly(pid: number): number {
   return nanoseconds / 1e9;
 }
 
+/** The same of each thread, by its name; threads of one name count as one. */
+export function threadSeconds(pid: number): Map<string, number> {
+  const seconds = new Map<string, number>();
+  for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+    const folder = `/proc/${pid}/task/${name}`;
+    const called = Deno.readTextFileSync(`${folder}/comm`).trim();
+    const used = Number(Deno.readTextFileSync(`${folder}/schedstat`).split(" ")[0]) / 1e9;
+    seconds.set(called, (seconds.get(called) ?? 0) + used);
+  }
+  return seconds;
+}
+
 /** Keeps all threads of a process on one core. Does nothing on a machine that has only one. */
 export function pin(pid: number, core: number): void {
   new Deno.Command("taskset", { args: ["-a", "-c", "-p", `${core}`, `${pid}`], stdout: "null", stderr: "null" }).outputSync();

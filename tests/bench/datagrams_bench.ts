@@ -13,7 +13,7 @@ const ROUNDS = 3;
 const WARM_SECONDS = 6;
 const SIZES = [100, 600, 1200];
 const PAIRS = [1, 8, 100, 1000];
-const ANY_SERVICE = { agent: "agent-wildcard", connector: "connector-wildcard" };
+export const ANY_SERVICE = { agent: "agent-wildcard", connector: "connector-wildcard" };
 /** Datagrams per second, and shares of what the server relays at most. */
 const RATES = [1_000, 5_000, 20_000], SHARES = [0.01, 0.1, 0.5];
 

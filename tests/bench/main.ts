@@ -2,7 +2,7 @@
  * `deno task bench`: the figures of the data plane, each beside its reference in the same run. Times depend on the machine; the
  * ratios are what counts. `dist/postern` must be built.
  *
- *   deno task bench [startup] [connections] [streams] [latency] [datagrams] [fairness] [choices] [wire] [packets]
+ *   deno task bench [startup] [connections] [streams] [latency] [datagrams] [fairness] [choices] [workers] [wire] [packets]
  *                   [--bytes 1073741824] [--seconds 5] [--relay NAME,HOST:PORT,PID,PKI]... [--wireguard PROGRAM] [--rathole PROGRAM] [--short] [--json FILE] [--markdown FILE]
  *   deno task bench report [--short] [--document docs/BENCHMARKS.md] [as above]
  *
@@ -26,6 +26,7 @@ import { type BenchReport, type BenchTable, failedTable, reportMarkdown, tableTe
 import { measureStartup } from "./startup_bench.ts";
 import { measureStreams } from "./streams_bench.ts";
 import { measureWire } from "./wire_bench.ts";
+import { measureWorkers } from "./workers_bench.ts";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -55,6 +56,7 @@ const SECTIONS: Readonly<Record<string, () => Promise<readonly BenchTable[]>>> =
     measureDatagrams({ seconds: isReport ? seconds / 2 : seconds, further: (values.relay ?? []).map(parseRelay), isShort }),
   fairness: () => measureFairness({ seconds: isReport ? seconds / 2 : seconds, isShort }),
   choices: () => measureChoices({ seconds: isReport ? 3 : Number(values.seconds ?? "5") }),
+  workers: () => measureWorkers(isReport ? seconds / 2 : seconds, isShort),
   wire: () => measureWire({ seconds, rathole: values.rathole ?? "", isShort }),
   packets: () => measurePackets(seconds, values.wireguard ?? ""),
 };

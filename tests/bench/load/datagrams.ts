@@ -3,7 +3,8 @@
  * Agents send IPv4/UDP packets of a fixed size as fast as congestion control and a window allow; the connectors count what arrives,
  * and when it was sent; with `--per-second` they send that many together and no more, and at the end wait for what is on its way.
  * Several sizes, and several rates, separated by commas, are measured one after the other on the same connections. Prints one JSON line
- * at the beginning of each measurement and one at its end. A line on standard input ends them early.
+ * at the beginning of each measurement and one at its end. A line on standard input ends them early. With `--sockets` connections take
+ * turns with so many sockets, as if they came from as many clients.
  *
  *   deno run -A tests/bench/load/datagrams.ts --relay 127.0.0.1:4433 --pki DIR --service web --seconds 5 --size 1200 \
  *     --agents 1 --connectors 1
@@ -37,6 +38,7 @@ const PACE_TICK_MS = 1, ARRIVAL_MS = 2_000;
 const DIALS = 32;
 /** Where in the packet the time of its sending stands: behind the headers of IPv4 and UDP. */
 const SENT_AT = 28;
+const SOURCE_PORT_AT = 20;
 /** Times on the way are counted in steps of 10 us up to a second. */
 const STEPS_PER_MS = 100, STEPS = 100_000;
 
@@ -50,6 +52,7 @@ const { values: options } = parseArgs({
     connectors: { type: "string", default: "1" },
     name: { type: "string", default: "127.0.0.1" },
     service: { type: "string", default: "web" },
+    sockets: { type: "string", default: "1" },
     "per-second": { type: "string" },
     /** Certificates in the folder of `--pki`, when they are not called as the roles are. */
     agent: { type: "string", default: "agent" },
@@ -63,7 +66,7 @@ const sizes = (options.size ?? "").split(",").map(Number), durationMs = Number(o
 const rates = options["per-second"]?.split(",").map(Number) ?? [null];
 const agentCount = Number(options.agents), connectorCount = Number(options.connectors);
 
-const arena = createArena(64 * 1024 * 1024);
+const arena = createArena((64 + 4 * Number(options.sockets)) * 1024 * 1024);
 const layout = new ArenaLayout(arena);
 const libc = createLibc(arena, layout.reserve(LIBC_SCRATCH_BYTES));
 const native = loadNative();
@@ -92,7 +95,9 @@ interface End {
 }
 
 const agents: End[] = [], connectors: End[] = [];
-const total = { sent: 0, received: 0 };
+const total = { sent: 0, received: 0, reordered: 0 };
+/** When the last packet to arrive of each flow, known by its port, was sent. */
+const lastSentMs = new Float64Array(65_536);
 const steps = new Uint32Array(STEPS);
 let isOver = false;
 const byConnection = new Map<number, End>();
@@ -115,6 +120,9 @@ const handler: EndpointHandler = {
       throw new Error(`the relay refused to register a ${end.role}: status ${arena.bytes[offset + 1]}`);
     } else if (kind === FrameKind.ipv4) {
       total.received++;
+      const flow = arena.view.getUint16(offset + SOURCE_PORT_AT), sentMs = arena.view.getFloat64(offset + SENT_AT);
+      if (sentMs < (lastSentMs[flow] ?? 0)) total.reordered++;
+      else lastSentMs[flow] = sentMs;
       const step = Math.floor((performance.now() - arena.view.getFloat64(offset + SENT_AT)) * STEPS_PER_MS);
       steps[Math.min(step, STEPS - 1)] = (steps[Math.min(step, STEPS - 1)] ?? 0) + 1;
     }
@@ -135,21 +143,24 @@ const endpoint = new Endpoint({
   limits: { ...UPLINK_ENDPOINT, connectionsMax: 4096, handshakesMax: 4096, packetBytesMax: 1350 },
   datagramAt: layout.reserve(UPLINK_ENDPOINT.datagramBytesMax),
 });
-const socket: UdpSocket = new UdpSocket(
-  reactor,
-  layout,
-  { address: "127.0.0.1", port: 0 },
-  UPLINK_SOCKET,
-  (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
-  () => endpoint.pathWritable(),
-);
+const sockets = Array.from({ length: Number(options.sockets) }, (): UdpSocket =>
+  new UdpSocket(
+    reactor,
+    layout,
+    { address: "127.0.0.1", port: 0 },
+    UPLINK_SOCKET,
+    (from, offset, length, peer) => endpoint.handlePacket(from, offset, length, peer),
+    () => endpoint.pathWritable(),
+  ));
+let dialled = 0;
 reactor.onTurnEnd((nowMs) => endpoint.endTurn(nowMs));
 
 function dial(role: End["role"], index: number, profile: EngineProfile): End {
   const [address, port] = (options.relay ?? "").split(":") as [string, string];
   writeSockaddr(arena, peerSlot, { address, port: Number(port) });
   const end: End = { role, index, connection: null, isRegistered: false };
-  end.connection = endpoint.connect(socket, profile, options.name ?? null, peerSlot);
+  const socket = sockets[dialled++ % sockets.length];
+  end.connection = socket === undefined ? null : endpoint.connect(socket, profile, options.name ?? null, peerSlot);
   if (end.connection === null) throw new Error("the engine does not dial");
   byConnection.set(end.connection.id, end);
   return end;
@@ -253,6 +264,7 @@ async function measure(size: number, perSecond: number | null): Promise<void> {
     seconds,
     sent: total.sent - before.sent,
     received: total.received - before.received,
+    reordered: total.reordered - before.reordered,
     lost: connectors.reduce((sum, end) => sum + (end.connection?.engine.stats().packetsLost ?? 0), 0),
     p50Ms: arrivedWithin(0.5),
     p99Ms: arrivedWithin(0.99),
