@@ -117,7 +117,7 @@ export class Acceptor {
     const { bytes } = engine.arena;
     const destination = bytes.slice(header.destinationOffset, header.destinationOffset + header.destinationLength);
     const source = bytes.slice(header.sourceOffset, header.sourceOffset + header.sourceLength);
-    const newSource = this.#ids.table.issue(this.#options.steering?.place(bytes[header.destinationOffset + 1] ?? 0));
+    const newSource = this.#ids.table.issue(this.#options.steering?.place(bytes[header.destinationOffset + 1] ?? 0, timers.nowMs));
     const token = retry.seal(contextOf(accepting, from, newSource, header.version), destination, accepting.epochMs());
     const written = engine.writeRetry(at, REPLY_BYTES, destination, source, newSource, token, header.version);
     if (written <= 0) return;

@@ -18,7 +18,7 @@ export interface Steering {
   readonly worker: number;
   readonly workers: number;
   /** The worker that shall have a client which is about to prove its address; `chance` is a byte of the client's making. */
-  readonly place: (chance: number) => number;
+  readonly place: (chance: number, nowMs: number) => number;
   /**
    * Gives another worker a packet that is its: the kernel steers a batch by its first packet, and a client with several connections
    * may have put them all in one. `from` is a sockaddr slot. False when it is lost.

@@ -25,20 +25,29 @@ export function openLink(libc: Libc, group: WorkerGroup, cells: WorkerCells, oth
   });
 }
 
+/** A client that was placed has come by then, or does not. */
+const PLACED_MS = 1_000;
+
 /** Places clients by chance, and not with a worker that has more than its share. */
 export function steeringOf(group: WorkerGroup, cells: WorkerCells, handOver: Steering["handOver"]): Steering {
   const { worker, workers } = group;
-  return {
-    worker,
-    workers,
-    handOver,
-    place: (chance) => {
-      const next = chance % workers;
-      let least = next;
-      for (let one = 0; one < workers; one++) if (cells.connectionsOf(one) < cells.connectionsOf(least)) least = one;
-      return cells.connectionsOf(next) > cells.connectionsOf(least) * UNEVEN_SHARE + 1 ? least : next;
-    },
+  // Many may be placed before the first of them has come: they count as if they were there.
+  const expected = new Array<number>(workers).fill(0);
+  let sinceMs = -Infinity;
+  const of = (one: number) => Math.max(cells.connectionsOf(one), expected[one] ?? 0);
+  const place = (chance: number, nowMs: number): number => {
+    if (nowMs - sinceMs >= PLACED_MS) {
+      sinceMs = nowMs;
+      for (let one = 0; one < workers; one++) expected[one] = cells.connectionsOf(one);
+    }
+    const next = chance % workers;
+    let least = next;
+    for (let one = 0; one < workers; one++) if (of(one) < of(least)) least = one;
+    const placed = of(next) > of(least) * UNEVEN_SHARE + 1 ? least : next;
+    expected[placed] = of(placed) + 1;
+    return placed;
   };
+  return { worker, workers, handOver, place };
 }
 
 /** The rings of one worker as the reactor sees them. */
