@@ -145,10 +145,11 @@ export class Gateway implements AsyncDisposable {
     return this.#started.use(new RoleProcess(args, this.folder, env, this.#wrapper));
   }
 
-  /** Starts the server; on the port of the one before, if there was one. */
+  /** Starts the server; on the port of the one before, if there was one. Flags that name a certificate of its own replace the usual. */
   async startServer(...flags: readonly string[]): Promise<RoleProcess> {
     const { server, caCert } = this.pki;
-    const certificates = ["--cert", server.cert, "--key", server.key, "--ca-cert", caCert];
+    const own = flags.includes("--cert") ? [] : ["--cert", server.cert, "--key", server.key];
+    const certificates = [...own, "--ca-cert", caCert];
     const bind = ["--bind", `${this.#host}:${this.#serverPort}`];
     this.#server = this.run(["server", ...bind, ...certificates, ...this.#level, ...workerFlags(), ...flags]);
     this.#serverPort = (await this.#server.ports())[0] ?? 0;
