@@ -13,7 +13,7 @@ import {
   type RolePlan,
 } from "./src/roles/control/mod.ts";
 import { ArenaLayout, createPlaneCrypto, Reactor } from "./src/io/mod.ts";
-import { LogThresholds, messageOf, PosternError } from "./src/base/mod.ts";
+import { LogGate, messageOf, PosternError } from "./src/base/mod.ts";
 import {
   createArena,
   createCertificateReader,
@@ -56,7 +56,7 @@ function prepare({ role }: PlanePrepare): void {
 function start(data: PlaneStart): void {
   scope.onmessage = null;
   try {
-    const plane = new Plane(makePlatform(), data.commands, new LogThresholds(data.logThresholds));
+    const plane = new Plane(makePlatform(), data.commands, new LogGate(data.logGate));
     plane.run(createRolePlane(plane, data));
   } catch (error) {
     const known = error instanceof PosternError ? error : null;

@@ -2,7 +2,7 @@
 
 import { type LogRecord, metricCells } from "../base/mod.ts";
 import type { CertificateSummary } from "../core/quic/mod.ts";
-import { LogThresholds } from "../base/mod.ts";
+import { LogGate } from "../base/mod.ts";
 import { openEventStream } from "../ops/events/mod.ts";
 import { runCli } from "./mod.ts";
 import type { Platform, RoleHandle, RoleStart, StopSignal } from "./platform.ts";
@@ -79,7 +79,7 @@ export async function runInTest(args: readonly string[], world: TestWorld = {}):
     nowMs: () => world.nowMs ?? Date.UTC(2026, 10, 22),
     openLog: () => ({
       sink: (record) => records.push(record),
-      thresholds: new LogThresholds(),
+      gate: new LogGate(),
       isOn: () => true,
       setLevel: () => [],
       filter: () => "info",

@@ -6,16 +6,17 @@ import {
   LOG_LEVELS,
   type LogEvent,
   type LogFields,
+  LogGate,
   type LogLevel,
   type LogRecord,
+  LogSampler,
   type LogSink,
-  LogThresholds,
+  type SamplingLimits,
 } from "../../base/mod.ts";
 import type { LogDestination } from "./destination.ts";
 import { cleanFields, escapeText } from "./fields.ts";
 import { formatFilter, type LogFilter, parseFilter, thresholdFor } from "./filter.ts";
 import { jsonLines, type LineWriter } from "./json_lines.ts";
-import { DEFAULT_SAMPLING, LogSampler, type SamplingLimits } from "./sampling.ts";
 import { textLines } from "./text_lines.ts";
 
 export interface LogOptions {
@@ -43,8 +44,8 @@ export interface LogStatistics {
 
 export interface Log {
   readonly sink: LogSink;
-  /** What {@linkcode isOn} says, for producers in other isolates. */
-  readonly thresholds: LogThresholds;
+  /** What {@linkcode isOn} says, for producers in other isolates, and what they left out. */
+  readonly gate: LogGate;
   /** Whether a record of this level and event would be written: ask before building costly fields. */
   isOn(level: LogLevel, event: LogEvent): boolean;
   /** Changes the filter at run time. `source` names who asked, for the usage error if the text cannot be read. Returns warnings. */
@@ -66,7 +67,7 @@ const DROPPED_REPORT_MS = 5_000;
 /** Builds the log. It holds one timer, which does not keep the process alive; {@linkcode Log.close} ends it. */
 export function createLog(options: LogOptions): Log {
   const nowMs = options.nowMs ?? Date.now;
-  const sampler = new LogSampler(options.sampling ?? DEFAULT_SAMPLING);
+  const sampler = new LogSampler(options.sampling);
   const counts = { written: 0, dropped: 0, failed: 0 };
   const write = (line: string) => {
     if (options.destination.write(line)) counts.written++;
@@ -76,26 +77,27 @@ export function createLog(options: LogOptions): Log {
     ? jsonLines({ role: options.role, name: options.name ?? null }, write)
     : textLines({ name: options.name ?? null, colours: options.colours ?? false, nowMs }, write);
   let filter = options.filter;
-  const thresholds = new LogThresholds();
+  const gate = new LogGate();
   const useFilter = (next: LogFilter) => {
     filter = next;
-    thresholds.set((event) => thresholdFor(next, event));
+    gate.set((event) => thresholdFor(next, event));
   };
   useFilter(options.filter);
 
-  const isOn = (level: LogLevel, event: LogEvent) => thresholds.isOn(level, event);
+  const isOn = (level: LogLevel, event: LogEvent) => gate.isOn(level, event);
   const emit = (level: LogLevel, event: LogEvent, message: string, fields: LogFields) => {
     if (!isOn(level, event)) return;
     writeLine(level, event, escapeText(message), cleanFields(fields, showsAddresses(thresholdFor(filter, event))));
   };
   const reportDropped = (force: boolean) => {
-    for (const { event, count } of sampler.takeDropped(nowMs(), force)) {
+    for (const { event, count } of gate.takeLeftOut((event) => force || sampler.hasRoom(event, nowMs()))) {
       counts.dropped += count;
       emit("warn", "log-dropped", `${count} records of '${event}' were left out because they came too fast`, { of: event, count });
     }
   };
   const sink = (record: LogRecord) => {
-    if (!isOn(record.level, record.event) || !sampler.admits(record.event, record.level, nowMs())) return;
+    if (!isOn(record.level, record.event)) return;
+    if (!sampler.admits(record.event, record.level, nowMs())) return gate.leaveOut(record.event);
     emit(record.level, record.event, record.message, record.fields);
   };
   const timer = setInterval(() => reportDropped(false), DROPPED_REPORT_MS);
@@ -103,7 +105,7 @@ export function createLog(options: LogOptions): Log {
 
   return {
     sink,
-    thresholds,
+    gate,
     isOn,
     setLevel: (text, source) => {
       const parsed = parseFilter(text, source);

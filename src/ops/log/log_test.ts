@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { type LogFields, type LogLevel, LogThresholds, PosternError } from "../../base/mod.ts";
+import { type LogFields, LogGate, type LogLevel, PosternError } from "../../base/mod.ts";
 import { createLog, fileDestination, formatFilter, type LogOptions, parseFilter } from "./mod.ts";
 
 /** A log that writes into an array, with a clock that the test moves. */
@@ -62,7 +62,7 @@ Deno.test("a process with a name of its own says it in every line, before any fi
 
 Deno.test("producers in other isolates learn of a changed level without being told", () => {
   const { log } = logInto([], { level: "info,uplink=debug" });
-  const there = new LogThresholds(log.thresholds.buffer);
+  const there = new LogGate(log.gate.buffer);
   assertEquals([there.isOn("debug", "uplink-lost"), there.isOn("debug", "stream-closed")], [true, false]);
   log.setLevel("debug,uplink=warn", "test");
   assertEquals([there.isOn("info", "uplink-lost"), there.isOn("debug", "stream-closed")], [false, true]);

@@ -1,6 +1,6 @@
 /** A server of several workers, seen from the control plane: its workers are played, to fail when the test says so. */
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { LogThresholds, type MetricTable } from "../../base/mod.ts";
+import { LogGate, type MetricTable } from "../../base/mod.ts";
 import { RATE_LIMITS } from "../../core/ratelimit/mod.ts";
 import { CommandReader } from "./command_ring.ts";
 import { startGroupHost } from "./group_host.ts";
@@ -74,7 +74,7 @@ function startWith(actors: readonly Actor[]): Promise<RoleHost> {
     resolve: () => Promise.resolve([]),
     setLinkDns: () => Promise.resolve(null),
   };
-  const log = { sink: () => {}, thresholds: new LogThresholds() };
+  const log = { sink: () => {}, gate: new LogGate() };
   return startGroupHost(platform, PLAN, TABLE, log, { record: () => {}, listening: {} });
 }
 

@@ -3,9 +3,9 @@
  * up for it, and knows how it ended. A worker that throws ends the role.
  */
 import {
+  type LogGate,
   type LogRecord,
   type LogSink,
-  type LogThresholds,
   messageOf,
   type MetricCells,
   metricCells,
@@ -38,7 +38,7 @@ export interface HostPlatform {
 /** The log as the host needs it. */
 export interface HostLog {
   readonly sink: LogSink;
-  readonly thresholds: LogThresholds;
+  readonly gate: LogGate;
 }
 
 /** A running role, seen from the control plane. */
@@ -123,7 +123,7 @@ export class Host implements RoleHost {
       plan,
       commands: channel,
       cells: this.metrics.cells.buffer,
-      logThresholds: log.thresholds.buffer,
+      logGate: log.gate.buffer,
       ...(group === undefined ? {} : { group }),
     };
     this.#worker.postMessage(start);

@@ -220,8 +220,8 @@ export interface PlaneStart {
   readonly plan: RolePlan;
   readonly commands: CommandChannel;
   readonly cells: SharedArrayBuffer;
-  /** Of `LogThresholds`: records that nobody wants are not sent up. */
-  readonly logThresholds: SharedArrayBuffer;
+  /** Of `LogGate`: records that nobody wants or that come too fast are not sent up. */
+  readonly logGate: SharedArrayBuffer;
   /** Absent: it is the only one. */
   readonly group?: WorkerGroup;
 }

@@ -2,7 +2,7 @@
  * What a data plane is given to work with, and the small things that all three do alike: hear commands, log, stop. The role
  * is built on it by `startServer`, `startConnector` or `startAgent`; then the reactor runs until {@linkcode Plane.finish}.
  */
-import { type LogEvent, type LogFields, type LogLevel, LogThresholds, type SecurityEventInput } from "../../base/mod.ts";
+import { type LogEvent, type LogFields, LogGate, type LogLevel, LogSampler, type SecurityEventInput } from "../../base/mod.ts";
 import {
   type ArenaLayout,
   type DeviceCalls,
@@ -44,14 +44,15 @@ export class Plane implements EventSource {
   readonly platform: PlanePlatform;
   readonly #commands: CommandReader;
   readonly #eventFd: number;
-  readonly #wanted: LogThresholds;
+  readonly #gate: LogGate;
+  readonly #sampler = new LogSampler();
   #role: RolePlane | null = null;
   #stopping = false;
 
-  /** Without thresholds every record is sent. */
-  constructor(platform: PlanePlatform, channel: CommandChannel, wanted: LogThresholds = new LogThresholds()) {
+  /** Without a gate every record is sent that does not come too fast. */
+  constructor(platform: PlanePlatform, channel: CommandChannel, gate: LogGate = new LogGate()) {
     this.platform = platform;
-    this.#wanted = wanted;
+    this.#gate = gate;
     this.#commands = new CommandReader(channel);
     this.#eventFd = channel.eventFd;
     platform.reactor.add(channel.eventFd, EPOLLIN, this);
@@ -71,11 +72,13 @@ export class Plane implements EventSource {
 
   /** Whether a record would be written: ask before counting it or building costly fields. */
   isLogged(level: LogLevel, event: LogEvent): boolean {
-    return this.#wanted.isOn(level, event);
+    return this.#gate.isOn(level, event);
   }
 
   log(level: LogLevel, event: LogEvent, message: string, fields: LogFields = {}): void {
-    if (!this.#wanted.isOn(level, event)) return;
+    if (!this.#gate.isOn(level, event)) return;
+    // Here, where it costs little: to hand a record to the other isolate takes longer than to relay a datagram.
+    if (!this.#sampler.admits(event, level, this.platform.reactor.nowMs)) return this.#gate.leaveOut(event);
     this.platform.post({ type: "log", record: { level, event, message, fields } });
   }
 

@@ -1,8 +1,8 @@
 /**
- * Keeps a flood of one event from hiding the others: a token bucket for each event name, and a count of what was left out, which
- * is handed out as soon as the event may speak again (or when {@linkcode LogSampler.takeDropped} is called by the clock).
+ * Keeps a flood of one event from hiding the others, and from costing more than the flood itself: a token bucket for each event name,
+ * asked where the record arises and once more where all isolates' records meet.
  */
-import type { LogEvent, LogLevel } from "../../base/mod.ts";
+import type { LogEvent, LogLevel } from "./log.ts";
 
 export interface SamplingLimits {
   /** Records of one event that may come at once. */
@@ -16,13 +16,6 @@ export const DEFAULT_SAMPLING: SamplingLimits = { burst: 200, perSecond: 20 };
 interface Bucket {
   tokens: number;
   filledMs: number;
-  dropped: number;
-}
-
-/** What was left out of one event since the last report. */
-export interface DroppedCount {
-  readonly event: LogEvent;
-  readonly count: number;
 }
 
 export class LogSampler {
@@ -30,7 +23,7 @@ export class LogSampler {
   /** At most one entry for each name of the closed set of events. */
   readonly #buckets = new Map<LogEvent, Bucket>();
 
-  constructor(limits: SamplingLimits) {
+  constructor(limits: SamplingLimits = DEFAULT_SAMPLING) {
     this.#limits = limits;
   }
 
@@ -38,31 +31,21 @@ export class LogSampler {
   admits(event: LogEvent, level: LogLevel, nowMs: number): boolean {
     if (level === "fatal") return true;
     const bucket = this.#bucket(event, nowMs);
-    if (bucket.tokens < 1) {
-      bucket.dropped++;
-      return false;
-    }
+    if (bucket.tokens < 1) return false;
     bucket.tokens--;
     return true;
   }
 
-  /** The counts since the last call, for events that may be reported now: one token is there again, or `force` is set. */
-  takeDropped(nowMs: number, force: boolean): DroppedCount[] {
-    const counts: DroppedCount[] = [];
-    for (const [event, bucket] of this.#buckets) {
-      if (bucket.dropped === 0) continue;
-      if (!force && this.#bucket(event, nowMs).tokens < 1) continue;
-      counts.push({ event, count: bucket.dropped });
-      bucket.dropped = 0;
-    }
-    return counts;
+  /** Whether the event may speak now. */
+  hasRoom(event: LogEvent, nowMs: number): boolean {
+    return this.#bucket(event, nowMs).tokens >= 1;
   }
 
   #bucket(event: LogEvent, nowMs: number): Bucket {
     const { burst, perSecond } = this.#limits;
     const bucket = this.#buckets.get(event);
     if (bucket === undefined) {
-      const fresh = { tokens: burst, filledMs: nowMs, dropped: 0 };
+      const fresh = { tokens: burst, filledMs: nowMs };
       this.#buckets.set(event, fresh);
       return fresh;
     }
