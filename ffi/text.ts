@@ -1,19 +1,22 @@
-/** The library's way of giving bytes: ask for the length, then for the bytes. */
+/** The library's way of giving bytes: it names their length, and gives them where there is room. */
 import { PosternError } from "../src/base/mod.ts";
 
 /** A C function `(…, out, cap)` with all but its last two parameters given. */
-export type Giver = (out: Uint8Array<ArrayBuffer> | null, capacity: bigint) => number;
+export type Giver = (out: Uint8Array<ArrayBuffer>, capacity: bigint) => number;
 
 /** What the library gives out must fit in here: the longest is a peer's chain of certificates. */
 const ANSWER_BYTES_MAX = 1 << 20;
+/** Room for nearly every answer: what does not fit is asked for again, and made again. */
+const ROOM = new Uint8Array(65_536);
 const DECODER = new TextDecoder();
 
 /** The whole answer, or null when the function failed. */
 export function takeBytes(give: Giver): Uint8Array<ArrayBuffer> | null {
-  const length = give(null, 0n);
+  const length = give(ROOM, BigInt(ROOM.length));
   if (length < 0 || length > ANSWER_BYTES_MAX) return null;
+  if (length <= ROOM.length) return ROOM.slice(0, length);
   const bytes = new Uint8Array(length);
-  return length === 0 || give(bytes, BigInt(length)) === length ? bytes : null;
+  return give(bytes, BigInt(length)) === length ? bytes : null;
 }
 
 /** The answer as text; "" when the function failed. */

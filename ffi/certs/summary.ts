@@ -14,6 +14,8 @@ const FLAGS = HAS_COMMON_NAME | IS_SELF_SIGNED;
 /** Offsets of the head; the texts follow. */
 const HEAD = { version: 0, flags: 1, notBefore: 2, notAfter: 10, fingerprint: 18, spki: 50, texts: 82 } as const;
 const DIGEST_BYTES = 32;
+/** Made once: to make one costs more than to use it. */
+const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Null when the bytes are not exactly one summary. */
 export function decodeCertificateSummary(bytes: Uint8Array): CertificateSummary | null {
@@ -40,17 +42,20 @@ export function decodeCertificateSummary(bytes: Uint8Array): CertificateSummary 
     ipAddresses,
     notBeforeMs: Number(view.getBigInt64(HEAD.notBefore, true)),
     notAfterMs: Number(view.getBigInt64(HEAD.notAfter, true)),
-    fingerprint: Buffer.from(bytes.slice(HEAD.fingerprint, HEAD.fingerprint + DIGEST_BYTES)).toString("hex"),
-    spkiSha256: Buffer.from(bytes.slice(HEAD.spki, HEAD.spki + DIGEST_BYTES)).toString("base64"),
+    fingerprint: bytesAt(bytes, HEAD.fingerprint).toString("hex"),
+    spkiSha256: bytesAt(bytes, HEAD.spki).toString("base64"),
     isSelfSigned: (flags & IS_SELF_SIGNED) !== 0,
   };
+}
+
+function bytesAt(bytes: Uint8Array, offset: number): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + offset, DIGEST_BYTES);
 }
 
 /** Reads texts one behind the other; once something does not fit, everything is empty and {@linkcode isComplete} is false. */
 class TextReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #offset: number;
   #isBroken = false;
 
@@ -64,7 +69,7 @@ class TextReader {
     const length = this.#length();
     const end = this.#offset + length;
     if (this.#isBroken || end > this.#bytes.length) return this.#break();
-    const text = this.#decode(this.#bytes.slice(this.#offset, end));
+    const text = this.#decode(this.#bytes.subarray(this.#offset, end));
     this.#offset = end;
     return text;
   }
@@ -93,7 +98,7 @@ class TextReader {
 
   #decode(bytes: Uint8Array): string {
     try {
-      return this.#decoder.decode(bytes);
+      return DECODER.decode(bytes);
     } catch {
       return this.#break();
     }

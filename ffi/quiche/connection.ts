@@ -8,6 +8,7 @@ import type { QuicheContext, QuicheLibrary } from "./engine.ts";
 import { PATH_STATS, STATS } from "./layout.ts";
 import { nextReadable, readStream } from "./stream_reads.ts";
 import { ShutdownDirection } from "./symbols.ts";
+import { wordAt } from "./words.ts";
 
 const CLOSE_REASON_BYTES_MAX = 200, CHAIN_BYTES_MAX = 65_536;
 const PATH_EVENTS = ["new", "validated", "failed", "closed", "reused", "migrated", "mtu"] as const;
@@ -240,14 +241,14 @@ export class QuicheConnection implements EngineConnection {
   }
 
   newSourceId(id: Uint8Array, resetToken: Uint8Array): number {
-    const { scratch } = this.#context;
+    const context = this.#context;
     return this.#library.quiche_conn_new_scid(
       this.#live,
-      addressOf(id),
+      wordAt(context, 0, id),
       big(id.length),
-      addressOf(resetToken),
+      wordAt(context, 1, resetToken),
       true,
-      scratch.valuesAddress,
+      context.scratch.valuesAddress,
     );
   }
 

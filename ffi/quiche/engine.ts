@@ -14,6 +14,7 @@ import type {
 import { PosternError } from "../../src/base/mod.ts";
 import { AddressMemo, addressOf, AddressTable, big } from "../address.ts";
 import { QUICHE_SYMBOLS, type QuicheSymbols } from "./symbols.ts";
+import { wordAt, WORDS_BYTES } from "./words.ts";
 import { createQuicheProfile, QuicheProfile } from "./profile.ts";
 import { QuicheConnection } from "./connection.ts";
 
@@ -27,7 +28,7 @@ const RECV_INFO_BYTES = 32;
 const STRUCT_BYTES = 1024;
 
 /** Bytes of arena that the engine needs for itself. */
-export const ENGINE_SCRATCH_BYTES = 64 + RECV_INFO_BYTES + SEND_INFO_BYTES + STRUCT_BYTES;
+export const ENGINE_SCRATCH_BYTES = 64 + RECV_INFO_BYTES + SEND_INFO_BYTES + STRUCT_BYTES + WORDS_BYTES;
 
 /** The engine's scratch: fixed places in the arena, with their addresses. */
 export interface Scratch {
@@ -40,6 +41,8 @@ export interface Scratch {
   /** For structures that quiche fills: statistics, path events. */
   readonly struct: number;
   readonly structAddress: bigint;
+  /** For connection IDs and tokens, see `words.ts`. */
+  readonly words: number;
 }
 
 /** What the parts of the binding share. */
@@ -109,12 +112,13 @@ class QuicheEngine implements Engine {
     local: number,
     peer: number,
   ): EngineConnection | null {
+    const context = this.#context;
     // quiche copies it from the configuration into the new connection's transport parameters.
-    this.#library.quiche_config_set_stateless_reset_token(configOf(profile), addressOf(resetToken));
+    this.#library.quiche_config_set_stateless_reset_token(configOf(profile), wordAt(context, 0, resetToken));
     const handle = this.#library.quiche_accept(
-      addressOf(sourceId),
+      wordAt(context, 1, sourceId),
       big(sourceId.length),
-      originalDestinationId === null ? 0n : addressOf(originalDestinationId),
+      originalDestinationId === null ? 0n : wordAt(context, 2, originalDestinationId),
       originalDestinationId === null ? 0n : big(originalDestinationId.length),
       ...this.#addresses(local, peer),
       configOf(profile),
@@ -156,17 +160,18 @@ class QuicheEngine implements Engine {
     token: Uint8Array,
     version: number,
   ): number {
+    const context = this.#context;
     return this.#library.quiche_retry(
-      addressOf(sourceId),
+      wordAt(context, 0, sourceId),
       big(sourceId.length),
-      addressOf(destinationId),
+      wordAt(context, 1, destinationId),
       big(destinationId.length),
-      addressOf(newSourceId),
+      wordAt(context, 2, newSourceId),
       big(newSourceId.length),
-      addressOf(token),
+      wordAt(context, 3, token),
       big(token.length),
       version,
-      this.#context.address.at(packet),
+      context.address.at(packet),
       big(capacity),
     );
   }
@@ -199,6 +204,7 @@ function configOf(profile: EngineProfile): bigint {
 function createContext(library: QuicheLibrary, arena: Arena, scratch: number, summarize: ReadCertificate): QuicheContext {
   const address = new AddressTable(arena);
   const recvInfo = scratch + 64, sendInfo = recvInfo + RECV_INFO_BYTES, struct = sendInfo + SEND_INFO_BYTES;
+  const words = struct + STRUCT_BYTES;
   const places: Scratch = {
     values: scratch,
     valuesAddress: address.at(scratch),
@@ -208,6 +214,7 @@ function createContext(library: QuicheLibrary, arena: Arena, scratch: number, su
     sendInfoAddress: address.at(sendInfo),
     struct,
     structAddress: address.at(struct),
+    words,
   };
   return {
     library,

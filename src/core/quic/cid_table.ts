@@ -99,8 +99,11 @@ export class CidTable<T> {
 
 /** The number of one of our IDs. */
 export function keyOf(id: Uint8Array): number {
-  const view = new DataView(id.buffer, id.byteOffset, id.byteLength);
-  return view.getUint32(0) + view.getUint16(4) * TWO_POW_32;
+  // Byte by byte: to ask for the buffer of so short an array moves it out of V8's heap.
+  let key = 0;
+  for (let i = 4; i < 6; i++) key = key * 256 + (id[i] as number);
+  for (let i = 0; i < 4; i++) key = key * 256 + (id[i] as number);
+  return key;
 }
 
 function textOf(bytes: Uint8Array, offset: number, length: number): string {

@@ -9,8 +9,8 @@ import type { EngineConnection } from "./engine.ts";
 import type { Steering } from "./steering.ts";
 import { RESET_TOKEN_BYTES, type ResetHmac, resetToken } from "./reset_token.ts";
 
-/** IDs that a peer gets beside its first, when it allows so many: 8 is the most that known peers ask for. */
-const SPARES_MAX = 7;
+/** IDs that a peer gets beside its first, when it allows so many: a move takes one, and one that is used is followed by another. */
+const SPARES_MAX = 3;
 
 export class LocalIds {
   readonly table: CidTable<Connection>;
