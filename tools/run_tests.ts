@@ -83,7 +83,7 @@ async function secondLook(suite: Suite, first: Run, options: Options): Promise<O
     files.length <= SECOND_LOOK_FILES_MAX;
   if (!isWanted) return { ...first, unstable: [] };
   console.log(`   a second look at ${files.join(", ")}`);
-  const second = await runFiles(suite, files, options);
+  const second = await runFiles({ ...suite, filesAtOnce: 1 }, files, options);
   if (second.failed > 0 || second.cases.length === 0) return { ...first, unstable: [] };
   const isUnstable = (one: TestCase) =>
     one.outcome === "failed" &&
@@ -97,8 +97,9 @@ async function runFiles(suite: Suite, files: readonly string[], options: Options
   const folder = Deno.makeTempDirSync({ prefix: "postern-tests-" });
   const junit = join(folder, "junit.xml");
   const seed = crypto.getRandomValues(new Uint16Array(1))[0] ?? 0;
-  const order = suite.parallel ? ["--parallel", `--shuffle=${seed}`] : [];
-  console.log(`== ${suite.name}: ${files.length} files${suite.parallel ? `, shuffle seed ${seed}` : ""}`);
+  const order = [...(suite.filesAtOnce === 1 ? [] : ["--parallel"]), ...(suite.shuffled ? [`--shuffle=${seed}`] : [])];
+  const jobs = suite.filesAtOnce === null ? {} : { DENO_JOBS: `${suite.filesAtOnce}` };
+  console.log(`== ${suite.name}: ${files.length} files${suite.shuffled ? `, shuffle seed ${seed}` : ""}`);
   const child = new Deno.Command(Deno.execPath(), {
     args: [
       ...["test", "--no-check", `--junit-path=${junit}`, ...permissions(suite), ...order],
@@ -106,7 +107,7 @@ async function runFiles(suite: Suite, files: readonly string[], options: Options
       ...files,
     ],
     cwd: ROOT,
-    env: { NO_COLOR: "1", RUST_BACKTRACE: "0" },
+    env: { NO_COLOR: "1", RUST_BACKTRACE: "0", ...jobs },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

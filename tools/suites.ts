@@ -9,8 +9,10 @@ export type Suite = {
   readonly name: string;
   /** Folders below the repository's root. */
   readonly folders: readonly string[];
-  /** Several files at a time, in an order that differs from run to run: only for tests that share nothing. */
-  readonly parallel: boolean;
+  /** So many files at a time: 1 for what shares the machine's state. Null: as many as there are cores. */
+  readonly filesAtOnce: number | null;
+  /** In an order that differs from run to run. */
+  readonly shuffled: boolean;
   /**
    * Only what the binary itself may do (tools/build.ts), and sockets on this machine only. A suite that steers the machine, with networks
    * and processes of its own, is not limited.
@@ -25,8 +27,8 @@ export type Suite = {
   readonly secondsMax: number;
 };
 
-const QUICK = { parallel: true, confined: true, secondLook: false, secondsMax: 600 };
-const SERIAL = { parallel: false, confined: false, secondLook: true, secondsMax: 900 };
+const QUICK = { filesAtOnce: null, shuffled: true, confined: true, secondLook: false, secondsMax: 600 };
+const SERIAL = { filesAtOnce: 1, shuffled: false, confined: false, secondLook: true, secondsMax: 900 };
 
 /** In the order in which they run: the quickest answer first. */
 export const SUITES: readonly Suite[] = [
@@ -39,7 +41,8 @@ export const SUITES: readonly Suite[] = [
   { ...SERIAL, name: "deploy", folders: ["tests/deploy"], secondsMax: 1500 },
   { ...SERIAL, name: "bench", folders: ["tests/bench"], secondsMax: 300 },
   { ...SERIAL, name: "interop", folders: ["tests/interop"] },
-  { ...SERIAL, name: "e2e", folders: ["tests/e2e"], secondsMax: 1800 },
+  // Each test has processes, ports and networks of its own, and waits for them more than it works.
+  { ...SERIAL, filesAtOnce: 2, name: "e2e", folders: ["tests/e2e"], secondsMax: 1800 },
 ];
 
 /** Tests, and what tests share: `name_fixture.ts` beside them. Never shipped; shipped code imports neither. */
