@@ -61,17 +61,22 @@ class Hosts implements AsyncDisposable {
     return `${this.#prefix}-${name}`;
   }
 
-  /** Starts a program at a host; it ends with the hosts at the latest. Returns it once it has said its first words. */
+  /** Starts a program at a host; it ends with the hosts at the latest. Returns it once it has said its first line. */
   async spawn(name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
     const all = ["netns", "exec", this.space(name), ...args];
     const child = new Deno.Command("ip", { args: all, env, stdin: "null", stdout: "piped", stderr: "inherit" }).spawn();
     this.#started.push(child);
     const reader = child.stdout.getReader();
     const late = setTimeout(() => child.kill("SIGKILL"), WAIT_MS);
-    const { value } = await reader.read();
+    let said = "";
+    for (let isOver = false; !isOver && !said.endsWith("\n");) {
+      const { value, done } = await reader.read();
+      said += new TextDecoder().decode(value);
+      isOver = done;
+    }
     clearTimeout(late);
     reader.releaseLock();
-    return { child, said: new TextDecoder().decode(value) };
+    return { child, said };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
