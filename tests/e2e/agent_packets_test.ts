@@ -5,20 +5,11 @@ import { AgentRig } from "./agent_rig_fixture.ts";
 import { ConnectorRig, serviceAt } from "./connector_rig_fixture.ts";
 import { LossyPath } from "./lossy_path_fixture.ts";
 import { ServerRig } from "./server_rig_fixture.ts";
-import { assertArrived, Backend, close, closedPort, echo, readToEnd, writeAll } from "./tcp_fixture.ts";
+import { assertArrived, Backend, close, closedPort, echo, exchange, readToEnd, writeAll } from "./tcp_fixture.ts";
 import { UdpBackend, UdpClient } from "./udp_fixture.ts";
 
 const LOOPBACK = "127.0.0.1";
 const utf8 = (text: string) => new TextEncoder().encode(text);
-
-/** Says `bytes`, ends, and reads what comes back to its end. */
-async function exchange(port: number, bytes: Uint8Array) {
-  using client = await Deno.connect({ hostname: LOOPBACK, port });
-  const writing = writeAll(client, bytes).then(() => client.closeWrite());
-  const heard = await readToEnd(client, 60_000);
-  await writing.catch(() => {});
-  return heard;
-}
 
 Deno.test("to a server of ztna-v1: transfers, half-closes and resets pass in packets, and UDP beside them", async () => {
   await using rig = await ServerRig.start({}, [ALPN_V1]);

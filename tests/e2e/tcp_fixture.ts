@@ -42,6 +42,15 @@ export async function readToEnd(
   return { bytes: concat(chunks), end };
 }
 
+/** Connects to a port of this machine, says `bytes`, ends, and reads what comes back to its end. */
+export async function exchange(port: number, bytes: Uint8Array) {
+  using client = await Deno.connect({ hostname: "127.0.0.1", port });
+  const writing = writeAll(client, bytes).then(() => client.closeWrite());
+  const heard = await readToEnd(client, 60_000);
+  await writing.catch(() => {});
+  return heard;
+}
+
 /** Reads until the end or a reset, handing each chunk over; the chunk is reused. */
 export async function drain(connection: Deno.Conn, take: (chunk: Uint8Array) => void): Promise<ReadEnd> {
   const buffer = new Uint8Array(256 * 1024);

@@ -74,11 +74,13 @@ export class Garbage {
   }
 }
 
-/** Stands between one client and a server, and keeps what the client sends. It can speak in the client's name. */
+/** Stands between one client and a server, and keeps what the client sends. It can speak in the name of either. */
 export class Wiretap implements AsyncDisposable {
   readonly recorded: Uint8Array[] = [];
   /** Where the client's packets go. */
   serverPort: number;
+  /** The client's own port, once it has spoken. */
+  clientPort = 0;
   readonly #inside: Socket;
   readonly #outside: Socket;
 
@@ -92,15 +94,14 @@ export class Wiretap implements AsyncDisposable {
   static async before(serverPort: number, onAnswer: (packet: Uint8Array) => void = () => {}): Promise<Wiretap> {
     const [inside, outside] = [await bound(), await bound()];
     const tap = new Wiretap(inside, outside, serverPort);
-    let client = 0;
     inside.on("message", (data: Uint8Array, from) => {
-      client = from.port;
+      tap.clientPort = from.port;
       tap.recorded.push(new Uint8Array(data));
       outside.send(data, tap.serverPort, "127.0.0.1");
     });
     outside.on("message", (data: Uint8Array) => {
       onAnswer(data);
-      inside.send(data, client, "127.0.0.1");
+      inside.send(data, tap.clientPort, "127.0.0.1");
     });
     return tap;
   }
@@ -112,6 +113,11 @@ export class Wiretap implements AsyncDisposable {
   /** Sends from the address that the server knows the client by. */
   async speak(payloads: readonly Uint8Array[]): Promise<void> {
     for (const payload of payloads) await sendTo(this.#outside, payload, this.serverPort);
+  }
+
+  /** Sends from the address that the client knows the server by. */
+  async speakAsServer(payloads: readonly Uint8Array[]): Promise<void> {
+    for (const payload of payloads) await sendTo(this.#inside, payload, this.clientPort);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -134,10 +140,10 @@ export class Stranger implements AsyncDisposable {
     return new Stranger(await bound());
   }
 
-  async send(payloads: readonly Uint8Array[], serverPort: number): Promise<void> {
+  async send(payloads: readonly Uint8Array[], port: number): Promise<void> {
     for (const payload of payloads) {
       this.sentBytes += payload.length;
-      await sendTo(this.#socket, payload, serverPort);
+      await sendTo(this.#socket, payload, port);
     }
   }
 

@@ -73,21 +73,22 @@ export class Acceptor {
     return this.#acceptWithToken(profile, path, header, from, accepting, retry);
   }
 
-  /** A packet of another QUIC version (RFC 9000 §5.2.2, §6.1). */
-  onOtherVersion(path: PacketPath, header: LongHeader, length: number, from: number): void {
+  /** A packet of another QUIC version (RFC 9000 §5.2.2, §6.1). False when it is not answered. */
+  onOtherVersion(path: PacketPath, header: LongHeader, length: number, from: number): boolean {
     // Only for packets long enough to have been a first one, and never more than was received.
-    if (length < INITIAL_BYTES_MIN || this.profile === null) return;
+    if (length < INITIAL_BYTES_MIN || this.profile === null) return false;
     const { engine, limits } = this.#options;
     const { bytes } = engine.arena;
     const at = path.room(limits.packetBytesMax);
-    if (at < 0) return;
+    if (at < 0) return false;
     const destination = bytes.slice(header.destinationOffset, header.destinationOffset + header.destinationLength);
     const source = bytes.slice(header.sourceOffset, header.sourceOffset + header.sourceLength);
     const written = engine.writeVersionNegotiation(at, limits.packetBytesMax, destination, source);
-    if (written <= 0) return;
+    if (written <= 0) return false;
     path.commit(written, from);
     this.#host.replied(path);
     this.#counters.versionNegotiations++;
+    return true;
   }
 
   /** A short-header packet of `length` bytes at `offset` to an ID that is not ours (RFC 9000 §10.3). */

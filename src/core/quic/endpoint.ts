@@ -196,7 +196,9 @@ export class Endpoint {
     const header = this.#header;
     const { table } = this.#ids;
     const type = readLongHeader(arena.view, offset, length, header);
-    if (type === PacketType.otherVersion) this.#acceptor.onOtherVersion(path, header, length, fromAddress);
+    if (type === PacketType.otherVersion && !this.#acceptor.onOtherVersion(path, header, length, fromAddress)) {
+      this.counters.otherVersion++;
+    }
     if (type < PacketType.initial || type > PacketType.retry) {
       if (type !== PacketType.otherVersion) this.counters.malformed++;
       return undefined;

@@ -87,6 +87,8 @@ export interface EndpointOptions {
 /** Why a packet went nowhere, and what was done without a connection. The role maps these to its counters. */
 export interface EndpointCounters {
   malformed: number;
+  /** Of another QUIC version, and not answered. */
+  otherVersion: number;
   unknownConnection: number;
   /** To an ID of another worker: given to it, and lost on the way. */
   handedOver: number;
@@ -115,6 +117,7 @@ export interface EndpointCounters {
 export function zeroEndpointCounters(): EndpointCounters {
   return {
     malformed: 0,
+    otherVersion: 0,
     unknownConnection: 0,
     handedOver: 0,
     foreignId: 0,

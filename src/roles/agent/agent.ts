@@ -21,6 +21,7 @@ import {
 import {
   type DatagramNotes,
   DRAIN_MS,
+  publishIgnored,
   QueueWarning,
   Uplink,
   UplinkHub,
@@ -84,6 +85,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
     );
     hub.notes = notesOf(count);
     this.#uplink = new Uplink(plane, plan.uplink, this, { hub });
+    reactor.onTurnEnd(() => publishIgnored(hub.endpoint.counters, this.#counters));
     this.#end = new GracefulEnd(plane, () => this.#connections.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
     this.#services = new AgentServices(plan.addresses, plan.tun === undefined ? AGENT_ADDRESS : STACK_ADDRESS);
     // Behind the uplink: the packets that its turn brought are answered in the same turn.

@@ -1,5 +1,6 @@
 /** The agent's counters and gauges. */
 import type { MetricTable } from "../../base/mod.ts";
+import { ignoredMetrics } from "../uplink/mod.ts";
 
 const refused = (code: string) => ({
   name: "ztna_agent_connections_refused_total",
@@ -129,6 +130,7 @@ export const AGENT_METRICS = {
   droppedTooManyFlows: dropped("too-many-flows"),
   droppedLocal: dropped("local"),
   droppedForeign: dropped("foreign"),
+  ...ignoredMetrics("ztna_agent"),
 } as const satisfies MetricTable;
 
 export type AgentMetric = keyof typeof AGENT_METRICS;

@@ -10,6 +10,7 @@ import { type ConnectorPlan, GracefulEnd, type Plane, type PlaneCommand, type Ro
 import {
   type DatagramNotes,
   DRAIN_MS,
+  publishIgnored,
   QueueWarning,
   REGISTRATION_FRAME_BYTES,
   UplinkHub,
@@ -235,6 +236,7 @@ export class ConnectorPlane implements RolePlane {
     const { stack } = this.#datagrams;
     const { cells, index } = this.#counters;
     this.#p2p.publish();
+    publishIgnored(this.#hub.endpoint.counters, this.#counters);
     this.#publishStack ??= counterPublisher(stack.counters, this.#counters);
     this.#publishStack();
     cells[index.forwardedPackets] = stack.counters.packetsReceived + stack.counters.packetsSent;

@@ -1,6 +1,7 @@
 /** The connector's counters and gauges. */
 import { type MetricDefinition, type MetricTable, tlsMetrics } from "../../base/mod.ts";
 import { NETSTACK_METRICS } from "../../core/netstack/mod.ts";
+import { ignoredMetrics } from "../uplink/mod.ts";
 
 /** Datagrams that went nowhere, by reason. */
 function dropped(reason: string): MetricDefinition {
@@ -188,6 +189,7 @@ export const CONNECTOR_METRICS = {
   p2pDroppedControl: p2pDropped("control"),
   signalsAnswered: signals("answered"),
   signalsRefused: signals("refused"),
+  ...ignoredMetrics("ztna_connector"),
   signalsMalformed: signals("malformed"),
   ...NETSTACK_METRICS,
 } as const satisfies MetricTable;

@@ -85,6 +85,7 @@ export function publishTransport(
   set("rotations", localIds.rotations);
   set("connectionIds", localIds.size);
   set("ignoredMalformed", counters.malformed);
+  set("ignoredVersion", counters.otherVersion);
   set("ignoredUnknown", counters.unknownConnection);
   set("ignoredShort", counters.shortInitial);
   set("ignoredConnectionLimit", counters.overConnectionLimit);

@@ -211,6 +211,7 @@ export const SERVER_METRICS = {
     help: "Streams aborted because their header was malformed or late.",
   },
   ignoredMalformed: ignored("malformed"),
+  ignoredVersion: ignored("other-version"),
   ignoredUnknown: ignored("unknown-connection"),
   ignoredShort: ignored("short-initial"),
   ignoredConnectionLimit: ignored("connection-limit"),

@@ -7,6 +7,7 @@
 export * from "./detour_path.ts";
 export * from "./dial_race.ts";
 export * from "./direct_control.ts";
+export * from "./ignored.ts";
 export * from "./limits.ts";
 export * from "./packet_pump.ts";
 export * from "./proof.ts";

@@ -2,6 +2,7 @@
 import { cycles } from "./cycles.ts";
 import { decoders } from "./decoders.ts";
 import { fuzz } from "./fuzz.ts";
+import { garbage } from "./garbage.ts";
 import { halfLoad } from "./half_load.ts";
 import { kills } from "./kills.ts";
 import { load } from "./load.ts";
@@ -12,6 +13,6 @@ import { sim } from "./sim.ts";
 import { transfers } from "./transfers.ts";
 import type { Soak } from "./soak.ts";
 
-export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, decoders, sim, load, halfLoad, paths, kills, nat];
+export const SOAKS: readonly Soak[] = [scrapes, cycles, transfers, fuzz, garbage, decoders, sim, load, halfLoad, paths, kills, nat];
 
 export { formatReport, runSoak, type Soak, type SoakReport, type SoakRun } from "./soak.ts";
