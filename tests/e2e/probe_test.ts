@@ -163,3 +163,32 @@ Deno.test("probe: wrong flags are refused before anything is sent", async () => 
     assertEquals(code, 2, `${args.join(" ")}: ${said}`);
   }
 });
+
+Deno.test("probe: what it cannot mean is refused before anything is sent, with what was expected and one that would do", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const refusals: readonly (readonly [readonly string[], RegExp])[] = [
+      [["--payload-size", "foo"], /--payload-size "foo": must be max, max-1, max\+1 or a number of 0 to 65535/],
+      [["--payload-size", "65536"], /--payload-size "65536": must be max/],
+      [["--payload-size", "-1"], /--payload-size "-1": must be max/],
+      [["--payload-pattern", "blue"], /--payload-pattern "blue": must be one of zeros, ones, sequential, random/],
+      [["--send-hex", "0"], /--send-hex "0": must be pairs/],
+      [["--src", "nowhere"], /--src "nowhere": must be an IPv4 ADDRESS:PORT/],
+      [["--dst", "[::1]:53"], /--dst "\[::1\]:53": must be an IPv4 ADDRESS:PORT/],
+      [["--send-udp", "x"], /--send-udp needs --dst/],
+      [["--send", "x", "--send-hex", "00"], /exclude each other/],
+      [["--rtt-count", "many"], /--rtt-count "many": must be a number of 0 to 1000000/],
+      [["--wait", "1e3"], /--wait "1e3": must be a number of 0 to 3600000/],
+      [["--alpn", "a b"], /--alpn "a b": must be 1 to 255 visible characters/],
+      [["--pin-sha256", "x"], /--pin-sha256 "x"/],
+    ];
+    for (const [args, words] of refusals) {
+      const { code, stdout, said } = await runPostern(["probe", "--server", "127.0.0.1:1", ...args], folder);
+      assertEquals([code, stdout], [2, ""], args.join(" "));
+      assertMatch(said, words);
+      assertMatch(said, /\npostern: hint: \S/);
+    }
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});

@@ -8,6 +8,7 @@ import {
   parsePort,
   parseServiceId,
   PIN_FORM,
+  type PosternError,
   type SocketAddress,
   usageError,
 } from "../../base/mod.ts";
@@ -91,18 +92,22 @@ const PAYLOAD_MAX_BYTES = 65_535;
 /** Throws a usage error that names the flag. */
 export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
   const server = parseHostPort(flags.server, { defaultPort: 4433 });
-  if (!server.ok) throw usageError(`--server ${JSON.stringify(flags.server)}: ${server.why}`);
-  if (!ALPN_NAME.test(flags.alpn)) throw usageError(`--alpn ${JSON.stringify(flags.alpn)}: must be 1 to 255 visible characters`);
+  if (!server.ok) throw refused("--server", flags.server, server.why, "gw.example.com:4433");
+  if (!ALPN_NAME.test(flags.alpn)) throw refused("--alpn", flags.alpn, "must be 1 to 255 visible characters", "ztna-v2");
   if (flags.service !== undefined) {
     const id = parseServiceId(flags.service, { legacy: true });
-    if (!id.ok) throw usageError(`--service ${JSON.stringify(flags.service)}: ${id.why}`);
+    if (!id.ok) throw refused("--service", flags.service, id.why, "web");
   }
   if ((flags.clientCert === undefined) !== (flags.clientKey === undefined)) {
     throw usageError("--client-cert and --client-key belong together", "give both, or neither");
   }
+  const rttCount = numberOf("--rtt-count", flags.rttCount, COUNT_MAX);
   const message = messageOf(flags) ?? defaultMessage(flags);
+  const from = addressOf("--src", flags.src);
   const to = flags.dst === undefined ? null : addressOf("--dst", flags.dst);
-  if (flags.sendUdp !== undefined && to === null) throw usageError("--send-udp needs --dst ADDRESS:PORT");
+  if (flags.sendUdp !== undefined && to === null) {
+    throw usageError("--send-udp needs --dst", "add --dst ADDRESS:PORT, where the packet goes to");
+  }
   if (message === null && flags.verifyEcho === true) {
     throw usageError("there is nothing to send", "add --send, --send-hex, --send-udp or --payload-size");
   }
@@ -114,14 +119,12 @@ export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
     protocol: flags.alpn,
     service: flags.service ?? null,
     message,
-    udp: to === null || flags.send !== undefined || flags.sendHex !== undefined
-      ? null
-      : { from: addressOf("--src", flags.src), to },
+    udp: to === null || flags.send !== undefined || flags.sendHex !== undefined ? null : { from, to },
     waitMs: numberOf("--wait", flags.wait, WAIT_MAX_MS),
     repeat: numberOf("--repeat", flags.repeat, COUNT_MAX),
     delayMs: numberOf("--delay", flags.delay, WAIT_MAX_MS),
     burst: flags.burst === undefined ? 0 : numberOf("--burst", flags.burst, COUNT_MAX),
-    rttCount: flags.measureRtt === true ? numberOf("--rtt-count", flags.rttCount, COUNT_MAX) : 0,
+    rttCount: flags.measureRtt === true ? rttCount : 0,
     isInteractive: flags.interactive === true,
     expectsFailure: flags.expectFail === true,
     showsMaxSize: flags.queryMaxSize === true,
@@ -134,10 +137,12 @@ export function parseProbeFlags(flags: ProbeFlags): ProbePlan {
 }
 
 function pinsOf({ pinSha256 = [], verifyPeer }: ProbeFlags): string[] {
-  if (pinSha256.length > 0 && !verifyPeer) throw usageError("--pin-sha256 needs the verification of the server");
+  if (pinSha256.length > 0 && !verifyPeer) {
+    throw usageError("--pin-sha256 needs the verification of the server", "leave --no-verify-peer out");
+  }
   return pinSha256.map((text) => {
     const pin = parsePin(text);
-    if (pin === null) throw usageError(`--pin-sha256 ${JSON.stringify(text)}: ${PIN_FORM}`);
+    if (pin === null) throw usageError(`--pin-sha256 ${JSON.stringify(text)}: ${PIN_FORM}`, "postern certs inspect FILE shows it");
     return pin;
   });
 }
@@ -150,37 +155,52 @@ function defaultMessage({ measureRtt, burst, payloadPattern }: ProbeFlags): Prob
 
 function patternNamed(text: string): PayloadPattern {
   const pattern = PAYLOAD_PATTERNS.find((name) => name === text);
-  if (pattern === undefined) throw usageError(`--payload-pattern ${text}: must be ${PAYLOAD_PATTERNS.join(", ")}`);
+  if (pattern === undefined) throw refused("--payload-pattern", text, `must be one of ${PAYLOAD_PATTERNS.join(", ")}`, "random");
   return pattern;
 }
 
 function messageOf({ send, sendHex, sendUdp, payloadSize, payloadPattern }: ProbeFlags): ProbeMessage | null {
   const given = [send, sendHex, sendUdp, payloadSize].filter((flag) => flag !== undefined);
-  if (given.length > 1) throw usageError("--send, --send-hex, --send-udp and --payload-size exclude each other");
+  if (given.length > 1) {
+    throw usageError("--send, --send-hex, --send-udp and --payload-size exclude each other", "keep one of them");
+  }
   const pattern = patternNamed(payloadPattern);
   if (payloadSize !== undefined) return { kind: "pattern", size: sizeOf(payloadSize), pattern };
   const text = send ?? sendUdp;
   if (text !== undefined) return { kind: "bytes", bytes: new TextEncoder().encode(text) };
   if (sendHex === undefined) return null;
   const bytes = fromHex(sendHex);
-  if (bytes === null) throw usageError(`--send-hex ${JSON.stringify(sendHex)}: must be pairs of hexadecimal digits`);
+  if (bytes === null) throw refused("--send-hex", sendHex, "must be pairs of hexadecimal digits", "1003776562");
   return { kind: "bytes", bytes };
 }
 
 function sizeOf(text: string): PayloadSize {
   if (text === "max" || text === "max-1" || text === "max+1") return text;
-  return numberOf("--payload-size", text, PAYLOAD_MAX_BYTES);
+  const size = wholeNumber(text, PAYLOAD_MAX_BYTES);
+  if (size === null) {
+    throw refused("--payload-size", text, `must be max, max-1, max+1 or a number of 0 to ${PAYLOAD_MAX_BYTES}`, "max");
+  }
+  return size;
 }
 
 function numberOf(flag: string, text: string, max: number): number {
-  const value = /^[0-9]{1,9}$/.test(text) ? Number(text) : NaN;
-  if (!(value <= max)) throw usageError(`${flag} ${JSON.stringify(text)}: must be a number of 0 to ${max}`);
+  const value = wholeNumber(text, max);
+  if (value === null) throw refused(flag, text, `must be a number of 0 to ${max}`, "100");
   return value;
+}
+
+function wholeNumber(text: string, max: number): number | null {
+  return /^[0-9]{1,9}$/.test(text) && Number(text) <= max ? Number(text) : null;
 }
 
 function addressOf(flag: string, text: string): SocketAddress {
   const [, host = "", portText = ""] = /^(.*):([0-9]+)$/s.exec(text) ?? [];
   const ip = parseIp(host), port = parsePort(portText);
-  if (ip === null || ip.length !== 4 || !port.ok) throw usageError(`${flag} ${JSON.stringify(text)}: must be an IPv4 ADDRESS:PORT`);
+  if (ip === null || ip.length !== 4 || !port.ok) throw refused(flag, text, "must be an IPv4 ADDRESS:PORT", "10.100.0.1:53");
   return { ip: host, port: port.value };
+}
+
+/** What came, what was expected, and one that would do. */
+function refused(flag: string, text: string, expected: string, example: string): PosternError {
+  return usageError(`${flag} ${JSON.stringify(text)}: ${expected}`, `for example: postern probe ... ${flag} ${example}`);
 }
