@@ -28,7 +28,7 @@ const privilegesKept = likeRole === null ? [] : giveUpPrivileges([likeRole, ...D
 const dataPlane = role === null ? null : spawnWorker(role);
 // All at once: each import that is waited for by itself costs a round through the loader.
 const [
-  { ArenaLayout, formatEndpoint, resolveHost, setLinkDns },
+  { ArenaLayout, formatEndpoint, LINK_COUNTS_PATH, linkDrops, resolveHost, setLinkDns },
   { createPlan, startHost },
   { ROLE_METRICS },
   native,
@@ -172,12 +172,14 @@ function readBuildRecord(): Readonly<Record<string, string>> {
 
 function createHostPlatform(): HostPlatform {
   const libc = createLibc(createArena(LIBC_SCRATCH_BYTES), 0);
+  const system = createHardeningNative();
   return {
     spawnWorker: takeWorker,
     eventfd: () => libc.eventfd(),
     signalEventfd: (fd) => libc.eventfdSignal(fd),
     resolve: resolveHost,
     setLinkDns,
+    linkDrops: (link) => linkDrops(link, system.readSystemFile(LINK_COUNTS_PATH) ?? new Uint8Array(0)),
   };
 }
 

@@ -8,6 +8,7 @@ export * from "./datagram_socket.ts";
 export * from "./dns.ts";
 export * from "./interfaces.ts";
 export { setLinkDns } from "./link_dns.ts";
+export * from "./link_drops.ts";
 export * from "./errno.ts";
 export * from "./native.ts";
 export * from "./network_watch.ts";

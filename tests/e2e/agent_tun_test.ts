@@ -2,13 +2,13 @@
  * The agent's TUN device with the kernel's own programs: server, connector, services and agent in one network namespace, and what
  * curl, ping and dig do there leaves through the device and comes back from the service.
  */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join, resolve } from "node:path";
 import { missing, needing } from "../../tools/needs.ts";
 import { linesOf } from "../../tools/test_output.ts";
 import { IperfServer, runIperf } from "../bench/iperf.ts";
 import { type CertificateFiles, type DevelopmentPki, makePki } from "./pki_fixture.ts";
-import { RoleProcess, TemporaryFolder } from "./processes_fixture.ts";
+import { RoleProcess, runPostern, TemporaryFolder } from "./processes_fixture.ts";
 import { sleep } from "./tcp_fixture.ts";
 import { Namespace } from "./tun_fixture.ts";
 
@@ -186,6 +186,20 @@ Deno.test(needing(NEEDS, "TUN: programs of the machine reach services by address
     assertEquals([down.code, down.stdout.length], [0, BYTES], text(down.stderr));
     assertStringIncludes(await host.run("ping", "-c", "2", "-i", "0.2", "-W", "10", WEB6), " 0% packet loss");
   });
+  await t.step("what the kernel drops while nobody reads the device is counted", async () => {
+    // Several sockets, as each may have only so much on its way.
+    gateway.agent.signal("SIGSTOP");
+    await host.run("python3", "-B", "-c", UDP_FLOOD, ECHO, `${ports.echo}`);
+    gateway.agent.signal("SIGCONT");
+    const dropped = async () => {
+      const { stdout } = await runPostern(["status", "--json", "--role", "agent"], ".", {
+        XDG_RUNTIME_DIR: gateway.agent.runtimeFolder,
+      });
+      return JSON.parse(stdout).drops.find(({ reason }: { reason: string }) => reason === "device")?.count ?? 0;
+    };
+    for (let tries = 0; tries < 100 && await dropped() === 0; tries++) await sleep(200);
+    assert(await dropped() > 0);
+  });
   await t.step("an address of no service is refused at once", async () => {
     const nobody = await curl(`http://10.100.0.99:${ports.http}/`);
     // 7: no connection; 28 would be the end of its patience.
@@ -218,6 +232,18 @@ Deno.test(needing(NEEDS, "TUN: programs of the machine reach services by address
 }));
 
 /** Twenty datagrams to an echo, each asked for until it comes back; prints how many did. */
+const UDP_FLOOD = `
+import socket, sys
+for i in range(40):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setblocking(False)
+    for j in range(100):
+        try:
+            s.sendto(b"x", (sys.argv[1], int(sys.argv[2])))
+        except BlockingIOError:
+            break
+`;
+
 const UDP_ECHO = `
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -130,6 +130,7 @@ export const AGENT_METRICS = {
   droppedTooManyFlows: dropped("too-many-flows"),
   droppedLocal: dropped("local"),
   droppedForeign: dropped("foreign"),
+  droppedDevice: dropped("device"),
   ...ignoredMetrics("ztna_agent"),
 } as const satisfies MetricTable;
 

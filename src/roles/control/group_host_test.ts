@@ -73,6 +73,7 @@ function startWith(actors: readonly Actor[]): Promise<RoleHost> {
     signalEventfd: () => {},
     resolve: () => Promise.resolve([]),
     setLinkDns: () => Promise.resolve(null),
+    linkDrops: () => null,
   };
   const log = { sink: () => {}, gate: new LogGate() };
   return startGroupHost(platform, PLAN, TABLE, log, { record: () => {}, listening: {} });

@@ -33,6 +33,8 @@ export interface HostPlatform {
   readonly resolve: Resolve;
   /** Has this machine ask `server` about names in `domain`. Resolves to null, or to why it could not. */
   readonly setLinkDns: (link: string, server: string, domain: string) => Promise<string | null>;
+  /** What the kernel dropped because a network interface of ours was not read in time; null when there is no such interface. */
+  readonly linkDrops: (link: string) => number | null;
 }
 
 /** The log as the host needs it. */
@@ -66,6 +68,9 @@ export interface RoleHost {
 
 /** A reload parses certificates and revocation lists while packets wait; many peers take a while to list on a busy machine. */
 const ANSWER_TIMEOUT_MS = 10_000;
+
+/** How often the kernel's count of drops is brought among the metrics. */
+const LINK_DROPS_MS = 1_000;
 
 /** What was begun before the data plane: where events go, and what listens besides, for the record that says where. */
 export interface Surroundings {
@@ -203,6 +208,7 @@ export class Host implements RoleHost {
         this.served = message.services;
         return;
       case "tun":
+        this.#watchLink(message.link);
         return void this.#setLinkDns(message.link, message.server, message.domain);
       case "resolve":
         return void this.#resolve(message.host);
@@ -223,6 +229,16 @@ export class Host implements RoleHost {
     } catch (error) {
       this.#log({ level: "warn", event: "uplink-failed", message: messageOf(error), fields: { host } });
     }
+  }
+
+  /** The cell is written here and not by the data plane, which has no file to read. */
+  #watchLink(link: string): void {
+    const { cells, index } = this.metrics;
+    const at = index["droppedDevice"];
+    if (at === undefined) return;
+    Deno.unrefTimer(setInterval(() => {
+      if (!this.#isOver) cells[at] = this.#platform.linkDrops(link) ?? cells[at] ?? 0;
+    }, LINK_DROPS_MS));
   }
 
   /** Where the machine's resolver cannot be told, a person is told what to set; the device works without. */
