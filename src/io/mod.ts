@@ -18,3 +18,4 @@ export * from "./tcp_socket.ts";
 export * from "./tun_device.ts";
 export { type IpNetwork, IPV6_MTU_MIN } from "./tun_interface.ts";
 export * from "./udp_socket.ts";
+export type { ArrivalLimits } from "./arrivals.ts";

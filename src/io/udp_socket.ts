@@ -1,6 +1,6 @@
 /**
- * A UDP socket that works in batches: `recvmmsg` with GRO fills the receive slots, and packets written one behind the other
- * into the send buffer leave as GSO trains by `sendmmsg`.
+ * A UDP socket that works in batches: packets come in trains (udp_receiving.ts), and those that are written one behind the other into
+ * the send buffer leave as GSO trains by `sendmmsg`.
  *
  * Not a queue: when the kernel's send buffer is full, {@linkcode UdpSocket.room} says so and the caller keeps its packets.
  */
@@ -10,6 +10,7 @@ import { EPOLLIN, EPOLLOUT, type EventSource, type Reactor } from "./reactor.ts"
 import { AF_INET, AF_INET6, type IpEndpoint, readSockaddr, SOCKADDR_SLOT_BYTES, sockaddrBytes, writeSockaddr } from "./sockaddr.ts";
 import { PosternError } from "../base/mod.ts";
 import { errnoText } from "./errno.ts";
+import { UdpReceiving, type UdpReceivingLimits } from "./udp_receiving.ts";
 
 const SOL_SOCKET = 1, SO_RCVBUF = 8, SO_SNDBUF = 7, SO_RCVBUFFORCE = 33, SO_SNDBUFFORCE = 32;
 const SO_REUSEPORT = 15, SO_ATTACH_REUSEPORT_CBPF = 51, SOCK_FILTER_BYTES = 8, SOCK_FPROG_BYTES = 16;
@@ -17,20 +18,14 @@ const SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
 const IPPROTO_IP = 0, IP_MTU_DISCOVER = 10, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 26, IPV6_MTU_DISCOVER = 23, PMTUDISC_PROBE = 3;
 const EAGAIN = 11, EIO = 5, EINVAL = 22, EMSGSIZE = 90;
 
-const MMSGHDR_BYTES = 64, IOVEC_BYTES = 16, RX_CONTROL_BYTES = 64, TX_CONTROL_BYTES = 32;
-/** The largest thing GRO hands over. */
-const RX_SLOT_BYTES = 65_536;
+const MMSGHDR_BYTES = 64, IOVEC_BYTES = 16, TX_CONTROL_BYTES = 32;
 /** GSO limits of the kernel: segments in one train, and bytes (an IP datagram less its headers). */
 const SEGMENTS_MAX = 64;
 const TRAIN_BYTES_MAX = 65_000;
 const TWO_POW_32 = 4_294_967_296;
 
 /** The sizes of one socket's part of the arena. */
-export interface UdpSocketLimits {
-  /** GRO buffers, each 64 KiB. */
-  readonly receiveSlots: number;
-  /** `recvmmsg` calls in one turn, so that one busy socket leaves time for the others. */
-  readonly receiveBatchesPerTurn: number;
+export interface UdpSocketLimits extends UdpReceivingLimits {
   /** Trains in one `sendmmsg`. */
   readonly sendTrains: number;
   readonly sendBufferBytes: number;
@@ -57,6 +52,8 @@ export class UdpSocket implements EventSource {
   oversized = 0;
   /** The kernel refused a GSO train; since then segments are sent one by one. */
   gsoOff = false;
+  /** The kernel hands over trains of packets as one (GRO). */
+  takesTrains = false;
   /** The receive buffer that the kernel granted, in bytes as it counts them. */
   grantedReceiveBytes = 0;
   /** The same of the send buffer. */
@@ -67,9 +64,8 @@ export class UdpSocket implements EventSource {
   readonly #fd: number;
   readonly #token: number;
   readonly #limits: UdpSocketLimits;
-  readonly #onPacket: PacketHandler;
   readonly #onWritable: (socket: UdpSocket) => void;
-  readonly #rx: { readonly headers: number; readonly addresses: number; readonly control: number; readonly buffers: number };
+  readonly #receiving: UdpReceiving;
   readonly #tx: {
     readonly headers: number;
     readonly iovecs: number;
@@ -103,20 +99,16 @@ export class UdpSocket implements EventSource {
     this.#reactor = reactor;
     this.#libc = reactor.libc;
     this.#limits = limits;
-    this.#onPacket = onPacket;
     this.#onWritable = onWritable;
     this.localAddress = layout.reserve(SOCKADDR_SLOT_BYTES);
     this.family = writeSockaddr(layout.arena, this.localAddress, endpoint);
     if (this.family === 0) throw new PosternError(`not an IP address: ${endpoint.address}`, { code: "bind", exitCode: 2 });
     const programAt = sharing?.kind === "joins" ? layout.reserve(SOCK_FPROG_BYTES + sharing.program.length) : 0;
     this.#fd = this.#open(endpoint, sharing, programAt);
-    const { receiveSlots, sendTrains, sendBufferBytes } = limits;
-    this.#rx = {
-      headers: layout.reserve(receiveSlots * (MMSGHDR_BYTES + IOVEC_BYTES)),
-      addresses: layout.reserve(receiveSlots * SOCKADDR_SLOT_BYTES),
-      control: layout.reserve(receiveSlots * RX_CONTROL_BYTES),
-      buffers: layout.reserve(receiveSlots * RX_SLOT_BYTES),
-    };
+    const { sendTrains, sendBufferBytes } = limits;
+    this.#receiving = new UdpReceiving(reactor, layout, this.#fd, limits, (offset, length, from) => {
+      onPacket(this, offset, length, from);
+    });
     this.#tx = {
       headers: layout.reserve(sendTrains * MMSGHDR_BYTES),
       iovecs: layout.reserve(sendTrains * IOVEC_BYTES),
@@ -136,6 +128,11 @@ export class UdpSocket implements EventSource {
     return this.#limits.kernelBufferBytes;
   }
 
+  /** Packets that were read, had to wait, and went because their sender had more than its share of what waits. */
+  get arrivalsDropped(): number {
+    return this.#receiving.dropped;
+  }
+
   /** The address that the kernel bound, with the real port. */
   get bound(): IpEndpoint {
     const endpoint = readSockaddr(this.#libc.arena, this.localAddress);
@@ -145,7 +142,7 @@ export class UdpSocket implements EventSource {
 
   onEvents(events: number, _nowMs: number): void {
     if ((events & EPOLLOUT) !== 0) this.#unblock();
-    if ((events & ~EPOLLOUT) !== 0) this.#receive();
+    if ((events & ~EPOLLOUT) !== 0) this.#receiving.read();
   }
 
   /** Offset with room for one packet of `bytes`, or -1 while the kernel takes nothing: {@linkcode commit} what was written. */
@@ -183,6 +180,7 @@ export class UdpSocket implements EventSource {
   }
 
   close(): void {
+    this.#receiving.stop();
     this.#reactor.remove(this.#fd, this.#token);
     this.#libc.close(this.#fd);
   }
@@ -210,7 +208,7 @@ export class UdpSocket implements EventSource {
     }
     this.grantedReceiveBytes = libc.getsockoptInt(fd, SOL_SOCKET, SO_RCVBUF);
     this.grantedSendBytes = libc.getsockoptInt(fd, SOL_SOCKET, SO_SNDBUF);
-    libc.setsockoptInt(fd, SOL_UDP, UDP_GRO, 1);
+    this.takesTrains = libc.setsockoptInt(fd, SOL_UDP, UDP_GRO, 1) >= 0;
     // Packets are never fragmented, and the kernel's own idea of the path's MTU does not stop probes.
     if (this.family === AF_INET) libc.setsockoptInt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);
     else libc.setsockoptInt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE);
@@ -238,17 +236,6 @@ export class UdpSocket implements EventSource {
     const { arena } = this.#libc;
     const { view } = arena;
     const pointer = (at: number, offset: number) => view.setBigUint64(at, arena.address + BigInt(offset), true);
-    for (let i = 0; i < this.#limits.receiveSlots; i++) {
-      const header = this.#rx.headers + i * MMSGHDR_BYTES;
-      const iovec = this.#rx.headers + this.#limits.receiveSlots * MMSGHDR_BYTES + i * IOVEC_BYTES;
-      pointer(header, this.#rx.addresses + i * SOCKADDR_SLOT_BYTES);
-      pointer(header + 16, iovec);
-      view.setBigUint64(header + 24, 1n, true);
-      pointer(header + 32, this.#rx.control + i * RX_CONTROL_BYTES);
-      pointer(iovec, this.#rx.buffers + i * RX_SLOT_BYTES);
-      view.setBigUint64(iovec + 8, BigInt(RX_SLOT_BYTES), true);
-      this.#rearm(header);
-    }
     for (let i = 0; i < this.#limits.sendTrains; i++) {
       const header = this.#tx.headers + i * MMSGHDR_BYTES;
       const control = this.#tx.control + i * TX_CONTROL_BYTES;
@@ -259,39 +246,6 @@ export class UdpSocket implements EventSource {
       view.setBigUint64(control, 18n, true);
       view.setUint32(control + 8, SOL_UDP, true);
       view.setUint32(control + 12, UDP_SEGMENT, true);
-    }
-  }
-
-  /** The kernel overwrites the lengths in a header: sets them back before the next `recvmmsg`. */
-  #rearm(header: number): void {
-    const { view } = this.#libc.arena;
-    view.setUint32(header + 8, SOCKADDR_SLOT_BYTES, true);
-    view.setUint32(header + 40, RX_CONTROL_BYTES, true);
-    view.setUint32(header + 48, 0, true);
-  }
-
-  #receive(): void {
-    const { view } = this.#libc.arena;
-    const { receiveSlots, receiveBatchesPerTurn } = this.#limits;
-    for (let batch = 0; batch < receiveBatchesPerTurn; batch++) {
-      const count = this.#libc.recvmmsg(this.#fd, this.#rx.headers, receiveSlots);
-      for (let i = 0; i < count; i++) {
-        const header = this.#rx.headers + i * MMSGHDR_BYTES;
-        const length = view.getUint32(header + 56, true);
-        const control = this.#rx.control + i * RX_CONTROL_BYTES;
-        let segment = length;
-        if (
-          view.getUint32(header + 40, true) >= 20 && view.getUint32(control + 8, true) === SOL_UDP &&
-          view.getUint32(control + 12, true) === UDP_GRO
-        ) segment = view.getUint32(control + 16, true);
-        const buffer = this.#rx.buffers + i * RX_SLOT_BYTES;
-        const from = this.#rx.addresses + i * SOCKADDR_SLOT_BYTES;
-        let at = 0;
-        // An empty datagram is one too.
-        do this.#onPacket(this, buffer + at, Math.min(segment, length - at), from); while ((at += segment) < length);
-        this.#rearm(header);
-      }
-      if (count < receiveSlots) return;
     }
   }
 

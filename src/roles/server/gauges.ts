@@ -65,13 +65,15 @@ export function publishTransport(
   sockets: readonly UdpSocket[],
 ): void {
   const set = (key: ServerMetric, value: number) => metrics.cells[metrics.index[key]] = value;
-  let sendErrors = 0, gsoOff = 0;
+  let sendErrors = 0, gsoOff = 0, overShare = 0;
   for (const socket of sockets) {
     sendErrors += socket.sendErrors;
+    overShare += socket.arrivalsDropped;
     if (socket.gsoOff) gsoOff = 1;
   }
   set("sendErrors", sendErrors);
   set("gsoOff", gsoOff);
+  set("ignoredOverShare", overShare);
   const { counters, localIds } = endpoint;
   set("activeConnections", endpoint.size);
   set("accepted", counters.accepted);

@@ -9,7 +9,7 @@ import type { DepartureLimits } from "../control/mod.ts";
 import { IDLE_TIMEOUT_MS } from "../../core/wire/mod.ts";
 
 /** Memory of the data plane: sockets, the engine, one chunk for all streams. */
-export const SERVER_ARENA_BYTES = 32 * 1024 * 1024;
+export const SERVER_ARENA_BYTES = 160 * 1024 * 1024;
 /** UDP sockets, one for each address to bind. */
 export const BINDS_MAX = 8;
 /** Bytes moved in one direction of one stream before the others have their turn, and at once. */
@@ -98,11 +98,14 @@ export const SERVER_ENDPOINT: EndpointLimits = {
 
 export const SERVER_SOCKET: UdpSocketLimits = {
   receiveSlots: 32,
-  receiveBatchesPerTurn: 4,
+  receiveBatchesPerTurn: 16,
   sendTrains: 64,
   sendBufferBytes: 1024 * 1024,
   kernelBufferBytes: 8 * 1024 * 1024,
 };
+
+/** What was read and waits for its turn, of each socket, and what is handed on in one turn. */
+export const ARRIVALS = { trains: 128, singles: 2_048, turnBytes: 256 * 1024 };
 
 /** What waits for such connections, in whole and of one sender. A round gives each sender little more than the largest usual packet. */
 export const FAIR_QUEUES: FairQueueLimits = {

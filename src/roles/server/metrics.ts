@@ -220,6 +220,7 @@ export const SERVER_METRICS = {
   ignoredRetryLimit: ignored("retry-limit"),
   ignoredRetiredId: ignored("retired-id"),
   ignoredForeignId: ignored("foreign-id"),
+  ignoredOverShare: ignored("over-share"),
   undecryptable: ignored("undecryptable"),
   handedOver: {
     name: "ztna_packets_handed_over_total",

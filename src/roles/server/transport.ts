@@ -68,13 +68,14 @@ export function bindSockets(
   onWritable: () => void,
   sharing: SocketSharing | null,
 ): UdpSocket[] {
-  const { layout, reactor } = plane.platform;
+  const { layout, reactor, random } = plane.platform;
+  const salt = Math.floor(random() * 0x8000_0000);
   return plan.binds.map((bind) => {
     const socket = new UdpSocket(
       reactor,
       layout,
       bind,
-      limits.SERVER_SOCKET,
+      { ...limits.SERVER_SOCKET, arrivals: { ...limits.ARRIVALS, salt } },
       onPacket,
       onWritable,
       sharing,
