@@ -2,7 +2,7 @@
  * One TLS and transport configuration inside quiche, made from PEM text in memory. The trust, the revocation lists and the
  * verification of the peer are stated by the caller; nothing comes from the system.
  */
-import type { EngineProfile, EngineProfileOptions, PeerVerification } from "../../src/core/quic/engine.ts";
+import type { CongestionControl, EngineProfile, EngineProfileOptions, PeerVerification } from "../../src/core/quic/engine.ts";
 import { PosternError } from "../../src/base/mod.ts";
 import { addressOf, big } from "../address.ts";
 import type { QuicheLibrary } from "./engine.ts";
@@ -10,6 +10,9 @@ import { ConfigFlag } from "./symbols.ts";
 
 /** Empty: the library's own list, X25519MLKEM768 first. */
 const DEFAULT_GROUPS = new Uint8Array(0);
+
+/** As the library calls them. */
+const CONGESTION_CONTROLS: Readonly<Record<CongestionControl, string>> = { cubic: "cubic", bbr2: "bbr2_gcongestion" };
 
 export class QuicheProfile implements EngineProfile {
   readonly #library: QuicheLibrary;
@@ -89,7 +92,7 @@ function applyTransport(library: QuicheLibrary, config: bigint, options: EngineP
   library.quiche_config_set_active_connection_id_limit(config, big(limits.activeConnectionIdLimit));
   // Packets leave as the kernel takes them; quiche's release times would need timers of their own per packet.
   library.quiche_config_enable_pacing(config, false);
-  const name = new TextEncoder().encode(`${limits.congestionControl}\0`);
+  const name = new TextEncoder().encode(`${CONGESTION_CONTROLS[limits.congestionControl]}\0`);
   if (library.quiche_config_set_cc_algorithm_name(config, addressOf(name)) !== 0) {
     throw new Error(`postern: internal error: unknown congestion control ${limits.congestionControl}`);
   }

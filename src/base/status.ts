@@ -16,6 +16,18 @@ export interface ListenerStatus {
   readonly address: string;
 }
 
+/** A UDP socket that connections go by. */
+export interface SocketStatus {
+  readonly address: string;
+  /** What was asked of the kernel for each of its two buffers, and what it granted, in bytes of packets. */
+  readonly bufferWantedBytes: number;
+  readonly receiveBufferBytes: number;
+  readonly sendBufferBytes: number;
+  /** Whether trains of packets are handed to the kernel as one (segmentation offload), and taken from it so (receive offload). */
+  readonly sendsTrains: boolean;
+  readonly receivesTrains: boolean;
+}
+
 /** A connector's or agent's connection to its server. */
 export interface UplinkStatus {
   readonly server: string;
@@ -136,6 +148,9 @@ export interface StatusSnapshot {
   readonly reasons: readonly string[];
   readonly startedAtMs: number;
   readonly listeners: readonly ListenerStatus[];
+  readonly sockets: readonly SocketStatus[];
+  /** How its own connections find out what a path takes: `cubic`; "" before it has begun. */
+  readonly congestionControl: string;
   readonly uplinks: readonly UplinkStatus[];
   readonly services: readonly ServiceStatus[];
   readonly peers: readonly PeerStatus[];

@@ -199,6 +199,7 @@ function changedLevel(before: LoadedRole, after: LoadedRole): { readonly text: s
 function fixedSettings({ settings }: RoleStart): (readonly [name: string, text: string])[] {
   const common: [string, unknown][] = [
     ["cid_rotation_secs", settings.cidRotationMs],
+    ["congestion_control", settings.congestionControl],
     ["allow_legacy_service_ids", settings.allowLegacyServiceIds],
     ["name", settings.name],
     ["log_format", settings.logFormat],

@@ -5,6 +5,8 @@ import { finishOps, type OpsSettings, opsSettings } from "./ops.ts";
 import { onOff, type Role, type SettingTable, type SettingValues, word } from "./setting.ts";
 import { instanceName, logFormat, logLevel, numberFromText } from "./value.ts";
 
+/** How a connection finds out what its path takes. */
+export type CongestionControl = "cubic" | "bbr2";
 export type LogFormat = "auto" | "json" | "text";
 
 /** What every role knows about itself. */
@@ -17,6 +19,7 @@ export interface CommonSettings {
   readonly allowLegacyServiceIds: boolean;
   /** How often a connection gets a new connection ID of ours. */
   readonly cidRotationMs: number;
+  readonly congestionControl: CongestionControl;
   /** Metrics, admin socket, alerts, log file. */
   readonly ops: OpsSettings;
 }
@@ -38,6 +41,10 @@ export function commonSettings(role: Role) {
       ),
       fromText: numberFromText,
       summary: "How often each connection gets a new connection ID, so that it cannot be followed by it",
+    }),
+    congestion_control: word<CongestionControl>("NAME", "cubic", {
+      schema: z.enum(["cubic", "bbr2"], { error: "must be cubic or bbr2" }),
+      summary: "How what this process sends finds out what a path takes: cubic by losses, bbr2 by the rate at which it arrives",
     }),
     name: word("NAME", role as string, { schema: instanceName, summary: "What this process calls itself in logs and pages" }),
     log_level: word<string | null>("LEVEL", null, {
@@ -64,6 +71,7 @@ export function finishCommon(values: SettingValues<CommonTable>): CommonSettings
     logFormat: values.log_format,
     allowLegacyServiceIds: values.allow_legacy_service_ids,
     cidRotationMs: values.cid_rotation_secs * 1_000,
+    congestionControl: values.congestion_control,
     ops: finishOps(values),
   };
 }

@@ -90,6 +90,7 @@ Deno.test("defaults of each role", async () => {
     resyncGraceMs: 10_000,
     limits: [],
     cidRotationMs: 300_000,
+    congestionControl: "cubic" as const,
     ops: NO_OPS,
   });
   const uplink = {
@@ -97,6 +98,7 @@ Deno.test("defaults of each role", async () => {
     logFormat: "auto" as const,
     allowLegacyServiceIds: false,
     cidRotationMs: 300_000,
+    congestionControl: "cubic" as const,
     ops: NO_OPS,
     serverHost: "127.0.0.1",
     serverPort: 4433,

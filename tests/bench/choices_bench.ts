@@ -17,7 +17,7 @@ const KEPT: Choice = { name: "as the roles have it" };
 /** Compared on every path; the others where nothing is lost. */
 const CONTROLS: readonly Choice[] = [
   { name: "CUBIC", transport: { congestionControl: "cubic" } },
-  { name: "BBR2", transport: { congestionControl: "bbr2_gcongestion" } },
+  { name: "BBR2", transport: { congestionControl: "bbr2" } },
 ];
 const OTHERS: readonly Choice[] = [
   KEPT,

@@ -3,7 +3,7 @@
  * privileges, and that nobody who looks disturbs what is relayed.
  */
 import { join } from "node:path";
-import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { needing } from "../../tools/needs.ts";
 import { Gateway } from "./gateway_fixture.ts";
 import { type RoleProcess, runPostern, TemporaryFolder } from "./processes_fixture.ts";
@@ -43,7 +43,7 @@ async function withSeen(use: (seen: Seen) => Promise<void>): Promise<void> {
   const server = await gateway.startServer(...flags("server"));
   const services = { web: backend.addr.port };
   const connector = await gateway.startConnector(services, gateway.pki.connector, ...flags("connector"));
-  const agent = await gateway.startAgent(["web"], gateway.pki.agent, ...flags("agent"));
+  const agent = await gateway.startAgent(["web"], gateway.pki.agent, ...flags("agent"), "--congestion-control", "bbr2");
   const roles = { server, connector, agent };
   const ports = await Promise.all(ROLES.map((role) => metricsPort(roles[role])));
   await use({
@@ -136,7 +136,21 @@ Deno.test(needing({ root: true, tools: ["curl"] }, "the three roles are seen and
         const purposes = status.certificates.map(({ role, purpose }: Record<string, string>) => role ?? purpose);
         assertEquals([...new Set(purposes)].sort(), ["ca", "identity", "metrics", "metrics-ca"]);
         assertMatch(await postern(role, ["health"]), /^ok /);
-        assertMatch(await postern(role, ["status"]), new RegExp(`${role} is ready`));
+        const page = await postern(role, ["status"]);
+        assertMatch(page, new RegExp(`${role} is ready`));
+        const control = role === "agent" ? "bbr2" : "cubic";
+        assertEquals(status.congestion_control, control);
+        assert(status.sockets.length > 0);
+        for (const { address, buffer_wanted, receive_buffer, send_buffer, ...offloads } of status.sockets) {
+          assertMatch(address, /^[0-9a-f.:[\]]+:[1-9]\d*$/);
+          assert(
+            buffer_wanted >= 2 ** 20 && receive_buffer > 0 && send_buffer > 0,
+            `${buffer_wanted} ${receive_buffer} ${send_buffer}`,
+          );
+          assertEquals(offloads, { sends_trains: true, receives_trains: true });
+          assertStringIncludes(page, `  socket      ${address}, buffers `);
+        }
+        assertStringIncludes(page, `GSO on, GRO on, ${control}\n`);
       });
     }
     await t.step("ready names every address: the role's own, the metrics listener's and the admin socket", async () => {

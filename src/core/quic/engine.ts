@@ -217,8 +217,11 @@ export interface TransportLimits {
   readonly streamsBidiMax: number;
   readonly datagramQueueMax: number;
   readonly activeConnectionIdLimit: number;
-  readonly congestionControl: "cubic" | "reno" | "bbr2_gcongestion";
+  readonly congestionControl: CongestionControl;
 }
+
+/** How a connection finds out what its path takes: by losses (RFC 9438), or by the rate and the time at which its packets arrive. */
+export type CongestionControl = "cubic" | "bbr2";
 
 /** A TLS and transport configuration inside the engine. Freeing it while its connections live is safe. */
 export interface EngineProfile {

@@ -111,6 +111,15 @@ export const statusSchema = z.strictObject({
   uptime: count,
   log_level: text,
   listeners: z.array(z.strictObject({ protocol: text, address: text })),
+  sockets: z.array(z.strictObject({
+    address: text,
+    buffer_wanted: count,
+    receive_buffer: count,
+    send_buffer: count,
+    sends_trains: z.boolean(),
+    receives_trains: z.boolean(),
+  })),
+  congestion_control: text,
   uplinks: z.array(z.strictObject({
     server: text,
     state: z.enum(["connecting", "connected", "waiting", "failed", "closed"]),

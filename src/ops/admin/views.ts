@@ -30,6 +30,15 @@ export function statusView(snapshot: StatusSnapshot, extras: StatusExtras, nowMs
     uptime: seconds(nowMs - snapshot.startedAtMs),
     log_level: extras.logLevel,
     listeners: snapshot.listeners.map(({ protocol, address }) => ({ protocol, address })),
+    sockets: snapshot.sockets.map((socket) => ({
+      address: socket.address,
+      buffer_wanted: socket.bufferWantedBytes,
+      receive_buffer: socket.receiveBufferBytes,
+      send_buffer: socket.sendBufferBytes,
+      sends_trains: socket.sendsTrains,
+      receives_trains: socket.receivesTrains,
+    })),
+    congestion_control: snapshot.congestionControl,
     uplinks: snapshot.uplinks.map((uplink) => ({
       server: uplink.server,
       state: uplink.state,

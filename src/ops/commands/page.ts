@@ -12,6 +12,7 @@ export function statusPage(status: StatusJson): string {
   } (version ${version}, pid ${pid}, log ${status.log_level})\n`;
   for (const reason of status.reasons) page += `  ! ${escapeText(reason)}\n`;
   for (const { protocol, address } of status.listeners) page += `  listening   ${escapeText(protocol)} ${escapeText(address)}\n`;
+  page += socketLines(status);
   for (const uplink of status.uplinks) page += `  uplink      ${uplinkLine(uplink)}\n`;
   page += section("Servers", serversTable(status));
   const { bytes_per_second, datagrams_per_second } = status.throughput;
@@ -23,6 +24,15 @@ export function statusPage(status: StatusJson): string {
   page += section("Dropped", table(["REASON", "COUNT"], dropRows(status)));
   page += section("Certificates", certificatesTable(status.certificates));
   return page;
+}
+
+/** What the kernel does for each UDP socket, and how its connections find out what a path takes. */
+function socketLines({ sockets, congestion_control }: StatusJson): string {
+  return sockets.map(({ address, buffer_wanted, receive_buffer, send_buffer, sends_trains, receives_trains }) => {
+    const buffers = `${formatBytes(receive_buffer)} in, ${formatBytes(send_buffer)} out of ${formatBytes(buffer_wanted)}`;
+    const offloads = `GSO ${sends_trains ? "on" : "off"}, GRO ${receives_trains ? "on" : "off"}`;
+    return `  socket      ${address}, buffers ${buffers}, ${offloads}, ${congestion_control}\n`;
+  }).join("");
 }
 
 export function peersTable(peers: readonly PeerJson[]): string {

@@ -62,6 +62,7 @@ interface LocalPort {
 export class AgentPlane implements RolePlane, UplinkRole {
   readonly #plane: Plane;
   readonly #counters: Counters;
+  readonly #hub: UplinkHub;
   readonly #uplink: Uplink;
   readonly #services: AgentServices;
   readonly #connections: LocalConnections;
@@ -84,6 +85,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
       (...packet) => this.#direct !== null && this.#direct.takesPacket(...packet),
     );
     hub.notes = notesOf(count);
+    this.#hub = hub;
     this.#uplink = new Uplink(plane, plan.uplink, this, { hub });
     reactor.onTurnEnd(() => publishIgnored(hub.endpoint.counters, this.#counters));
     this.#end = new GracefulEnd(plane, () => this.#connections.size === 0 && !this.#uplink.isDelivering, () => this.#finish());
@@ -293,6 +295,7 @@ export class AgentPlane implements RolePlane, UplinkRole {
       peers: [],
       peersTotal: 0,
       services,
+      ...this.#hub.report(),
       uplink: this.#uplink.report(nowMs),
       flows: localFlows(this.#connections.all(), nowMs, flowsMax),
       flowsTotal: this.#connections.size,

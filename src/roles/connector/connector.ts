@@ -184,6 +184,7 @@ export class ConnectorPlane implements RolePlane {
           agents: 0,
           connectors: 0,
         })),
+        ...this.#hub.report(),
         ...this.#links.reports(nowMs),
         flows: flowReports(this.#streams.all(), this.#datagrams, nowMs, flowsMax),
         flowsTotal: this.#streams.size + this.#datagrams.sessionCount + this.#datagrams.flowCount,

@@ -30,7 +30,7 @@ export function p2pResetHmac(plane: Plane): (data: Uint8Array) => Uint8Array {
 }
 
 /** Throws a PosternError when the material does not fit together. TLS itself demands the client's certificate. */
-export function createP2pProfile(plane: Plane, { tls, revocation }: P2pPlan): EngineProfile {
+export function createP2pProfile(plane: Plane, { tls, revocation, congestionControl }: P2pPlan): EngineProfile {
   const { certificatePem, keyPem, trustPem } = tls;
   const { crlPem, toleratesStale } = revocation;
   return plane.platform.engine.createProfile({
@@ -38,7 +38,7 @@ export function createP2pProfile(plane: Plane, { tls, revocation }: P2pPlan): En
     identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
     verify: { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem, toleratesStaleCrl: toleratesStale },
     protocols: [ALPN_V2, ALPN_V1],
-    transport: UPLINK_TRANSPORT,
+    transport: { ...UPLINK_TRANSPORT, congestionControl: congestionControl ?? UPLINK_TRANSPORT.congestionControl },
   });
 }
 

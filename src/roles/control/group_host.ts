@@ -7,7 +7,8 @@ import type { DenyEntry } from "../../core/auth/mod.ts";
 import { createCommandChannel } from "./command_ring.ts";
 import { Host, type HostLog, type HostPlatform, readyRecord, type RoleHost, type Surroundings } from "./host.ts";
 import { createWorkerGroup } from "./worker_group.ts";
-import type { BoundAddress, PlaneCommand, PlaneStatus, RolePlan, ServerPlan } from "./messages.ts";
+import type { BoundAddress, PlaneCommand, RolePlan, ServerPlan } from "./messages.ts";
+import type { PlaneStatus } from "./plane_status.ts";
 
 const KEY_BYTES = 32;
 

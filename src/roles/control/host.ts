@@ -18,7 +18,8 @@ import {
 import type { DenyEntry } from "../../core/auth/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
 import { type CommandChannel, CommandWriter, createCommandChannel } from "./command_ring.ts";
-import type { BoundAddress, PlaneCommand, PlaneMessage, PlaneStart, PlaneStatus, RolePlan } from "./messages.ts";
+import type { BoundAddress, PlaneCommand, PlaneMessage, PlaneStart, RolePlan } from "./messages.ts";
+import type { PlaneStatus } from "./plane_status.ts";
 import type { WorkerGroup } from "./worker_group.ts";
 import type { Resolve } from "./plan.ts";
 

@@ -42,17 +42,22 @@ async function connectorPlan(settings: ConnectorSettings, material: RoleMaterial
     destinations: settings.serviceAddresses,
     exitsOnDenied: settings.exitsOnDenied,
     packetTimes: settings.packetTimes,
-    ...(settings.p2p === null || material.p2p === undefined ? {} : { p2p: p2pPlan(settings.p2p, material.p2p) }),
+    ...(settings.p2p === null || material.p2p === undefined ? {} : { p2p: p2pPlan(settings, settings.p2p, material.p2p) }),
   };
 }
 
-function p2pPlan({ binds, externalIp }: P2pSettings, material: NonNullable<RoleMaterial["p2p"]>): P2pPlan {
+function p2pPlan(
+  { congestionControl }: CommonSettings,
+  { binds, externalIp }: P2pSettings,
+  material: NonNullable<RoleMaterial["p2p"]>,
+): P2pPlan {
   const { identity, trustPem, revocation } = material;
   return {
     binds,
     tls: { certificatePem: identity.certificateChainPem, keyPem: identity.privateKeyPem, trustPem },
     revocation: revocationPlan(revocation, ""),
     externalIp,
+    congestionControl,
     hostAddresses: binds.flatMap(({ address }) =>
       address === "0.0.0.0" ? localAddresses("ipv4") : address === "::" ? localAddresses("ipv6") : [address]
     ),
@@ -84,6 +89,7 @@ async function uplinkPlan(
     tls: tlsOf(material),
     allowLegacyServiceIds: settings.allowLegacyServiceIds,
     cidRotationMs: settings.cidRotationMs,
+    congestionControl: settings.congestionControl,
     packetQueueMax: settings.packetQueueMax,
     ...(material.token === null ? {} : { token: material.token }),
   };

@@ -25,6 +25,7 @@ export function serverPlan(settings: ServerSettings, material: RoleMaterial): Se
     tokenIssuers: material.server?.tokenIssuers ?? [],
     limits: rateLimits(settings.limits),
     cidRotationMs: settings.cidRotationMs,
+    congestionControl: settings.congestionControl,
     workers: settings.workers,
   };
 }

@@ -16,7 +16,8 @@ import type {
   UplinkStatus,
 } from "../../base/mod.ts";
 import { formatEndpoint } from "../../io/mod.ts";
-import type { BackendStatus, BoundAddress, FlowReport, PeerStatus as PlanePeer, PlaneStatus, UplinkReport } from "./messages.ts";
+import type { BoundAddress } from "./messages.ts";
+import type { BackendStatus, FlowReport, PeerStatus as PlanePeer, PlaneStatus, UplinkReport } from "./plane_status.ts";
 import type { RoleSettings } from "./plan.ts";
 
 /** What a snapshot is made of. */
@@ -59,6 +60,8 @@ export function takeSnapshot(parts: SnapshotParts): StatusSnapshot {
     reasons: plane === null ? ["the data plane has not begun"] : parts.isStopping ? ["it was asked to end"] : reasons,
     startedAtMs: parts.startedAtMs,
     listeners: parts.addresses.map(listener),
+    sockets: plane?.sockets ?? [],
+    congestionControl: plane?.congestionControl ?? "",
     uplinks: uplinks.map((uplink) => uplinkStatus(uplink, settings, nowMs)),
     services: plane === null ? [] : services(parts, plane),
     peers: (plane?.peers ?? []).map((peer) => peerStatus(peer, nowMs)),

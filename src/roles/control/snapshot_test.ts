@@ -1,7 +1,7 @@
 /** The snapshot of each role: what the data plane says becomes what pages, health and the admin API show. */
 import { assertEquals } from "@std/assert";
 import { metricCells, type MetricTable } from "../../base/mod.ts";
-import type { FlowReport, PeerStatus, PlaneStatus, UplinkReport } from "./messages.ts";
+import type { FlowReport, PeerStatus, PlaneStatus, UplinkReport } from "./plane_status.ts";
 import type { RoleSettings } from "./plan.ts";
 import { type SnapshotParts, takeSnapshot, trafficTotals } from "./snapshot.ts";
 

@@ -327,7 +327,7 @@ export class ServerPlane implements EndpointHandler, RolePlane {
         return this.#plane.platform.post({
           type: "status",
           id: command.id,
-          status: serverStatus(this.#peers, this.#parts, this.#flows, command, nowMs),
+          status: serverStatus(this.#peers, this.#sockets, this.#parts, this.#flows, command, nowMs),
         });
     }
   }

@@ -1,5 +1,5 @@
 /** The engine's profile for clients of the server: our certificate, whom we trust, what we speak. */
-import type { EngineProfile } from "../../core/quic/mod.ts";
+import type { CongestionControl, EngineProfile } from "../../core/quic/mod.ts";
 import { ALPN_V1, ALPN_V2 } from "../../core/wire/mod.ts";
 import type { Plane, ServerPlan } from "../control/mod.ts";
 import { SERVER_TRANSPORT } from "./limits.ts";
@@ -14,8 +14,13 @@ export function createServerProfile(plane: Plane, plan: ServerPlan): EngineProfi
     identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
     verify: plan.verifyPeer ? { kind: tlsRequires(plan) ? "require" : "if-given", ...trust } : { kind: "off" },
     protocols: [ALPN_V2, ALPN_V1],
-    transport: SERVER_TRANSPORT,
+    transport: { ...SERVER_TRANSPORT, congestionControl: congestionControlOf(plan) },
   });
+}
+
+/** What is chosen, else our own. */
+export function congestionControlOf(plan: ServerPlan): CongestionControl {
+  return plan.congestionControl ?? SERVER_TRANSPORT.congestionControl;
 }
 
 /** Who may bring a token instead is judged after the handshake (WIRE 8.4). */

@@ -4,12 +4,18 @@
  */
 import { messageOf } from "../../base/mod.ts";
 import type { AuthorizeOptions } from "../../core/auth/mod.ts";
-import { type AcceptOptions, type AcceptPolicy, type EngineProfile, RetryTokens } from "../../core/quic/mod.ts";
+import {
+  type AcceptOptions,
+  type AcceptPolicy,
+  type CongestionControl,
+  type EngineProfile,
+  RetryTokens,
+} from "../../core/quic/mod.ts";
 import { FLOW_LIMITS, type FlowLimits, REGISTRY_LIMITS, type RegistryLimits } from "../../core/registry/mod.ts";
 import { SIGNAL_LIMITS, type SignalLimits } from "../../core/signal/mod.ts";
 import type { Plane, RetryKeyPlan, ServerPlan } from "../control/mod.ts";
 import { HANDSHAKE_MS, RESETS_PER_SECOND_MAX, RETRIES_PER_SECOND_MAX } from "./limits.ts";
-import { createServerProfile } from "./profile.ts";
+import { congestionControlOf, createServerProfile } from "./profile.ts";
 
 const KEY_BYTES = 32;
 
@@ -20,6 +26,7 @@ export class ServerRules {
   /** Public keys of those whose registration tokens count. */
   tokenIssuers: readonly Uint8Array[];
   readonly resetKey: Uint8Array;
+  readonly congestionControl: CongestionControl;
   /** Candidates on this machine itself make sense only where nobody else is. */
   readonly allowLoopback: boolean;
   readonly #plane: Plane;
@@ -34,6 +41,7 @@ export class ServerRules {
     this.requiresCertificate = plan.requireClientCert;
     this.authorization = authorizationOf(plan);
     this.tokenIssuers = plan.tokenIssuers;
+    this.congestionControl = congestionControlOf(plan);
     this.resetKey = plan.resetKey ?? this.#randomKey();
     this.allowLoopback = plan.binds.every(({ address }) => address.startsWith("127.") || address === "::1");
     this.#ownKey = { id: 0, key: this.#randomKey() };

@@ -1,7 +1,8 @@
 /** A snapshot of the server's peers and services, taken on request and never on the packet path. */
 import type { StatusExtent } from "../../base/mod.ts";
 import { FLOW_LIMITS, type FlowTable, type Registry, REGISTRY_LIMITS } from "../../core/registry/mod.ts";
-import type { LimitReport, PeerStatus, PlaneStatus } from "../control/mod.ts";
+import type { UdpSocket } from "../../io/mod.ts";
+import { type LimitReport, type PeerStatus, type PlaneStatus, socketReports } from "../control/mod.ts";
 import { flowReports, streamReports } from "./flows.ts";
 import { SERVER_ENDPOINT } from "./limits.ts";
 import type { ServerParts } from "./parts.ts";
@@ -9,6 +10,7 @@ import type { Peer } from "./peer.ts";
 
 export function serverStatus(
   peers: ReadonlyMap<number, Peer>,
+  sockets: readonly UdpSocket[],
   parts: ServerParts,
   flows: FlowTable,
   { peersMax, flowsMax }: StatusExtent,
@@ -25,6 +27,8 @@ export function serverStatus(
       agents,
       connectors: connectors.length,
     })),
+    sockets: socketReports(sockets),
+    congestionControl: parts.rules.congestionControl,
     uplink: null,
     flows: [...moving, ...flowReports(flows.list(nowMs, flowsMax - moving.length), peers, registry, nowMs)],
     flowsTotal: streams.active + flows.size,

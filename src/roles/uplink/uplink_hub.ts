@@ -6,6 +6,7 @@
 import { messageOf } from "../../base/mod.ts";
 import {
   type AcceptOptions,
+  type CongestionControl,
   type Connection,
   type Ending,
   Endpoint,
@@ -25,7 +26,7 @@ import {
   type UdpSocketLimits,
   writeSockaddr,
 } from "../../io/mod.ts";
-import { Departures, type Plane, type UplinkPlan } from "../control/mod.ts";
+import { Departures, type Plane, type PlaneStatus, socketReports, type UplinkPlan } from "../control/mod.ts";
 import { ServerHealth } from "./server_health.ts";
 import { WakeWatch } from "./wake_watch.ts";
 import { departureLimits, HELD_BACK_FROM, UPLINK_ENDPOINT, UPLINK_SOCKET, UPLINK_TRANSPORT } from "./limits.ts";
@@ -66,6 +67,7 @@ export class UplinkHub implements EndpointHandler {
   readonly #sockets = new Map<number, UdpSocket>();
   readonly #owners = new Map<Connection, EndpointHandler>();
   readonly #peerSlot: number;
+  readonly #congestionControl: CongestionControl;
   readonly #network: NetworkWatch;
   readonly #wake: WakeWatch;
   readonly #onPathChange: ((nowMs: number) => void)[] = [];
@@ -94,6 +96,7 @@ export class UplinkHub implements EndpointHandler {
     this.#addresses = new Map(plan.servers.map(({ host, addresses }) => [host, addresses]));
     this.health = new ServerHealth(plan.servers.length);
     this.#peerSlot = layout.reserve(SOCKADDR_SLOT_BYTES);
+    this.#congestionControl = plan.congestionControl ?? UPLINK_TRANSPORT.congestionControl;
     this.#profile = createUplinkProfile(plane, plan);
     this.endpoint = new Endpoint({
       engine,
@@ -133,6 +136,11 @@ export class UplinkHub implements EndpointHandler {
   /** The socket that reaches this address, if there is one. */
   socketFor(address: string): UdpSocket | undefined {
     return this.#sockets.get(familyOf(address));
+  }
+
+  /** For status pages: its sockets, and what its connections go by. */
+  report(): Pick<PlaneStatus, "sockets" | "congestionControl"> {
+    return { sockets: socketReports(this.#sockets.values()), congestionControl: this.#congestionControl };
   }
 
   /** Times that the kernel would not send. */
@@ -304,6 +312,10 @@ function createUplinkProfile(plane: Plane, plan: UplinkPlan): EngineProfile {
     identity: certificatePem !== null && keyPem !== null ? { certificateChainPem: certificatePem, privateKeyPem: keyPem } : null,
     verify: plan.verifyPeer ? { kind: "require", trustPem: trustPem ?? new Uint8Array(0), crlPem: null } : { kind: "off" },
     protocols: CLIENT_PROTOCOLS,
-    transport: { ...UPLINK_TRANSPORT, datagramQueueMax: plan.packetQueueMax },
+    transport: {
+      ...UPLINK_TRANSPORT,
+      datagramQueueMax: plan.packetQueueMax,
+      congestionControl: plan.congestionControl ?? UPLINK_TRANSPORT.congestionControl,
+    },
   });
 }
