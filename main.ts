@@ -28,7 +28,7 @@ const privilegesKept = likeRole === null ? [] : giveUpPrivileges([likeRole, ...D
 const dataPlane = role === null ? null : spawnWorker(role);
 // All at once: each import that is waited for by itself costs a round through the loader.
 const [
-  { ArenaLayout, formatEndpoint, LINK_COUNTS_PATH, linkDrops, resolveHost, setLinkDns },
+  { ArenaLayout, canSharePorts, formatEndpoint, LINK_COUNTS_PATH, linkDrops, resolveHost, setLinkDns, SHARING_TRIAL_BYTES },
   { createPlan, startHost },
   { ROLE_METRICS },
   native,
@@ -171,9 +171,11 @@ function readBuildRecord(): Readonly<Record<string, string>> {
 }
 
 function createHostPlatform(): HostPlatform {
-  const libc = createLibc(createArena(LIBC_SCRATCH_BYTES), 0);
+  const libc = createLibc(createArena(LIBC_SCRATCH_BYTES + SHARING_TRIAL_BYTES), 0);
   const system = createHardeningNative();
   return {
+    cores: navigator.hardwareConcurrency,
+    canSharePorts: () => canSharePorts(libc, LIBC_SCRATCH_BYTES),
     spawnWorker: takeWorker,
     eventfd: () => libc.eventfd(),
     signalEventfd: (fd) => libc.eventfdSignal(fd),

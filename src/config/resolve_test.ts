@@ -76,7 +76,7 @@ Deno.test("defaults of each role", async () => {
     requireClientCert: true,
     allowLegacyCerts: false,
     allowAnonymous: [],
-    workers: 1,
+    workers: null,
     allowConnectorTakeover: false,
     externalIp: null,
     crlPaths: [],

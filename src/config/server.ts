@@ -23,6 +23,7 @@ export interface ListenAddress {
 
 /** Connection IDs have room for more; nobody has tried more. */
 const WORKERS_MAX = 16;
+const WORKERS_FORM = { error: `must be auto or a whole number of 1 to ${WORKERS_MAX}` };
 
 /** What a server is started with: plain data, it crosses isolates. Files are named, not loaded (see `material.ts`). */
 export interface ServerSettings extends CommonSettings {
@@ -63,7 +64,8 @@ export interface ServerSettings extends CommonSettings {
   readonly resyncPath: string | null;
   readonly resyncGraceMs: number;
   /** Data planes, each on a core of its own. */
-  readonly workers: number;
+  /** Null: as many as this machine is good for. */
+  readonly workers: number | null;
   /** In the order given: the last of a name counts. */
   readonly limits: readonly LimitSetting[];
 }
@@ -177,12 +179,14 @@ const serverTable = {
     example: "10s",
     summary: "How long after a restart it waits for them before it is ready without them",
   }),
-  workers: word<number>("NUMBER", 1, {
-    schema: z.int({ error: "must be a whole number" }).min(1, { error: "must be at least 1" }).max(WORKERS_MAX, {
-      error: `must be at most ${WORKERS_MAX}`,
-    }),
-    fromText: numberFromText,
-    summary: "Data planes that share the work, each with a thread of its own; the first decides for all",
+  workers: word<number | "auto">("NUMBER", "auto", {
+    schema: z.union(
+      [z.literal("auto", WORKERS_FORM), z.int(WORKERS_FORM).min(1, WORKERS_FORM).max(WORKERS_MAX, WORKERS_FORM)],
+      WORKERS_FORM,
+    ),
+    fromText: (text) => text === "auto" ? text : numberFromText(text),
+    example: 2,
+    summary: "Data planes that share the work, each with a thread of its own; auto: one for each core, at most 4",
   }),
   limit: list<readonly LimitSetting[]>("NAME=VALUE", [], {
     schema: limitList,
@@ -254,7 +258,7 @@ function finishServer(resolved: Resolved<ServerTable>): ServerSettings {
     resync: values.resync,
     resyncPath: values.resync_file,
     resyncGraceMs: values.resync_grace,
-    workers: values.workers,
+    workers: values.workers === "auto" ? null : values.workers,
     limits: values.limit,
   };
 }

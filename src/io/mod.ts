@@ -12,6 +12,7 @@ export * from "./link_drops.ts";
 export * from "./errno.ts";
 export * from "./native.ts";
 export * from "./network_watch.ts";
+export { canSharePorts, SHARING_TRIAL_BYTES } from "./port_sharing.ts";
 export * from "./reactor.ts";
 export * from "./sockaddr.ts";
 export * from "./tcp_socket.ts";

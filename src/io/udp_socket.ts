@@ -6,6 +6,7 @@
  */
 import type { Libc } from "./native.ts";
 import type { ArenaLayout } from "./arena.ts";
+import { attachProgram, programRoom, sharePort } from "./port_sharing.ts";
 import { EPOLLIN, EPOLLOUT, type EventSource, type Reactor } from "./reactor.ts";
 import { AF_INET, AF_INET6, type IpEndpoint, readSockaddr, SOCKADDR_SLOT_BYTES, sockaddrBytes, writeSockaddr } from "./sockaddr.ts";
 import { PosternError } from "../base/mod.ts";
@@ -13,7 +14,6 @@ import { errnoText } from "./errno.ts";
 import { UdpReceiving, type UdpReceivingLimits } from "./udp_receiving.ts";
 
 const SOL_SOCKET = 1, SO_RCVBUF = 8, SO_SNDBUF = 7, SO_RCVBUFFORCE = 33, SO_SNDBUFFORCE = 32;
-const SO_REUSEPORT = 15, SO_ATTACH_REUSEPORT_CBPF = 51, SOCK_FILTER_BYTES = 8, SOCK_FPROG_BYTES = 16;
 const SOL_UDP = 17, UDP_SEGMENT = 103, UDP_GRO = 104;
 const IPPROTO_IP = 0, IP_MTU_DISCOVER = 10, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 26, IPV6_MTU_DISCOVER = 23, PMTUDISC_PROBE = 3;
 const EAGAIN = 11, EIO = 5, EINVAL = 22, EMSGSIZE = 90;
@@ -103,7 +103,7 @@ export class UdpSocket implements EventSource {
     this.localAddress = layout.reserve(SOCKADDR_SLOT_BYTES);
     this.family = writeSockaddr(layout.arena, this.localAddress, endpoint);
     if (this.family === 0) throw new PosternError(`not an IP address: ${endpoint.address}`, { code: "bind", exitCode: 2 });
-    const programAt = sharing?.kind === "joins" ? layout.reserve(SOCK_FPROG_BYTES + sharing.program.length) : 0;
+    const programAt = sharing?.kind === "joins" ? layout.reserve(programRoom(sharing.program.length)) : 0;
     this.#fd = this.#open(endpoint, sharing, programAt);
     const { sendTrains, sendBufferBytes } = limits;
     this.#receiving = new UdpReceiving(reactor, layout, this.#fd, limits, (offset, length, from) => {
@@ -212,7 +212,7 @@ export class UdpSocket implements EventSource {
     // Packets are never fragmented, and the kernel's own idea of the path's MTU does not stop probes.
     if (this.family === AF_INET) libc.setsockoptInt(fd, IPPROTO_IP, IP_MTU_DISCOVER, PMTUDISC_PROBE);
     else libc.setsockoptInt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, PMTUDISC_PROBE);
-    if (sharing?.kind === "joins") libc.setsockoptInt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (sharing?.kind === "joins") sharePort(libc, fd);
     const bound = libc.bind(fd, this.localAddress, sockaddrBytes(libc.arena, this.localAddress));
     if (bound < 0) refuse("bind", -bound);
     const shared = sharing === null ? 0 : this.#share(fd, sharing, programAt);
@@ -222,14 +222,7 @@ export class UdpSocket implements EventSource {
   }
 
   #share(fd: number, sharing: SocketSharing, programAt: number): number {
-    const libc = this.#libc;
-    if (sharing.kind === "first") return libc.setsockoptInt(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    const { bytes, view, address } = libc.arena;
-    const filtersAt = programAt + SOCK_FPROG_BYTES;
-    bytes.set(sharing.program, filtersAt);
-    view.setBigUint64(programAt, BigInt(sharing.program.length / SOCK_FILTER_BYTES), true);
-    view.setBigUint64(programAt + 8, address + BigInt(filtersAt), true);
-    return libc.setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, programAt, SOCK_FPROG_BYTES);
+    return sharing.kind === "first" ? sharePort(this.#libc, fd) : attachProgram(this.#libc, fd, sharing.program, programAt);
   }
 
   #layoutHeaders(): void {

@@ -2,7 +2,16 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createArena, createLibc, LIBC_SCRATCH_BYTES } from "../../ffi/mod.ts";
 import { CidTable, steeringProgram, workerOfByte } from "../../src/core/quic/mod.ts";
-import { ArenaLayout, Reactor, type SocketSharing, UdpSocket, type UdpSocketLimits, writeSockaddr } from "../../src/io/mod.ts";
+import {
+  ArenaLayout,
+  canSharePorts,
+  Reactor,
+  SHARING_TRIAL_BYTES,
+  type SocketSharing,
+  UdpSocket,
+  type UdpSocketLimits,
+  writeSockaddr,
+} from "../../src/io/mod.ts";
 
 const LIMITS: UdpSocketLimits = {
   receiveSlots: 8,
@@ -78,3 +87,14 @@ for (const workers of [2, 3, 16]) {
     for (const socket of [...sockets, sender]) socket.close();
   });
 }
+
+Deno.test("whether ports can be shared is the kernel's word, and leaves no descriptor behind", () => {
+  const at = layout.reserve(SHARING_TRIAL_BYTES);
+  const descriptors = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  const before = descriptors();
+  assert(canSharePorts(libc, at), "Linux can since 4.5");
+  const ENOPROTOOPT = 92;
+  assert(!canSharePorts({ ...libc, arena: libc.arena, setsockopt: () => -ENOPROTOOPT }, at));
+  assert(!canSharePorts({ ...libc, arena: libc.arena, setsockoptInt: () => -ENOPROTOOPT }, at));
+  assertEquals(descriptors(), before);
+});

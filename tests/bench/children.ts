@@ -1,5 +1,8 @@
 /** Processes that a benchmark starts, their CPU time, and their end. */
 
+/** For a server that has one core to itself, and beside what has one thread. */
+export const ONE_WORKER = ["--workers", "1"] as const;
+
 /** The kernel counts CPU time in hundredths of a second. */
 const TICKS_PER_SECOND = 100;
 

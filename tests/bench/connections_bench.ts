@@ -4,7 +4,7 @@
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
 import { sleep } from "../e2e/tcp_fixture.ts";
-import { cpuSecondsExactly, pin } from "./children.ts";
+import { cpuSecondsExactly, ONE_WORKER, pin } from "./children.ts";
 import { Floor } from "./load/floor.ts";
 import { OPEN_LIMITS, PeersLoad, residentMiB } from "./load/peers_load.ts";
 import type { BenchTable, BenchTarget } from "./report.ts";
@@ -40,7 +40,7 @@ interface Round {
 export async function measureConnections(isShort: boolean): Promise<BenchTable[]> {
   await using resources = new AsyncDisposableStack();
   const gateway = resources.use(await Gateway.empty());
-  const server = await gateway.startServer(...OPEN_LIMITS);
+  const server = await gateway.startServer(...ONE_WORKER, ...OPEN_LIMITS);
   const { pki } = gateway;
   const relays: Relay[] = [{ name: "postern server", address: gateway.serverAddress, pid: server.pid }];
   const floor = await Floor.start(pki.server.cert, pki.server.key, pki.caCert);

@@ -3,7 +3,7 @@
  * the same quiche and the same batching that does nothing else. Server and floor have one core, the load has another.
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
-import { cpuSecondsExactly, pin, scriptLines } from "./children.ts";
+import { cpuSecondsExactly, ONE_WORKER, pin, scriptLines } from "./children.ts";
 import { Floor } from "./load/floor.ts";
 import { OPEN_LIMITS } from "./load/peers_load.ts";
 import type { BenchTable, BenchTarget } from "./report.ts";
@@ -65,7 +65,7 @@ export async function measureDatagrams(options: DatagramOptions): Promise<BenchT
 export async function openRelays(resources: AsyncDisposableStack, further: readonly RelayTarget[]): Promise<RelayTarget[]> {
   const gateway = resources.use(await Gateway.empty());
   const unlimited = ["datagrams-per-connection=off", "bytes-per-connection=off"].flatMap((limit) => ["--limit", limit]);
-  const server = await gateway.startServer(...OPEN_LIMITS, ...unlimited);
+  const server = await gateway.startServer(...ONE_WORKER, ...OPEN_LIMITS, ...unlimited);
   const { pki } = gateway;
   await pki.issue(ANY_SERVICE.connector, { dns: ["connector.*.ztna"] });
   const common = { pki: pki.folder, anyService: ANY_SERVICE };

@@ -5,7 +5,7 @@
  * which has no queues of its own.
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
-import { pin, scriptCommand, startScript, stopProcess } from "./children.ts";
+import { ONE_WORKER, pin, scriptCommand, startScript, stopProcess } from "./children.ts";
 import { linesOf } from "../../tools/test_output.ts";
 import { measure, openRelays, type RelayTarget } from "./datagrams_bench.ts";
 import { besideBulk, BULK_CONNECTIONS, percentile, requests } from "./latency_bench.ts";
@@ -141,7 +141,7 @@ async function requestTable({ isShort }: { readonly isShort: boolean }): Promise
 async function openGateway(ask: number, bulk: number): Promise<Gateway> {
   const gateway = await Gateway.empty();
   try {
-    pin((await gateway.startServer()).pid, 0);
+    pin((await gateway.startServer(...ONE_WORKER)).pid, 0);
     const issue = (name: string, role: string, services: readonly string[]) =>
       gateway.pki.issue(name, { dns: services.map((service) => `${role}.${service}.ztna`), eku: ["clientAuth"] });
     await gateway.startConnector(

@@ -8,7 +8,7 @@
  * Exit code 0: within the margin, or there is nothing to compare with and it says so; 1: past it.
  */
 import { Gateway } from "../e2e/gateway_fixture.ts";
-import { pin } from "./children.ts";
+import { ONE_WORKER, pin } from "./children.ts";
 import { measure, type RelayTarget } from "./datagrams_bench.ts";
 import { PlainFloor } from "./load/plain_floor.ts";
 import { type BenchTable, tableText } from "./report.ts";
@@ -37,7 +37,7 @@ async function main(): Promise<number> {
   await using resources = new AsyncDisposableStack();
   const gateway = resources.use(await Gateway.empty());
   const unlimited = ["datagrams-per-connection=off", "bytes-per-connection=off"].flatMap((limit) => ["--limit", limit]);
-  const { pid } = await gateway.startServer(...unlimited);
+  const { pid } = await gateway.startServer(...ONE_WORKER, ...unlimited);
   const { pki } = gateway;
   const server: RelayTarget = { name: "server", address: gateway.serverAddress, pid, pki: pki.folder };
   const started = await startFloor(gateway);

@@ -11,7 +11,7 @@ import { NAT_NEEDS, SERVER_ADDRESS, SmallInternet } from "../e2e/nat_fixture.ts"
 import { makePki } from "../e2e/pki_fixture.ts";
 import { RoleProcess, TemporaryFolder } from "../e2e/processes_fixture.ts";
 import type { Namespace } from "../e2e/tun_fixture.ts";
-import { cpuSeconds } from "./children.ts";
+import { cpuSeconds, ONE_WORKER } from "./children.ts";
 import { IperfServer, type IperfWay, runIperf, type Starter } from "./iperf.ts";
 import { Rathole } from "./rathole.ts";
 import type { BenchTable, BenchTarget } from "./report.ts";
@@ -103,7 +103,19 @@ async function openPaths(
   const listen = `${SERVER_ADDRESS}:4433`;
   const role = (at: Namespace, ...args: readonly string[]) =>
     resources.use(new RoleProcess(args, folder, {}, ["nsenter", `--net=/proc/${at.pid}/ns/net`]));
-  const own = role(server, "server", "--bind", listen, "--cert", pki.server.cert, "--key", pki.server.key, "--ca-cert", pki.caCert);
+  const own = role(
+    server,
+    "server",
+    ...ONE_WORKER,
+    "--bind",
+    listen,
+    "--cert",
+    pki.server.cert,
+    "--key",
+    pki.server.key,
+    "--ca-cert",
+    pki.caCert,
+  );
   await own.until("ready");
   const uplink = ({ cert, key }: { readonly cert: string; readonly key: string }) => {
     return [

@@ -151,7 +151,7 @@ export class Gateway implements AsyncDisposable {
     const own = flags.includes("--cert") ? [] : ["--cert", server.cert, "--key", server.key];
     const certificates = [...own, "--ca-cert", caCert];
     const bind = ["--bind", `${this.#host}:${this.#serverPort}`];
-    this.#server = this.run(["server", ...bind, ...certificates, ...this.#level, ...workerFlags(), ...flags]);
+    this.#server = this.run(["server", ...bind, ...certificates, ...this.#level, ...workerFlags(flags), ...flags]);
     this.#serverPort = (await this.#server.ports())[0] ?? 0;
     return this.#server;
   }
@@ -206,9 +206,9 @@ export class Gateway implements AsyncDisposable {
 }
 
 /** Any test of a gateway can be run with a server of several workers. */
-function workerFlags(): readonly string[] {
+function workerFlags(flags: readonly string[]): readonly string[] {
   const workers = Deno.env.get("POSTERN_TEST_WORKERS");
-  return workers === undefined ? [] : ["--workers", workers];
+  return workers === undefined || flags.includes("--workers") ? [] : ["--workers", workers];
 }
 
 function started(role: RoleProcess | null): RoleProcess {

@@ -4,6 +4,7 @@ import { LogGate, type MetricTable } from "../../base/mod.ts";
 import { RATE_LIMITS } from "../../core/ratelimit/mod.ts";
 import { CommandReader } from "./command_ring.ts";
 import { startGroupHost } from "./group_host.ts";
+import { startHost } from "./start_host.ts";
 import type { HostPlatform, RoleHost } from "./host.ts";
 import type { PlaneMessage, PlaneStart, ServerPlan } from "./messages.ts";
 
@@ -66,17 +67,24 @@ class Actor {
 
 /** Starts the actors; whatever they are told next they find in their command rings. */
 function startWith(actors: readonly Actor[]): Promise<RoleHost> {
-  const waiting = [...actors];
-  const platform: HostPlatform = {
+  return startGroupHost(platformOf([...actors], {}), PLAN, TABLE, LOG, { record: () => {}, listening: {} });
+}
+
+const LOG = { sink: () => {}, gate: new LogGate() };
+
+/** `waiting` are given out one by one. */
+function platformOf(waiting: Actor[], machine: Partial<Pick<HostPlatform, "cores" | "canSharePorts">>): HostPlatform {
+  return {
     spawnWorker: () => waiting.shift() as unknown as Worker,
     eventfd: () => 0,
     signalEventfd: () => {},
     resolve: () => Promise.resolve([]),
+    cores: 1,
+    canSharePorts: () => true,
     setLinkDns: () => Promise.resolve(null),
     linkDrops: () => null,
+    ...machine,
   };
-  const log = { sink: () => {}, gate: new LogGate() };
-  return startGroupHost(platform, PLAN, TABLE, log, { record: () => {}, listening: {} });
 }
 
 const actors = () => [new Actor(), new Actor(), new Actor()] as const;
@@ -163,4 +171,24 @@ Deno.test("counters are sums, and what is off with one worker is off", async () 
   assertEquals([cells[index["packets"] ?? -1], cells[index["off"] ?? -1]], [33, 1]);
   host.abort();
   await host.finished;
+});
+
+Deno.test("unless it is told, a server has a worker for each core that it may use, four at most, and one where ports cannot be shared", async () => {
+  const { workers: _, ...unasked } = PLAN;
+  const cases = [
+    [unasked, 1, true, 1],
+    [unasked, 2, true, 2],
+    [unasked, 64, true, 4],
+    [unasked, 64, false, 1],
+    [{ ...PLAN, workers: 1 }, 64, true, 1],
+    [{ ...PLAN, workers: 6 }, 2, true, 6],
+  ] as const;
+  for (const [plan, cores, shares, wanted] of cases) {
+    const all = Array.from({ length: 8 }, () => new Actor());
+    const platform = platformOf([...all], { cores, canSharePorts: () => shares });
+    const host = await startHost(platform, plan, TABLE, LOG, { record: () => {}, listening: {} });
+    assertEquals(all.filter(({ started }) => started !== null).length, wanted);
+    host.abort();
+    await host.finished;
+  }
 });

@@ -25,6 +25,10 @@ import type { Resolve } from "./plan.ts";
 
 /** What a host needs of the platform. */
 export interface HostPlatform {
+  /** That this process may use: less than the machine has where its affinity or its quota say so. */
+  readonly cores: number;
+  /** Whether this kernel lets several sockets share a port by a program. */
+  readonly canSharePorts: () => boolean;
   /** Starts `worker.ts` and has it prepare itself. */
   readonly spawnWorker: () => Worker;
 

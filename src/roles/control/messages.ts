@@ -44,7 +44,7 @@ export interface ServerPlan {
   readonly cidRotationMs: number;
   /** Default: the role's own choice. */
   readonly congestionControl?: CongestionControl;
-  /** Data planes that share the addresses. Default: 1. */
+  /** Data planes that share the addresses. Absent: as many as the machine is good for, where a host starts them. */
   readonly workers?: number;
 }
 

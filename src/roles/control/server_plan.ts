@@ -26,7 +26,7 @@ export function serverPlan(settings: ServerSettings, material: RoleMaterial): Se
     limits: rateLimits(settings.limits),
     cidRotationMs: settings.cidRotationMs,
     congestionControl: settings.congestionControl,
-    workers: settings.workers,
+    ...(settings.workers === null ? {} : { workers: settings.workers }),
   };
 }
 

@@ -5,7 +5,7 @@
 import { measure, type RelayTarget } from "../datagrams_bench.ts";
 import { Gateway } from "../../e2e/gateway_fixture.ts";
 import { Backend, echo, readToEnd, sleep, writeAll } from "../../e2e/tcp_fixture.ts";
-import { pin } from "../children.ts";
+import { ONE_WORKER, pin } from "../children.ts";
 import { OPEN_LIMITS, PeersLoad, residentMiB } from "../load/peers_load.ts";
 import { ProcessWatch } from "./process_watch.ts";
 import type { Soak, SoakRun } from "./soak.ts";
@@ -35,7 +35,7 @@ async function soakHalfLoad(run: SoakRun): Promise<void> {
   await using backend = new Backend(echo);
   await using gateway = await Gateway.empty();
   const unlimited = ["datagrams-per-connection=off", "bytes-per-connection=off"].flatMap((limit) => ["--limit", limit]);
-  const server = await gateway.startServer(...OPEN_LIMITS, ...unlimited);
+  const server = await gateway.startServer(...ONE_WORKER, ...OPEN_LIMITS, ...unlimited);
   const { pki } = gateway;
   const issue = (name: string, role: string) => pki.issue(name, { dns: [`${role}.echo.ztna`], eku: ["clientAuth"] });
   const connector = await gateway.startConnector({ echo: backend.port }, await issue("soak-connector", "connector"));
