@@ -152,7 +152,8 @@ export const AGENT: RoleDefinition<AgentTable, AgentSettings> = {
   defaultFiles: ["/etc/postern/agent.yaml", "/etc/postern/agent.json"],
   planned: [{
     key: "serviceId",
-    isOff: (value) => value === null,
+    // Files of earlier agents name it beside its address among the services, and then it says nothing new.
+    isOff: (value, { services }) => value === null || Array.isArray(services) && services.some((one) => one?.id === value),
     hint: 'services are named where they are used: write forward: ["127.0.0.1:9000=SERVICE"]',
   }],
   finish: finishAgent,

@@ -121,7 +121,7 @@ function fromFile<S extends SettingTable, R>(
     }
   }
   for (const { key, isOff, hint } of planned) {
-    if (!(key in file.value) || isOff(file.value[key])) continue;
+    if (!(key in file.value) || isOff(file.value[key], file.value)) continue;
     problems.add({ place: placeIn(file, [key]), why: "is not in this version", hint });
   }
   const given = new Map<string, Given>();

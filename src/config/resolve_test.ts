@@ -223,6 +223,9 @@ Deno.test("features that are not built: only off is accepted", async () => {
     "must be tcp or udp",
   );
   await refused(AGENT, { file: { forward: "1=x", serviceId: "a" } }, "serviceId: is not in this version");
+  const services = [{ id: "a", virtualIp: "10.100.0.2" }];
+  await refused(AGENT, { file: { forward: "1=x", serviceId: "b", services } }, "serviceId: is not in this version");
+  assertEquals((await settings(AGENT, { file: { tun: "post0", serviceId: "a", services } })).tun, "post0");
 });
 
 Deno.test("unknown keys: the path, the line and what was probably meant", async () => {

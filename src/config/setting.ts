@@ -54,7 +54,8 @@ export type SettingValues<S extends SettingTable> = { readonly [K in keyof S]: S
 /** A key that earlier ztna-v1 peers have and this version does not: a file may only switch it off. */
 export interface PlannedKey {
   readonly key: string;
-  readonly isOff: (value: unknown) => boolean;
+  /** `file` is all of it: what says the same elsewhere asks for nothing here. */
+  readonly isOff: (value: unknown, file: Readonly<Record<string, unknown>>) => boolean;
   readonly hint: string;
 }
 
