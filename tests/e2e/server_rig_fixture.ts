@@ -23,7 +23,8 @@ import { CarrierPlane, SERVER_METRICS, type ServerMetric, ServerPlane } from "..
 import { type Authority, type CertificateOptions, createAuthority, type Issued } from "../pki/mod.ts";
 import { RawClient, type RawClientOptions, type RawWorld } from "./raw_client_fixture.ts";
 
-const ARENA_BYTES = 256 * 1024 * 1024;
+/** Many servers, one behind the other; what is not used is never made. */
+const ARENA_BYTES = 1024 * 1024 * 1024;
 
 const layout = new ArenaLayout(createArena(ARENA_BYTES));
 const libc = createLibc(layout.arena, layout.reserve(LIBC_SCRATCH_BYTES));

@@ -156,6 +156,6 @@ Deno.test({
     assert(JSON.stringify(second).includes("address already in use"), second.said);
     const wrong = await runPostern(["server", "--bind", `127.0.0.1:${closedPort()}`, "--workers", "17"], gateway.folder);
     assertEquals(wrong.code, 2);
-    assert(JSON.stringify(wrong).includes("must be at most 16"), wrong.said);
+    assert(JSON.stringify(wrong).includes("must be auto or a whole number of 1 to 16"), wrong.said);
   },
 });
