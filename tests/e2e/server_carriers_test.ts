@@ -9,7 +9,7 @@ import { SOCKADDR_SLOT_BYTES, UdpSocket, writeSockaddr } from "../../src/io/mod.
 import type { ServerPlan } from "../../src/roles/control/mod.ts";
 import { type CertificateOptions, createAuthority } from "../pki/mod.ts";
 import { udpPacket } from "./inner_packets_fixture.ts";
-import type { RawClient } from "./raw_client_fixture.ts";
+import type { RawClient, RawClientOptions } from "./raw_client_fixture.ts";
 import { revocation, ServerRig } from "./server_rig_fixture.ts";
 
 const WORKERS = 2, HEADER_BYTES = 28, LONG_MS = 60_000;
@@ -30,11 +30,18 @@ interface Placed {
 }
 
 /** A registered client that this worker carries; those that came to another one are closed again. */
-async function placed(rig: ServerRig, worker: number, role: "agent" | "connector", service: string): Promise<Placed> {
+async function placed(
+  rig: ServerRig,
+  worker: number,
+  role: "agent" | "connector",
+  service: string,
+  options: Partial<RawClientOptions> = {},
+): Promise<Placed> {
   for (let i = 0; i < CLIENTS_MAX; i++) {
     const name: CertificateOptions = { commonName: `${role}-${service}-${crypto.randomUUID()}` };
-    const client = await rig.client([`${role}.${service}.ztna`], {}, name);
-    await rig.until(() => client.isUp, LONG_MS);
+    const client = await rig.client([`${role}.${service}.ztna`], options, name);
+    await rig.until(() => client.isUp || client.ending !== null, LONG_MS);
+    assert(client.isUp, JSON.stringify(client.ending));
     await rig.until(() => rig.status().peers.some((peer) => peer.name === name.commonName), LONG_MS);
     const peer = rig.status().peers.find((one) => one.name === name.commonName);
     assert(peer !== undefined);
@@ -227,4 +234,14 @@ Deno.test("two workers: denying, disconnecting and a revocation list reach whoev
     await rig.until(() => again.ending !== null, LONG_MS);
   }
   assertEquals(rig.status().peers.filter(({ name }) => name === "revoked"), []);
+});
+
+Deno.test("two workers: a new certificate of the server is shown to the next client, whoever carries it", async () => {
+  await using rig = await start();
+  const before = await placed(rig, 1, "agent", "web");
+  const { certificatePem, privateKeyPem } = await rig.authority.issue({ commonName: "renewed", dns: ["renewed.example"] });
+  assertEquals(rig.reload({ tls: { ...rig.plan.tls, certificatePem, keyPem: privateKeyPem } }).error, null);
+  // Only the new one has this name.
+  for (const worker of [0, 1]) await placed(rig, worker, "agent", "web", { serverName: "renewed.example" });
+  assert(before.client.isUp, "who was connected stays");
 });
