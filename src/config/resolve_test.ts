@@ -76,7 +76,7 @@ Deno.test("defaults of each role", async () => {
     requireClientCert: true,
     allowLegacyCerts: false,
     allowAnonymous: [],
-    workers: null,
+    workers: 1,
     allowConnectorTakeover: false,
     externalIp: null,
     crlPaths: [],

@@ -179,7 +179,7 @@ const serverTable = {
     example: "10s",
     summary: "How long after a restart it waits for them before it is ready without them",
   }),
-  workers: word<number | "auto">("NUMBER", "auto", {
+  workers: word<number | "auto">("NUMBER", 1, {
     schema: z.union(
       [z.literal("auto", WORKERS_FORM), z.int(WORKERS_FORM).min(1, WORKERS_FORM).max(WORKERS_MAX, WORKERS_FORM)],
       WORKERS_FORM,
