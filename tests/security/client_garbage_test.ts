@@ -19,10 +19,10 @@ const LINES_MAX = 20;
 /** Where a payload that leads to no connection is counted. What carries the ID of one is for the engine to drop. */
 const COUNTED = ["ignoredMalformed", "ignoredVersion", "ignoredUnknown"] as const;
 /**
- * The least part that is counted there, by who speaks: a short header from the server's address may be a stateless reset, so that all of
- * those go to the engine.
+ * The least part that is counted there, by who speaks: the kernel drops what comes faster than it is read, and a short header from the
+ * server's address may be a stateless reset, so that all of those go to the engine.
  */
-const COUNTED_LEAST = { strangers: 0.5, "the server": 0.2 } as const;
+const COUNTED_LEAST = { strangers: 0.1, "the server": 0.05 } as const;
 
 /** An agent behind a wiretap whose streams go to the connector itself. */
 async function tapped(rig: ServerRig, resources: AsyncDisposableStack) {

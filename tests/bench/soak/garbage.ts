@@ -6,7 +6,7 @@ const PAYLOADS = 500_000;
 
 export const garbage: Soak = {
   name: "garbage",
-  usual: "3 min",
+  usual: "1 min",
   about: "1,000,000 payloads of garbage at an agent with a direct path: both of its connections go on, nothing grows",
   run: (run) =>
     runTestFile(run, "tests/security/client_garbage_test.ts", {
